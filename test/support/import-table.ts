@@ -1,0 +1,149 @@
+/**
+ * The table of who may import whom in src/, and the check of source texts against it. Reads no files.
+ *
+ * A module is a file or folder right under src/; what stands in a folder belongs to the module of the folder's name.
+ */
+import { posix } from 'node:path';
+
+/** From the top down. A module imports from lower ranks only: never upward, never from its own rank. */
+const ranks: readonly (readonly string[])[] = [
+  ['cli', 'index'],
+  ['service', 'client'],
+  ['server'],
+  ['doors'],
+  ['router', 'rest'],
+  ['access', 'generations', 'sse-response'],
+  ['llm-service'],
+  ['upstream'],
+  ['stream-log', 'simulator', 'configs'],
+  ['telemetry', 'settings', 'flow-control'],
+  ['errors', 'faults', 'limits'],
+  ['protocol', 'caller'],
+];
+
+/** Files that a module has split into without getting a folder. */
+const partOf: Readonly<Record<string, string>> = {
+  'config-file': 'configs',
+  'config-schema': 'configs',
+  'define-configs': 'configs',
+  prompt: 'configs',
+  'running-generation': 'generations',
+};
+
+/** Who alone may import a package, or one of its subpaths. */
+const packageUsers: Readonly<Record<string, readonly string[]>> = {
+  '@anthropic-ai/sdk': ['llm-service'],
+  '@trpc/client': ['client', 'cli'],
+  '@trpc/server': ['router', 'server', 'doors'],
+  'node:process': ['cli'],
+  process: ['cli'],
+  redis: ['stream-log/redis'],
+};
+
+/** Who alone may import a file: everyone else knows the stream log by its interface. */
+const fileUsers: Readonly<Record<string, readonly string[]>> = {
+  'stream-log/memory': ['service', 'index'],
+  'stream-log/redis': ['service', 'index'],
+};
+
+/** It runs in browsers, so it takes the wire and nothing of the server, but for types. */
+const clientImports: Readonly<Record<string, 'value' | 'type'>> = { protocol: 'value', router: 'type' };
+
+const vagueNames = new Set(['utils', 'util', 'common', 'types', 'lib', 'helpers', 'helper', 'misc', 'shared']);
+const linesMax = 400;
+
+interface Import {
+  readonly specifier: string;
+  readonly typeOnly: boolean;
+}
+
+/**
+ * Every breach of the rules, each naming the file, what it does, and the rule.
+ *
+ * @param sources Texts by path below src/, with forward slashes: `stream-log/memory.ts`.
+ */
+export function findBreaches(sources: ReadonlyMap<string, string>): string[] {
+  return [...sources].flatMap(([path, text]) => {
+    const code = withoutComments(text);
+    const breaches = [
+      ...breachesOfFile(path, text, code),
+      ...importsOf(code).flatMap((each) => breachesOfImport(path, each)),
+    ];
+    return breaches.map((breach) => `src/${path} ${breach}`);
+  });
+}
+
+function breachesOfFile(path: string, text: string, code: string): string[] {
+  const breaches: string[] = [];
+  if (rankOf(path) === -1) breaches.push('has no rank: give its module a place in the import table');
+  const names = withoutExtension(path).split('/');
+  if (names.some((name) => vagueNames.has(name))) breaches.push('has a name that says nothing of its job');
+  const lines = text.trimEnd().split('\n').length;
+  if (lines > linesMax) breaches.push(`has ${lines} lines: a file has ${linesMax} at most, so it does too much`);
+  const world = /\bprocess\s*(?:\?\.|\.|\[\s*['"])\s*(env|argv)\b|\b(?:env|argv)\b[^{}]*\}\s*=\s*process\b/.exec(code);
+  if (world && path !== 'cli.ts') breaches.push('reads process.env or process.argv: only cli.ts may');
+  return breaches;
+}
+
+function breachesOfImport(path: string, { specifier, typeOnly }: Import): string[] {
+  const breach = (rule: string) => [`imports ${specifier}: ${rule}`];
+  if (!specifier.startsWith('.')) {
+    const packageRule = Object.entries(packageUsers).find(([name]) => isWithin(specifier, name));
+    return !packageRule || isOneOf(path, packageRule[1]) ? [] : breach(`only ${packageRule[1].join(', ')} may`);
+  }
+  const target = posix.join(posix.dirname(path), specifier);
+  if (target.startsWith('..')) return breach('src imports nothing from outside of it');
+
+  const fileRule = Object.entries(fileUsers).find(([file]) => isWithin(target, file) && !isWithin(path, file));
+  if (fileRule && !isOneOf(path, fileRule[1])) return breach(`only ${fileRule[1].join(', ')} may`);
+  const [from, to] = [moduleOf(path), moduleOf(target)];
+  if (from === to) return [];
+  if (from === 'client' && clientImports[to] !== 'value' && !(typeOnly && clientImports[to] === 'type')) {
+    return breach('client imports protocol, and types of router');
+  }
+  if (to === 'stream-log' && !fileRule && !isWithin(target, 'stream-log/stream-log')) {
+    return breach('of stream-log/, others know stream-log.ts only');
+  }
+  if (rankOf(target) > rankOf(path)) return [];
+  return breach(`${from} does not stand above ${to}, and imports go down only`);
+}
+
+/** Static and dynamic imports and re-exports, in a text without comments. What stands in a string is not told apart. */
+function importsOf(code: string): Import[] {
+  const statements = code.matchAll(
+    /^(?:import|export)\b(\s+type\b(?=\s*[\w$*{]))?(?:[\w$*{},\s]*?\bfrom)?\s*(['"])(.+?)\2/gm,
+  );
+  const expressions = code.matchAll(/\bimport\(\s*(['"`])(.+?)\1/g);
+  return [
+    ...[...statements].map((match) => ({ specifier: match[3]!, typeOnly: match[1] !== undefined })),
+    ...[...expressions].map((match) => ({ specifier: match[2]!, typeOnly: false })),
+  ];
+}
+
+function withoutComments(text: string): string {
+  const stringOrComment = /(['"])(?:\\.|(?!\1)[^\\\n])*\1|`(?:\\.|[^\\`])*`|\/\/[^\n]*|\/\*[\s\S]*?\*\//g;
+  return text.replace(stringOrComment, (match) => (match.startsWith('/') ? ' ' : match));
+}
+
+function moduleOf(path: string): string {
+  const name = withoutExtension(path.split('/')[0]!);
+  return partOf[name] ?? name;
+}
+
+/** 0 at the top; -1 for a module that the table doesn't know. */
+function rankOf(path: string): number {
+  return ranks.findIndex((modules) => modules.includes(moduleOf(path)));
+}
+
+function isOneOf(path: string, parents: readonly string[]): boolean {
+  return parents.some((parent) => isWithin(path, parent));
+}
+
+/** Whether a path is the named file, with or without its extension, or stands in the named folder. */
+function isWithin(path: string, parent: string): boolean {
+  return withoutExtension(path) === parent || path === parent || path.startsWith(`${parent}/`);
+}
+
+function withoutExtension(path: string): string {
+  return path.replace(/\.\w+$/, '');
+}
