@@ -1,0 +1,147 @@
+/**
+ * Loads configs: reads the config file in its language, the prompt files beside it, and hands all of it to configs.ts
+ * to be judged. Keeps nothing between two loads, so that a changed file is read as it is now. What it says of a broken
+ * file never quotes the file, which may hold prompts.
+ */
+import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { dirname, extname, resolve } from 'node:path';
+import { createJiti } from 'jiti';
+import { parseDocument } from 'yaml';
+import { ConfigError, parseConfigs, type ConfigSnapshot } from './configs.ts';
+import { configFileDefault } from './settings.ts';
+
+export interface LoadConfigsOptions {
+  /** `.ts`, `.mts`, `.js` or `.mjs` with a default export, `.json`, `.yaml` or `.yml`; relative to `cwd`. */
+  readonly file: string;
+  /** The JSON text of `LLM_CONFIGS`. */
+  readonly overrides?: string | undefined;
+  readonly cwd: string;
+  /** Where `api_key_env` must find its variable. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Reads and judges the configs that a deployment serves. Paths of prompt files are relative to the config file.
+ *
+ * @throws ConfigError that tells every fault there is.
+ */
+export async function loadConfigs({ file, overrides, cwd, env }: LoadConfigsOptions): Promise<ConfigSnapshot> {
+  const path = resolve(cwd, file);
+  // Who brings all configs in the environment needs no file.
+  const unneeded = overrides !== undefined && file === configFileDefault && !existsSync(path);
+  const written = unneeded ? {} : await refused(`${file} is not a valid config file:`, () => readConfigFile(path));
+  return parseConfigs(written, {
+    file,
+    env,
+    readPrompt: (prompt) => readText(resolve(dirname(path), prompt)),
+    ...(overrides !== undefined && {
+      overrides: await refused('LLM_CONFIGS is not valid:', () => parseJson(overrides)),
+    }),
+  });
+}
+
+/** What `read` returns; what it throws becomes a ConfigError under the headline. */
+async function refused(headline: string, read: () => unknown): Promise<unknown> {
+  try {
+    return await read();
+  } catch (thrown) {
+    const { message, cause } = thrown as Error;
+    throw new ConfigError(headline, [{ path: '', message }], cause === undefined ? {} : { cause });
+  }
+}
+
+// -------------------------------------------------------------------------------------------------------- languages
+
+// All of these throw an Error whose message says what was expected, and what was found where that can be told.
+
+function readConfigFile(path: string): unknown {
+  switch (extname(path)) {
+    case '.json':
+      return parseJson(readText(path));
+    case '.yaml':
+    case '.yml':
+      return parseYaml(readText(path));
+    case '.ts':
+    case '.mts':
+    case '.js':
+    case '.mjs':
+      return importDefault(path);
+    default:
+      throw new Error('expected a name that ends in .ts, .mts, .js, .mjs, .json, .yaml or .yml');
+  }
+}
+
+function parseJson(text: string): unknown {
+  let told: string;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    told = (error as SyntaxError).message;
+  }
+  // V8 may quote the text around the fault; so it is cut off here, and the error isn't kept as a cause.
+  throw new Error(`expected JSON: ${told.replace(/, (\.\.\.)?".*$/s, '')}`);
+}
+
+function parseYaml(text: string): unknown {
+  const document = parseDocument(text, { prettyErrors: false });
+  const [error] = document.errors;
+  if (error) {
+    const lines = text.slice(0, error.pos[0]).split('\n');
+    throw new Error(`expected YAML: ${error.code} in line ${lines.length}, column ${lines.at(-1)!.length + 1}`);
+  }
+  try {
+    return document.toJS();
+  } catch (cause) {
+    throw new Error('expected YAML whose aliases can be resolved', { cause });
+  }
+}
+
+async function importDefault(path: string): Promise<unknown> {
+  // Looked at like any other file, since jiti would not say what is wrong with it.
+  readText(path);
+  // No module cache, or a second load would see the first one's file. No cache on disk, where others might write to it.
+  const jiti = createJiti(import.meta.url, { moduleCache: false, fsCache: false, interopDefault: false });
+  const module = await jiti.import<{ readonly default?: unknown }>(path).catch((cause: unknown) => {
+    const [told = ''] = cause instanceof Error ? cause.message.split('\nRequire stack:') : [];
+    throw new Error(`expected a module that loads: ${told.replace(/\s+/g, ' ')}`, { cause });
+  });
+  if (module.default === undefined) throw new Error('expected a default export: export default defineConfigs({ … })');
+  return module.default;
+}
+
+// ----------------------------------------------------------------------------------------------------------- files
+
+const textBytesMax = 1024 * 1024;
+
+/** The file's text, without a byte order mark. */
+function readText(path: string): string {
+  try {
+    // Not blocking: to open a pipe would otherwise wait for its writer.
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const stats = fstatSync(descriptor);
+      if (!stats.isFile()) throw new Error(stats.isDirectory() ? 'a directory' : 'no regular file');
+      if (stats.size > textBytesMax) throw new Error(`${stats.size} bytes`);
+      return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(descriptor));
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    throw new Error(`expected a text file of at most 1 MiB, found ${foundInstead(error as NodeJS.ErrnoException)}`, {
+      cause: error,
+    });
+  }
+}
+
+function foundInstead({ code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case undefined:
+      return message;
+    case 'ENOENT':
+      return 'nothing there';
+    case 'ERR_ENCODING_INVALID_ENCODED_DATA':
+      return 'bytes that are not UTF-8';
+    default:
+      return `one that can't be read (${code})`;
+  }
+}

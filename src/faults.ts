@@ -1,0 +1,89 @@
+/**
+ * Words for faults in what an operator wrote: config files and settings. Every fault is told at once, each with its
+ * place, what was expected and what was found. Knows no format; what is secret, the caller keeps out of a fault.
+ */
+
+/** One fault: where it is (`default.max_tokens`, `PORT`; empty for the whole) and what is wrong there. */
+export interface Fault {
+  readonly path: string;
+  readonly message: string;
+}
+
+/** Something an operator wrote is wrong. The message is ready to print: the headline, then a line for each fault. */
+export class FaultsError extends Error {
+  override readonly name: string = 'FaultsError';
+  readonly faults: readonly Fault[];
+
+  constructor(headline: string, faults: readonly Fault[], options?: ErrorOptions) {
+    const lines = faults.map(({ path, message }) => `  ${path === '' ? message : `${path}: ${message}`}`);
+    super([headline, ...lines].join('\n'), options);
+    this.faults = faults;
+  }
+}
+
+const shownCharsMax = 40;
+
+/** A value as a fault shows it: `"many" (string)`, `0.5 (number)`, `a list of 3`, `nothing`; long text is cut. */
+export function describeValue(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  switch (typeof value) {
+    case 'string':
+      return `${quote(value)} (string)`;
+    case 'number':
+    case 'boolean':
+    case 'bigint':
+      return `${value} (${typeof value})`;
+    case 'object':
+      return 'an object';
+    default:
+      return `a ${typeof value}`;
+  }
+}
+
+/** The text in double quotes, on one line, cut where it is long. */
+export function quote(text: string): string {
+  return text.length <= shownCharsMax ? JSON.stringify(text) : `${JSON.stringify(text.slice(0, shownCharsMax))}…`;
+}
+
+const nameCharsMax = 100;
+
+/**
+ * The known name that was probably meant, if one is near enough: a third of its letters wrong at most, where case,
+ * `_` and `-` don't count. So `maxTokens` finds `max_tokens`.
+ */
+function nearestName(name: string, known: Iterable<string>): string | undefined {
+  if (name.length > nameCharsMax) return undefined;
+  let nearest: string | undefined;
+  let least = Infinity;
+  for (const candidate of known) {
+    const distance = editDistance(plain(name), plain(candidate));
+    if (distance < least && distance <= plain(candidate).length / 3) [nearest, least] = [candidate, distance];
+  }
+  return nearest;
+}
+
+/** `; did you mean "…"?`, to end a sentence with; empty if nothing is near. */
+export function suggestion(name: string, known: Iterable<string>): string {
+  const nearest = nearestName(name, known);
+  return nearest === undefined ? '' : `; did you mean "${nearest}"?`;
+}
+
+function plain(name: string): string {
+  return name.toLowerCase().replace(/[_-]/g, '');
+}
+
+/** Levenshtein's distance: insertions, deletions and replacements of one letter. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,55 @@
+/** What the compiler must know and refuse; test/types.test.ts runs it over this file. */
+import { expectTypeOf } from 'vitest';
+import { defineConfigs, type ConfigNames, type Configs, type VariablesOf } from '../src/configs.ts';
+
+// ---------------------------------------------------------------------------------------------------------- configs
+
+const common = { model: 'm', max_tokens: 10 } as const;
+
+export const configs = defineConfigs({
+  none: { ...common, system_prompt: 'No {variables} {{ }} {{1}} {{a-b}} {{#if}} {{a b}}' },
+  some: {
+    ...common,
+    system_prompt: 'On {{subject}}, {{ level }},\n{{\n\tsubject }}; {{{_x9}}} {{ no {{inner}} }} {{open',
+  },
+  file: { ...common, system_prompt: { file: 'prompt.md' } },
+  listed: { ...common, system_prompt: { file: 'prompt.md', variables: ['a', 'b'] }, fallback: 'none' },
+  joined: { ...common, system_prompt: ['{{a}}', '{{b}}'].join(' ') },
+  filled: { ...common, system_prompt: `{{a}} ${String(1)} {{b}}` },
+});
+type C = typeof configs;
+
+expectTypeOf<ConfigNames<C>>().toEqualTypeOf<'none' | 'some' | 'file' | 'listed' | 'joined' | 'filled'>();
+expectTypeOf<VariablesOf<C, 'none'>>().toEqualTypeOf<never>();
+expectTypeOf<VariablesOf<C, 'some'>>().toEqualTypeOf<'subject' | 'level' | '_x9' | 'inner'>();
+expectTypeOf<VariablesOf<C, 'listed'>>().toEqualTypeOf<'a' | 'b'>();
+// Which variables these have is only known at run time.
+expectTypeOf<VariablesOf<C, 'file'>>().toEqualTypeOf<string>();
+expectTypeOf<VariablesOf<C, 'joined'>>().toEqualTypeOf<string>();
+expectTypeOf<VariablesOf<C, 'filled'>>().toEqualTypeOf<string>();
+
+// Whoever takes any configs takes these.
+configs satisfies Configs<Record<string, string>>;
+
+type Wide = Configs<Record<string, string>>;
+expectTypeOf<ConfigNames<Wide>>().toEqualTypeOf<string>();
+expectTypeOf<VariablesOf<Wide, string>>().toEqualTypeOf<string>();
+
+// @ts-expect-error: a config needs a model
+defineConfigs({ one: { max_tokens: 10, system_prompt: '' } });
+// @ts-expect-error: max_tokens is a number
+defineConfigs({ one: { ...common, system_prompt: '', max_tokens: '10' } });
+// @ts-expect-error: there is no such key
+defineConfigs({ one: { ...common, system_prompt: '', tempurature: 1 } });
+// @ts-expect-error: nor there
+defineConfigs({ one: { ...common, system_prompt: '', timeouts: { idleMs: 1 } } });
+// @ts-expect-error: nor there
+defineConfigs({ one: { ...common, system_prompt: { file: 'prompt.md', variable: ['a'] } } });
+// @ts-expect-error: on_disconnect is 'continue' or an object
+defineConfigs({ one: { ...common, system_prompt: '', on_disconnect: 'stop' } });
+// @ts-expect-error: a fallback is the name of another config
+defineConfigs({ one: { ...common, system_prompt: '', fallback: 'two' }, three: { ...common, system_prompt: '' } });
+// @ts-expect-error: no config falls back on itself
+defineConfigs({ one: { ...common, system_prompt: '', fallback: 'one' }, two: { ...common, system_prompt: '' } });
+// @ts-expect-error: there is no such config
+export type Unknown = VariablesOf<C, 'unknown'>;
