@@ -1,0 +1,193 @@
+/**
+ * `/sim …` as the last user message: answers that a person, or a test that speaks through the whole service, can ask for.
+ * Every fault is a command by its name, too.
+ */
+import type { Answer } from './answer.ts';
+import { faults, isFaultName } from './faults.ts';
+import { randomId, type Random } from './random.ts';
+import type { ScriptedBlock } from './streaming.ts';
+import { countTokens } from './tokens.ts';
+import type { MessagesBody } from './validation.ts';
+
+/** `/sim tokens` gives no more than this. */
+const tokensMax = 1_000_000;
+
+interface Command {
+  readonly usage: string;
+  readonly description: string;
+  answer(context: { readonly arg: string; readonly random: Random; readonly body: MessagesBody }): Answer;
+}
+
+const commands: Readonly<Record<string, Command>> = {
+  help: {
+    usage: 'help [NAME]',
+    description: 'this list, or what a fault does',
+    answer: ({ arg }) => ({ kind: 'text', text: faults.find(({ name }) => name === arg)?.description ?? help() }),
+  },
+  echo: {
+    usage: 'echo TEXT',
+    description: 'TEXT, as it is',
+    answer: ({ arg }) => ({ kind: 'text', text: arg === '' ? 'Nothing to echo.' : arg }),
+  },
+  tokens: {
+    usage: 'tokens N',
+    description: 'N tokens of words, 100 unless told',
+    answer: ({ arg }) => ({
+      kind: 'text',
+      text: wordsOf(Math.min(tokensMax, Math.max(1, Math.trunc(Number(arg)) || 100))),
+    }),
+  },
+  thinking: {
+    usage: 'thinking',
+    description: 'signed thinking, then text',
+    answer: ({ random }) =>
+      blocks(
+        thinkingBlock('The user wants to see me think. Nothing needs thought here, so a short show will do.', random),
+        text('That was a thinking block. The thought itself was scripted.'),
+      ),
+  },
+  redacted: {
+    usage: 'redacted',
+    description: 'redacted thinking, then text',
+    answer: ({ random }) =>
+      blocks({ type: 'redacted_thinking', data: signature(random) }, text('The thought before this was redacted.')),
+  },
+  tool: {
+    usage: 'tool',
+    description: "a call of the request's first tool",
+    answer: ({ random, body }) =>
+      blocks(text('I will look that up.'), {
+        type: 'tool_use',
+        id: randomId('toolu', random),
+        name: body.tools?.[0]?.name ?? 'get_weather',
+        input: { city: 'Reykjavík', days: [1, 2, 3], unit: 'celsius' },
+      }),
+  },
+  tool_cut: {
+    usage: 'tool_cut',
+    description: 'a tool call cut off by max_tokens',
+    answer: ({ random }) => ({
+      kind: 'blocks',
+      stopReason: 'max_tokens',
+      blocks: [
+        {
+          type: 'tool_use',
+          id: randomId('toolu', random),
+          name: 'get_weather',
+          input: {},
+          deltas: ['', '{"city": "Reyk', 'javík", "days": [1, 2'].map((json) => ({
+            type: 'input_json_delta',
+            partial_json: json,
+          })),
+        },
+      ],
+    }),
+  },
+  server_tool: {
+    usage: 'server_tool',
+    description: 'a web search by the server',
+    answer: ({ random }) => {
+      const id = randomId('srvtoolu', random);
+      const result = {
+        type: 'web_search_result',
+        title: 'Example Domain',
+        url: 'https://example.com/',
+        encrypted_content: signature(random),
+        page_age: null,
+      };
+      return {
+        ...blocks(
+          { type: 'server_tool_use', id, name: 'web_search', input: { query: 'example domain' } },
+          { type: 'web_search_tool_result', tool_use_id: id, content: [result] },
+          text('The one page that the simulator knows is example.com.'),
+        ),
+        usage: { server_tool_use: { web_search_requests: 1 } },
+      };
+    },
+  },
+  citations: {
+    usage: 'citations',
+    description: 'text with a citation',
+    answer: () =>
+      blocks(text('The document says: '), {
+        type: 'text',
+        text: 'the grass is green.',
+        citations: [
+          {
+            type: 'char_location',
+            cited_text: 'The grass is green.',
+            document_index: 0,
+            document_title: 'Colours',
+            start_char_index: 0,
+            end_char_index: 19,
+          },
+        ],
+      }),
+  },
+  refusal: {
+    usage: 'refusal',
+    description: 'no content, stop reason refusal',
+    answer: () => ({
+      kind: 'blocks',
+      blocks: [],
+      stopReason: 'refusal',
+      stopDetails: { type: 'refusal', category: null, explanation: 'The simulator was asked to refuse.' },
+    }),
+  },
+  pause_turn: {
+    usage: 'pause_turn',
+    description: 'stop reason pause_turn',
+    answer: ({ random }) => ({
+      kind: 'blocks',
+      blocks: [
+        text('This takes a while.'),
+        { type: 'server_tool_use', id: randomId('srvtoolu', random), name: 'web_search', input: { query: 'slow' } },
+      ],
+      stopReason: 'pause_turn',
+    }),
+  },
+};
+
+/** The answer that a message of the form `/sim …` asks for; undefined for any other message. */
+export function commandAnswer(message: string, body: MessagesBody, random: Random): Answer | undefined {
+  const match = /^\s*\/sim(?:\s+(\S+)(?:\s+([\s\S]*))?)?\s*$/.exec(message);
+  if (match === null) return undefined;
+  const name = match[1] ?? 'help';
+  const arg = (match[2] ?? '').trimEnd();
+  if (isFaultName(name)) {
+    const number = Number.parseFloat(arg);
+    return { kind: 'fault', fault: name, arg: number >= 0 ? number : undefined };
+  }
+  if (Object.hasOwn(commands, name)) return commands[name]!.answer({ arg, random, body });
+  return { kind: 'text', text: `There is no \`/sim ${name}\`.\n\n${help()}` };
+}
+
+export function thinkingBlock(thinking: string, random: Random): ScriptedBlock {
+  return { type: 'thinking', thinking, signature: signature(random) };
+}
+
+/** Short enough for a config whose `max_tokens` is a few hundred. */
+function help(): string {
+  const list = Object.values(commands).map(({ usage, description }) => `- \`/sim ${usage}\`: ${description}\n`);
+  return `I play these answers:\n\n${list.join('')}\nand these faults: ${faults.map(({ name }) => name).join(', ')}.`;
+}
+
+function blocks(...list: ScriptedBlock[]): Answer & { readonly kind: 'blocks' } {
+  return { kind: 'blocks', blocks: list };
+}
+
+function text(content: string): ScriptedBlock {
+  return { type: 'text', text: content };
+}
+
+/** Something like the API's opaque base64. */
+function signature(random: Random): string {
+  return Buffer.from(Array.from({ length: 96 }, () => random() & 255)).toString('base64');
+}
+
+const words = ['one ', 'and ', 'two ', 'for ', 'you ', 'can ', 'see ', 'how ', 'far ', 'all ', 'the ', 'way ', 'out '];
+
+/** A delta for each token. */
+function* wordsOf(tokens: number): Generator<string> {
+  for (let sent = 0; sent < tokens; sent += countTokens(words[0]!)) yield words[sent % words.length]!;
+}

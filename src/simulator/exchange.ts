@@ -1,0 +1,371 @@
+/**
+ * One request and the answer to it: the events of the Messages API in their wire form, and an account of what went out.
+ * Knows nothing of why an answer says what it says. `tokensSent` and `usage` never tell of more than was written.
+ */
+import { createHash } from 'node:crypto';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { randomId, type Random } from './random.ts';
+import { charsPerToken, type InputUsage } from './tokens.ts';
+import type { ApiError, MessagesBody } from './validation.ts';
+import type { Outcome, Wire } from './wire.ts';
+
+/** A delta of a content block: `text_delta`, `thinking_delta`, `input_json_delta`, or any other. */
+export interface Delta {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+/** A content block as `content_block_start` shows it. */
+export interface Block {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+/** What ends a message beside its stop reason. */
+export interface MessageEnd {
+  readonly stopSequence?: string | undefined;
+  readonly stopDetails?: unknown;
+  /** Laid over the usage that `message_delta` would tell, field by field. */
+  readonly usage?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/**
+ * A request that reached the simulator: what it asked, what became of it, and, where its answer is `manual`, the
+ * methods that give it. Each method first sends what must stand before it (`text` opens message and block), so a
+ * test names only what it is about. Once the exchange is over they all do nothing.
+ */
+export interface SimulatorRequest {
+  /** The `request-id` of its answer. */
+  readonly id: string;
+  readonly method: string;
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  /** The parsed body. Its type holds for a request that was answered; one that was refused may have sent anything. */
+  readonly body: MessagesBody;
+  /** SHA-256 of the raw body, in hex. */
+  readonly bodySha256: string;
+  /** SHA-256 of `JSON.stringify(body.messages)`, in hex. */
+  readonly messagesSha256: string;
+
+  /** Output tokens sent so far, by `countTokens` over each block's text, thinking or tool input. Raw bytes count none. */
+  readonly tokensSent: number;
+  /** Bytes of the answer's body sent so far. */
+  readonly bytesSent: number;
+  /** The usage told so far, as a client would hold it; undefined before `message_start`. */
+  readonly usage: Readonly<Record<string, unknown>> | undefined;
+  /** Settles when the answer has ended or its connection was lost, and never rejects. */
+  readonly outcome: Promise<Outcome>;
+  /** `performance.now()` when the outcome was settled. */
+  readonly closedAt: number | undefined;
+
+  /** Headers and `message_start`. */
+  start(): void;
+  /** Opens a content block, a text block by default, and returns its index. One that is open is ended first. */
+  startBlock(block?: Block): number;
+  /** Sends text; settles when it was handed to the operating system. */
+  text(text: string): Promise<void>;
+  /** Sends a delta of any kind; settles likewise. */
+  delta(delta: Delta): Promise<void>;
+  endBlock(): void;
+  /** Ends the message as it should end, and the response with it. `end_turn` by default. */
+  finish(stopReason?: string, end?: MessageEnd): void;
+  /** Sends an event of any name with any data (a string goes as it is); settles when it was handed over. */
+  event(name: string, data: unknown): Promise<void>;
+  /** Sends bytes as they are; settles when they were handed over. */
+  write(raw: string | Uint8Array): Promise<void>;
+  /** Answers with an HTTP error instead of a stream. */
+  refuse(error: ApiError, headers?: OutgoingHttpHeaders): void;
+  /** Ends the response, wherever the message stands. */
+  end(): void;
+  /** Cuts the connection, wherever the message stands. */
+  destroy(): void;
+}
+
+/** A ping follows about one delta in so many. */
+const deltasPerPing = 128;
+const paddings = Array.from({ length: 16 }, (_, blanks) => ' '.repeat(blanks));
+
+export interface ExchangeParts {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: unknown;
+  readonly bodySha256: string;
+  readonly random: Random;
+  readonly wire: Wire;
+  /** Called once, when the message starts. */
+  readonly countInput: (body: MessagesBody) => InputUsage;
+}
+
+export class Exchange implements SimulatorRequest {
+  readonly id: string;
+  readonly method: string;
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: MessagesBody;
+  readonly bodySha256: string;
+  /** How events are framed: with an `event:` line or without, and by which line end. */
+  readonly framing = { eventLines: true, newline: '\n' };
+  tokensSent = 0;
+  usage: Readonly<Record<string, unknown>> | undefined;
+  readonly #wire: Wire;
+  readonly #random: Random;
+  readonly #countInput: (body: MessagesBody) => InputUsage;
+  #blocks = 0;
+  #blockOpen = false;
+  #blockChars = 0;
+  /** Of the blocks that have ended. */
+  #blockTokens = 0;
+
+  constructor(parts: ExchangeParts) {
+    this.#wire = parts.wire;
+    this.#random = parts.random;
+    this.#countInput = parts.countInput;
+    this.id = randomId('req', parts.random);
+    this.method = parts.method;
+    this.path = parts.path;
+    this.headers = parts.headers;
+    this.body = parts.body as MessagesBody;
+    this.bodySha256 = parts.bodySha256;
+  }
+
+  get messagesSha256(): string {
+    return createHash('sha256')
+      .update(JSON.stringify(this.body.messages) ?? '')
+      .digest('hex');
+  }
+  get bytesSent(): number {
+    return this.#wire.bytesSent;
+  }
+  get outcome(): Promise<Outcome> {
+    return this.#wire.outcome;
+  }
+  get closedAt(): number | undefined {
+    return this.#wire.closedAt;
+  }
+  get over(): boolean {
+    return this.#wire.over;
+  }
+  get pendingChars(): number {
+    return this.#wire.pendingChars;
+  }
+
+  // ------------------------------------------------------------------------------------------------- the message
+
+  /** Status and headers, of an event stream unless told otherwise; nothing if they went out before. */
+  head(status = 200, headers: OutgoingHttpHeaders = {}): void {
+    this.#wire.head(status, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      'request-id': this.id,
+      'anthropic-organization-id': '00000000-0000-4000-8000-000000000000',
+      ...headers,
+    });
+  }
+
+  start(): void {
+    if (this.usage !== undefined || this.over) return;
+    this.putMessageStart();
+    void this.flush();
+  }
+
+  /** `message_start` as it stands, also a second one. */
+  putMessageStart(): void {
+    this.head();
+    const input = this.#countInput(this.body);
+    this.usage = {
+      ...input,
+      cache_creation: {
+        ephemeral_5m_input_tokens: input.cache_creation_input_tokens,
+        ephemeral_1h_input_tokens: 0,
+      },
+      output_tokens: 1,
+      service_tier: 'standard',
+    };
+    this.putEvent('message_start', {
+      message: {
+        model: this.body.model,
+        id: randomId('msg', this.#random),
+        type: 'message',
+        role: 'assistant',
+        content: [],
+        stop_reason: null,
+        stop_sequence: null,
+        stop_details: null,
+        usage: this.usage,
+      },
+    });
+  }
+
+  startBlock(block: Block = { type: 'text', text: '' }): number {
+    this.start();
+    this.endBlock();
+    const index = this.#blocks++;
+    this.#blockOpen = true;
+    this.putEvent('content_block_start', { index, content_block: block });
+    if (index === 0) this.#putPing();
+    void this.flush();
+    return index;
+  }
+
+  text(text: string): Promise<void> {
+    return this.delta({ type: 'text_delta', text });
+  }
+
+  delta(delta: Delta): Promise<void> {
+    this.putDelta(delta);
+    return this.written();
+  }
+
+  /** Adds a delta to what the next write sends. */
+  putDelta(delta: Delta): void {
+    if (!this.#blockOpen) this.startBlock();
+    const random = this.#random();
+    const padding = paddings[random & 15]!;
+    this.#put(
+      'content_block_delta',
+      `{"type":"content_block_delta","index":${this.#blocks - 1},"delta":${JSON.stringify(delta)}${padding}}`,
+    );
+    this.#blockChars += deltaContent(delta)?.length ?? 0;
+    if ((random >>> 4) % deltasPerPing === 0) this.#putPing();
+  }
+
+  endBlock(): void {
+    if (!this.#blockOpen) return;
+    this.putEvent('content_block_stop', { index: this.#blocks - 1 });
+    this.#blockOpen = false;
+    this.#blockTokens += Math.ceil(this.#blockChars / charsPerToken);
+    this.#blockChars = 0;
+    void this.flush();
+  }
+
+  finish(stopReason = 'end_turn', end: MessageEnd = {}): void {
+    this.putMessageEnd(stopReason, end);
+    this.end();
+  }
+
+  /** All that `finish` says, without the end of the response. */
+  putMessageEnd(stopReason: string, end: MessageEnd = {}): void {
+    this.putMessageDelta(stopReason, end);
+    this.putEvent('message_stop', {});
+  }
+
+  /** Ends the open block and tells stop reason and usage. */
+  putMessageDelta(stopReason: string, end: MessageEnd = {}): void {
+    if (this.over) return;
+    this.start();
+    this.endBlock();
+    const { input_tokens, cache_creation_input_tokens, cache_read_input_tokens } = this.usage as unknown as InputUsage;
+    const usage = {
+      input_tokens,
+      cache_creation_input_tokens,
+      cache_read_input_tokens,
+      output_tokens: Math.max(1, this.#blockTokens),
+      ...end.usage,
+    };
+    this.usage = { ...this.usage, ...usage };
+    this.putEvent('message_delta', {
+      delta: {
+        stop_reason: stopReason,
+        stop_sequence: end.stopSequence ?? null,
+        stop_details: end.stopDetails ?? null,
+      },
+      usage,
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------------- parts of it
+
+  /** An event whose data is an object of this type, padded with blanks as the API's are. */
+  putEvent(type: string, fields: Readonly<Record<string, unknown>>): void {
+    this.#put(type, JSON.stringify({ type, ...fields }).slice(0, -1) + paddings[this.#random() & 15]! + '}');
+  }
+
+  event(name: string, data: unknown): Promise<void> {
+    this.head();
+    this.#put(name, typeof data === 'string' ? data : JSON.stringify(data));
+    return this.written();
+  }
+
+  ping(): Promise<void> {
+    this.#putPing();
+    return this.written();
+  }
+
+  putError(error: Pick<ApiError, 'type' | 'message'>): void {
+    this.head();
+    this.putEvent('error', { error: { type: error.type, message: error.message }, request_id: this.id });
+  }
+
+  refuse(error: ApiError, headers: OutgoingHttpHeaders = {}): void {
+    const { type, message } = error;
+    this.answer(
+      error.status,
+      'application/json',
+      JSON.stringify({ type: 'error', error: { type, message }, request_id: this.id }),
+      headers,
+    );
+  }
+
+  /** A whole answer that is no stream. */
+  answer(status: number, contentType: string, body: string, headers: OutgoingHttpHeaders = {}): void {
+    this.head(status, { 'content-type': contentType, ...headers });
+    this.#wire.put(body);
+    this.end();
+  }
+
+  write(raw: string | Uint8Array): Promise<void> {
+    this.head();
+    this.#noteTokens();
+    return this.#wire.written(typeof raw === 'string' ? Buffer.from(raw) : raw);
+  }
+
+  /** Sends what was put; see `Wire.flush`. */
+  flush(): Promise<void> | undefined {
+    this.#noteTokens();
+    return this.#wire.flush();
+  }
+
+  /** Sends what was put as one write; settles when it was handed over. */
+  written(): Promise<void> {
+    this.#noteTokens();
+    return this.#wire.written();
+  }
+
+  end(): void {
+    this.head();
+    this.#noteTokens();
+    this.#wire.end();
+  }
+
+  destroy(): void {
+    this.#wire.destroy();
+  }
+
+  pause(durationMs: number): Promise<void> {
+    return this.#wire.pause(durationMs);
+  }
+
+  // --------------------------------------------------------------------------------------------------------------
+
+  #put(name: string, data: string): void {
+    const { eventLines, newline } = this.framing;
+    this.#wire.put(
+      eventLines ? `event: ${name}${newline}data: ${data}${newline}${newline}` : `data: ${data}${newline}${newline}`,
+    );
+  }
+
+  #putPing(): void {
+    this.#put('ping', '{"type": "ping"}');
+  }
+
+  #noteTokens(): void {
+    if (!this.over) this.tokensSent = this.#blockTokens + Math.ceil(this.#blockChars / charsPerToken);
+  }
+}
+
+/** The part of a delta that counts as output; undefined for kinds that carry none. */
+export function deltaContent(delta: Delta): string | undefined {
+  const content = delta['text'] ?? delta['thinking'] ?? delta['partial_json'];
+  return typeof content === 'string' ? content : undefined;
+}

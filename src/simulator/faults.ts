@@ -1,0 +1,305 @@
+/**
+ * Everything that can go wrong with an upstream, by name: what it is, and how it is put on the wire.
+ * To add a fault is to add an entry here. Those that stall hold the connection until the client closes it.
+ */
+import type { OutgoingHttpHeaders } from 'node:http';
+import { Pace } from './pace.ts';
+import {
+  beginMessage,
+  streamDeltas,
+  streamMessage,
+  streamText,
+  textDeltas,
+  type Deltas,
+  type Stage,
+} from './streaming.ts';
+import type { ApiError } from './validation.ts';
+
+export interface FaultAnswer {
+  readonly kind: 'fault';
+  readonly fault: FaultName;
+  /** What the fault's description says of its argument. */
+  readonly arg?: number | undefined;
+  /** The text that is sent, in full, before the fault strikes or around it; one that explains the fault if absent. */
+  readonly text?: Deltas | undefined;
+}
+
+interface Fault {
+  readonly description: string;
+  play(stage: Stage, text: Deltas, arg: number | undefined): void | Promise<void>;
+}
+
+const rateLimited: ApiError = {
+  status: 429,
+  type: 'rate_limit_error',
+  message: "This request would exceed your organization's rate limit",
+};
+const overloaded: ApiError = { status: 529, type: 'overloaded_error', message: 'Overloaded' };
+const internal: ApiError = { status: 500, type: 'api_error', message: 'Internal server error' };
+
+const faultTable = {
+  unauthorized: refusal('401 authentication_error', {
+    status: 401,
+    type: 'authentication_error',
+    message: 'invalid x-api-key',
+  }),
+  invalid_request: refusal('400 invalid_request_error', {
+    status: 400,
+    type: 'invalid_request_error',
+    message: 'messages: refused by the simulator, as it was asked to',
+  }),
+  too_large: refusal('413 request_too_large', {
+    status: 413,
+    type: 'request_too_large',
+    message: 'Request exceeds the maximum size',
+  }),
+  rate_limited: refusal('429 rate_limit_error without retry-after', rateLimited),
+  rate_limited_retry_after: refusal(
+    '429 rate_limit_error with retry-after; ARG: seconds, 1 unless given',
+    rateLimited,
+    (arg) => ({ 'retry-after': String(arg ?? 1) }),
+  ),
+  overloaded: refusal('529 overloaded_error', overloaded),
+  server_error: refusal('500 api_error', internal),
+
+  overloaded_first_event: {
+    description: '200, and an overloaded_error as its first event',
+    play: ({ exchange }) => endWithError(exchange, overloaded),
+  },
+  error_mid_stream: {
+    description: 'an api_error event after some text',
+    async play(stage, text) {
+      await streamText(stage, text);
+      endWithError(stage.exchange, internal);
+    },
+  },
+  overloaded_mid_stream: {
+    description: 'an overloaded_error event after some text',
+    async play(stage, text) {
+      await streamText(stage, text);
+      endWithError(stage.exchange, overloaded);
+    },
+  },
+
+  socket_cut: {
+    description: 'the connection is cut in the middle of an event, after some text',
+    async play(stage, text) {
+      await streamText(stage, text);
+      await stage.exchange.write(halfEvent);
+      stage.exchange.destroy();
+    },
+  },
+  clean_end: {
+    description: 'the response ends cleanly after some text, without message_stop',
+    async play(stage, text) {
+      await streamText(stage, text);
+      stage.exchange.end();
+    },
+  },
+  half_event: {
+    description: 'the response ends cleanly in the middle of an event',
+    async play(stage, text) {
+      await streamText(stage, text);
+      await stage.exchange.write(halfEvent);
+      stage.exchange.end();
+    },
+  },
+  no_blank_line: {
+    description: 'message_stop comes without its blank line, then the response ends cleanly',
+    async play(stage, text) {
+      await streamText(stage, text);
+      stage.exchange.putMessageDelta('end_turn');
+      await stage.exchange.write('event: message_stop\ndata: {"type":"message_stop"}\n');
+      stage.exchange.end();
+    },
+  },
+
+  stall_first_byte: {
+    description: 'not even the headers come',
+    play: ({ exchange }) => closed(exchange),
+  },
+  stall_headers: {
+    description: 'the headers come, and nothing else',
+    play({ exchange }) {
+      exchange.head();
+      return closed(exchange);
+    },
+  },
+  stall_mid_stream: {
+    description: 'some text, then nothing',
+    async play(stage, text) {
+      await streamText(stage, text);
+      await stage.exchange.written();
+      await closed(stage.exchange);
+    },
+  },
+  stall_with_pings: {
+    description: 'some text, then nothing but pings; ARG: ms between them, 1000 unless given',
+    async play(stage, text, arg = 1000) {
+      await streamText(stage, text);
+      while (!stage.exchange.over) {
+        await stage.exchange.ping();
+        await stage.exchange.pause(arg);
+      }
+    },
+  },
+
+  malformed_json: {
+    description: 'one event of an otherwise good stream holds broken JSON',
+    async play(stage, text) {
+      await streamText(stage, text);
+      await stage.exchange.event(
+        'content_block_delta',
+        '{"type":"content_block_delta","index":0,"delta":{"type":"text_',
+      );
+      stage.exchange.finish();
+    },
+  },
+  html_200: {
+    description: '200 with an HTML page, as a captive proxy sends it',
+    play: ({ exchange }) =>
+      exchange.answer(200, 'text/html; charset=utf-8', '<!doctype html><title>Sign in</title><h1>Please sign in</h1>'),
+  },
+  empty_200: {
+    description: '200 with the content type of a stream and no body',
+    play: ({ exchange }) => exchange.end(),
+  },
+  json_200: {
+    description: '200 with a whole message as JSON instead of a stream',
+    play: ({ exchange }, text) => exchange.answer(200, 'application/json', wholeMessage(exchange.id, text)),
+  },
+
+  data_only: {
+    description: 'a good stream without event: lines',
+    play(stage, text) {
+      stage.exchange.framing.eventLines = false;
+      return streamMessage(stage, good(text));
+    },
+  },
+  data_only_error: {
+    description: 'an api_error after some text, in a stream without event: lines',
+    async play(stage, text) {
+      stage.exchange.framing.eventLines = false;
+      await streamText(stage, text);
+      endWithError(stage.exchange, internal);
+    },
+  },
+  crlf: {
+    description: 'a good stream whose lines end in CR LF',
+    play(stage, text) {
+      stage.exchange.framing.newline = '\r\n';
+      return streamMessage(stage, good(text));
+    },
+  },
+  unknown_events: {
+    description: 'a good stream with events of unknown kinds in between',
+    async play(stage, text) {
+      const { exchange } = stage;
+      await beginMessage(stage);
+      await exchange.event('weather_report', { type: 'weather_report', outlook: 'unknown' });
+      for (const delta of textDeltas('text', text, stage.random)) {
+        await streamDeltas(stage, [delta]);
+        await exchange.event('weather_report', { type: 'weather_report', index: 0, delta: { type: 'rain_delta' } });
+        if (exchange.over) return;
+      }
+      exchange.endBlock();
+      await exchange.event('untyped', {});
+      exchange.finish();
+    },
+  },
+  unknown_blocks: {
+    description: 'a good stream with content blocks and deltas of unknown kinds before and after its text',
+    play: (stage, text) =>
+      streamMessage(stage, {
+        kind: 'blocks',
+        blocks: [
+          { type: 'hologram', shape: 'cube', faces: { count: 6 } },
+          { type: 'text', text },
+          {
+            type: 'melody',
+            notes: '',
+            deltas: [
+              { type: 'melody_delta', notes: 'c d ' },
+              { type: 'melody_delta', notes: 'e', tempo: 120 },
+            ],
+          },
+        ],
+      }),
+  },
+  two_message_starts: {
+    description: 'a second message_start after some text, and then a good end',
+    async play(stage, text) {
+      await streamText(stage, text);
+      stage.exchange.putMessageStart();
+      stage.exchange.finish();
+    },
+  },
+  held_open: {
+    description: 'a good stream, but the response stays open after message_stop',
+    async play(stage, text) {
+      await streamText(stage, text);
+      stage.exchange.putMessageEnd('end_turn');
+      await stage.exchange.written();
+      await closed(stage.exchange);
+    },
+  },
+  slow: {
+    description: 'a good stream, very slowly; ARG: ms for each token, 250 unless given',
+    play({ exchange, random }, text, arg = 250) {
+      const pace = new Pace({ tokensPerSecond: 1000 / Math.max(1, arg), firstTokenMs: 0, onePerWrite: false }, random);
+      return streamMessage({ exchange, random, pace }, good(text));
+    },
+  },
+} satisfies Record<string, Fault>;
+
+export type FaultName = keyof typeof faultTable;
+
+/** Every fault, and what it does in a line; some take an argument, ARG. */
+export const faults: readonly { readonly name: FaultName; readonly description: string }[] = Object.entries(
+  faultTable,
+).map(([name, { description }]) => ({ name: name as FaultName, description }));
+
+export function isFaultName(name: string): name is FaultName {
+  return Object.hasOwn(faultTable, name);
+}
+
+/** Puts a fault on the wire; settles when there is nothing left to do for it. */
+export async function playFault(stage: Stage, { fault, arg, text }: FaultAnswer): Promise<void> {
+  const entry: Fault = faultTable[fault];
+  await entry.play(stage, text ?? `This is the fault \`${fault}\` of the simulator: ${entry.description}.`, arg);
+}
+
+const halfEvent = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_del';
+
+function refusal(
+  description: string,
+  error: ApiError,
+  headers?: (arg: number | undefined) => OutgoingHttpHeaders,
+): Fault {
+  return { description, play: ({ exchange }, _text, arg) => exchange.refuse(error, headers?.(arg)) };
+}
+
+function good(text: Deltas) {
+  return { kind: 'blocks', blocks: [{ type: 'text', text }] } as const;
+}
+
+function endWithError(exchange: Stage['exchange'], error: ApiError): void {
+  exchange.putError(error);
+  exchange.end();
+}
+
+function wholeMessage(id: string, text: Deltas): string {
+  return JSON.stringify({
+    id: id.replace('req', 'msg'),
+    type: 'message',
+    role: 'assistant',
+    content: [{ type: 'text', text: typeof text === 'string' ? text : [...text].join('') }],
+    stop_reason: 'end_turn',
+    stop_sequence: null,
+    usage: { input_tokens: 1, output_tokens: 1 },
+  });
+}
+
+async function closed(exchange: Stage['exchange']): Promise<void> {
+  await exchange.outcome;
+}

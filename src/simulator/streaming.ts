@@ -1,0 +1,194 @@
+/**
+ * Streams content blocks as the API does: opens each, cuts it into deltas, closes it, and ends the message.
+ * Knows nothing of faults. `max_tokens` and `stop_sequences` cut an answer that does not state its own stop reason.
+ */
+import { deltaContent, type Block, type Delta, type Exchange } from './exchange.ts';
+import type { Pace } from './pace.ts';
+import type { Random } from './random.ts';
+import { charsPerToken, splitIntoDeltas } from './tokens.ts';
+import type { MessagesBody } from './validation.ts';
+
+/** All that playing an answer takes. */
+export interface Stage {
+  readonly exchange: Exchange;
+  readonly pace: Pace;
+  readonly random: Random;
+}
+
+/** A text, which is cut into deltas, or the exact deltas. A generator serves one request; an array any number. */
+export type Deltas = string | Iterable<string>;
+
+/**
+ * A content block as a whole message would hold it: `{type: 'text', text, citations?}`, `{type: 'thinking', thinking,
+ * signature}`, `{type: 'tool_use', id, name, input}`, … These are streamed as the API streams them, any other kind is sent
+ * whole. With `deltas`, the rest of the block is its `content_block_start` as it stands, and exactly these follow.
+ */
+export interface ScriptedBlock extends Block {
+  readonly deltas?: readonly Delta[];
+}
+
+export interface BlocksAnswer {
+  readonly kind: 'blocks';
+  readonly blocks: readonly ScriptedBlock[];
+  /** Sends the blocks in full and then says this. Absent: `end_turn` or `tool_use`, after what the request's limits let through. */
+  readonly stopReason?: string;
+  readonly stopDetails?: unknown;
+  /** Laid over the usage of `message_delta`. */
+  readonly usage?: Readonly<Record<string, unknown>>;
+}
+
+/** Streams a whole message and ends the response. */
+export async function streamMessage(stage: Stage, answer: BlocksAnswer): Promise<void> {
+  const cut = await streamBlocks(
+    stage,
+    answer.blocks,
+    answer.stopReason === undefined ? stage.exchange.body : undefined,
+  );
+  const callsTool = answer.blocks.at(-1)?.type === 'tool_use';
+  const stopReason = answer.stopReason ?? cut?.stopReason ?? (callsTool ? 'tool_use' : 'end_turn');
+  const { stopDetails, usage } = answer;
+  stage.exchange.finish(stopReason, { stopSequence: cut?.stopSequence, stopDetails, usage });
+}
+
+/** Starts the message and streams the one text block of it, which stays open. */
+export async function streamText(stage: Stage, text: Deltas): Promise<void> {
+  await beginMessage(stage);
+  stage.exchange.startBlock();
+  await streamDeltas(stage, textDeltas('text', text, stage.random));
+}
+
+export async function beginMessage({ exchange, pace }: Stage): Promise<void> {
+  exchange.start();
+  if (pace.firstTokenMs > 0) await exchange.pause(pace.firstTokenMs);
+}
+
+/** Sends deltas into the open block at the stage's pace; settles when all are sent or the exchange is over. */
+export async function streamDeltas({ exchange, pace }: Stage, deltas: Iterable<Delta>): Promise<void> {
+  for (const delta of deltas) {
+    exchange.putDelta(delta);
+    const wait = pace.step(exchange, deltaContent(delta)?.length ?? 0);
+    if (wait !== undefined) await wait;
+    if (exchange.over) return;
+  }
+}
+
+export function* textDeltas(field: 'text' | 'thinking', text: Deltas, random: Random): Generator<Delta> {
+  const pieces = typeof text === 'string' ? splitIntoDeltas(text, random) : text;
+  for (const piece of pieces) yield { type: `${field}_delta`, [field]: piece };
+}
+
+// ------------------------------------------------------------------------------------------------------- the limits
+
+/** Where a request's limits end an answer. */
+interface Cut {
+  charsLeft: number;
+  readonly stopReason: 'max_tokens' | 'stop_sequence';
+  readonly stopSequence?: string;
+  reached: boolean;
+}
+
+async function streamBlocks(
+  stage: Stage,
+  blocks: readonly ScriptedBlock[],
+  limits: MessagesBody | undefined,
+): Promise<Cut | undefined> {
+  const { exchange } = stage;
+  await beginMessage(stage);
+  let tokensLeft = limits?.max_tokens ?? Infinity;
+  for (const block of blocks) {
+    if (exchange.over) return undefined;
+    const { start, deltas } = streamedForm(block, stage.random);
+    if (limits === undefined) {
+      exchange.startBlock(start);
+      await streamDeltas(stage, deltas);
+    } else {
+      const stops = block.type === 'text' ? (limits.stop_sequences ?? []) : [];
+      // A stop sequence may lie across deltas, so the block is looked at as a whole where there are any.
+      const gathered = stops.length === 0 ? deltas : [...deltas];
+      const cut = findCut(gathered, tokensLeft, stops);
+      const charsMax = cut.charsLeft;
+      exchange.startBlock(start);
+      await streamDeltas(stage, withinCut(gathered, cut));
+      if (cut.reached) return cut;
+      tokensLeft -= Math.ceil((charsMax - cut.charsLeft) / charsPerToken);
+    }
+    exchange.endBlock();
+  }
+  return undefined;
+}
+
+function findCut(deltas: Iterable<Delta>, tokensLeft: number, stopSequences: readonly string[]): Cut {
+  let cut: Cut = { charsLeft: tokensLeft * charsPerToken, stopReason: 'max_tokens', reached: false };
+  if (stopSequences.length === 0) return cut;
+  const text = Array.from(deltas, deltaContent).join('');
+  for (const stopSequence of stopSequences) {
+    const at = text.indexOf(stopSequence);
+    if (at === -1 || at >= cut.charsLeft) continue;
+    cut = { charsLeft: at, stopReason: 'stop_sequence', stopSequence, reached: false };
+  }
+  return cut;
+}
+
+/** The deltas up to the cut, the last one shortened to fit. */
+function* withinCut(deltas: Iterable<Delta>, cut: Cut): Generator<Delta> {
+  for (const delta of deltas) {
+    const content = deltaContent(delta) ?? '';
+    if (content.length > cut.charsLeft) {
+      cut.reached = true;
+      const fitting = wellFormedStart(content, cut.charsLeft);
+      if (fitting !== '') yield withContent(delta, fitting);
+      return;
+    }
+    cut.charsLeft -= content.length;
+    yield delta;
+  }
+}
+
+/** At most so many UTF-16 units, and never half of a surrogate pair. */
+function wellFormedStart(text: string, charsMax: number): string {
+  const lastUnit = text.charCodeAt(charsMax - 1);
+  return text.slice(0, lastUnit >= 0xd800 && lastUnit < 0xdc00 ? charsMax - 1 : charsMax);
+}
+
+function withContent(delta: Delta, content: string): Delta {
+  const field = ['text', 'thinking', 'partial_json'].find((name) => typeof delta[name] === 'string')!;
+  return { ...delta, [field]: content };
+}
+
+// ------------------------------------------------------------------------------------------------------- the blocks
+
+interface StreamedForm {
+  readonly start: Block;
+  readonly deltas: Iterable<Delta>;
+}
+
+function streamedForm({ deltas, ...block }: ScriptedBlock, random: Random): StreamedForm {
+  if (deltas !== undefined) return { start: block, deltas };
+  if (block.type === 'text') {
+    const { text, citations } = block as Block & { readonly text: Deltas; readonly citations?: readonly unknown[] };
+    const quoted = (citations ?? []).map((citation) => ({ type: 'citations_delta', citation }));
+    const start = citations === undefined ? { ...block, text: '' } : { ...block, text: '', citations: [] };
+    return { start, deltas: chain(quoted, textDeltas('text', text, random)) };
+  }
+  if (block.type === 'thinking') {
+    const { thinking, signature } = block as Block & { readonly thinking: Deltas; readonly signature?: string };
+    const signed = signature === undefined ? [] : [{ type: 'signature_delta', signature }];
+    const start = { ...block, thinking: '', signature: '' };
+    return { start, deltas: chain(textDeltas('thinking', thinking, random), signed) };
+  }
+  if (block.type.endsWith('tool_use'))
+    return { start: { ...block, input: {} }, deltas: inputDeltas(block['input'], random) };
+  return { start: block, deltas: [] };
+}
+
+function* inputDeltas(input: unknown, random: Random): Generator<Delta> {
+  yield { type: 'input_json_delta', partial_json: '' };
+  const json = JSON.stringify(input ?? {});
+  // A tool without arguments gets the empty delta alone.
+  if (json === '{}') return;
+  for (const piece of splitIntoDeltas(json, random)) yield { type: 'input_json_delta', partial_json: piece };
+}
+
+function* chain<T>(...parts: Iterable<T>[]): Generator<T> {
+  for (const part of parts) yield* part;
+}

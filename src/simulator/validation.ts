@@ -1,0 +1,207 @@
+/**
+ * Refuses what the Messages API refuses, with its error types and in its words as far as they are known.
+ * Knows nothing of answers. Whatever passes has the shape of `MessagesBody`.
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** A content block of a request, as it came. */
+export interface RequestBlock {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+/** The body of a valid request, as far as the simulator reads it. Other fields are taken and passed over. */
+export interface MessagesBody {
+  readonly model: string;
+  readonly max_tokens: number;
+  readonly messages: readonly {
+    readonly role: 'user' | 'assistant';
+    readonly content: string | readonly RequestBlock[];
+  }[];
+  readonly stream: true;
+  readonly system?:
+    | string
+    | readonly { readonly type: 'text'; readonly text: string; readonly cache_control?: unknown }[];
+  readonly stop_sequences?: readonly string[];
+  readonly thinking?: { readonly type: string; readonly display?: string | null; readonly budget_tokens?: number };
+  readonly tools?: readonly { readonly name?: string }[];
+  readonly temperature?: number;
+  readonly top_p?: number;
+  readonly top_k?: number;
+  readonly [field: string]: unknown;
+}
+
+/** An error answer of the API: HTTP status, `error.type` and `error.message`. */
+export interface ApiError {
+  readonly status: number;
+  readonly type: string;
+  readonly message: string;
+}
+
+/** What a request is judged by. `body` is undefined if it was no JSON. */
+export interface RequestFacts {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: unknown;
+  readonly tooLarge: boolean;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The first of the API's objections, in its order; undefined if there is none. */
+export function findRefusal(request: RequestFacts, apiKey: string | undefined): ApiError | undefined {
+  if (request.method !== 'POST' || request.path !== '/v1/messages') {
+    return { status: 404, type: 'not_found_error', message: 'Not found' };
+  }
+  const message = apiKey === undefined ? undefined : authObjection(request.headers, apiKey);
+  if (message !== undefined) return { status: 401, type: 'authentication_error', message };
+  if (request.tooLarge) {
+    return { status: 413, type: 'request_too_large', message: 'Request exceeds the maximum size' };
+  }
+  if (request.body === undefined) return invalid('The request body is not valid JSON');
+  if (!isObject(request.body)) return invalid('Input should be a valid dictionary');
+  const version = request.headers['anthropic-version'];
+  if (typeof version !== 'string' || version === '') return invalid('anthropic-version: header is required');
+
+  const body = request.body;
+  if (body['model'] === undefined) return invalid('model: Field required');
+  if (typeof body['model'] !== 'string') return invalid('model: Input should be a valid string');
+  if (!body['model'].startsWith('claude-') || retiredModels.has(body['model'])) {
+    return { status: 404, type: 'not_found_error', message: `model: ${body['model']}` };
+  }
+  const objection =
+    maxTokensObjection(body) ??
+    messagesObjection(body['messages']) ??
+    systemObjection(body['system']) ??
+    samplingObjection(body, body['model'], version) ??
+    stopSequencesObjection(body['stop_sequences']) ??
+    thinkingObjection(body) ??
+    (body['stream'] === true ? undefined : 'stream: this simulator only streams; set it to true');
+  return objection === undefined ? undefined : invalid(objection);
+}
+
+const retiredModels: ReadonlySet<string> = new Set(['claude-3-5-sonnet-20240620']);
+
+function authObjection(headers: IncomingHttpHeaders, apiKey: string): string | undefined {
+  const bearer = headers.authorization;
+  if (bearer !== undefined) return bearer === `Bearer ${apiKey}` ? undefined : 'Invalid bearer token';
+  const key = headers['x-api-key'];
+  if (key === undefined) return 'x-api-key header is required';
+  return key === apiKey ? undefined : 'invalid x-api-key';
+}
+
+function maxTokensObjection({ max_tokens: maxTokens }: Fields): string | undefined {
+  if (maxTokens === undefined) return 'max_tokens: Field required';
+  if (!Number.isInteger(maxTokens)) return 'max_tokens: Input should be a valid integer';
+  return (maxTokens as number) < 1 ? 'max_tokens: Input should be greater than or equal to 1' : undefined;
+}
+
+function messagesObjection(messages: unknown): string | undefined {
+  if (messages === undefined) return 'messages: Field required';
+  if (!Array.isArray(messages)) return 'messages: Input should be a valid array';
+  if (messages.length === 0) return 'messages: at least one message is required';
+  for (const [index, message] of (messages as unknown[]).entries()) {
+    const objection = messageObjection(message, `messages.${index}`, index === messages.length - 1);
+    if (objection !== undefined) return objection;
+  }
+  const [first] = messages as Fields[];
+  return first!['role'] === 'user' ? undefined : 'messages: first message must use the "user" role';
+}
+
+function messageObjection(message: unknown, path: string, last: boolean): string | undefined {
+  if (!isObject(message)) return `${path}: Input should be a valid dictionary`;
+  const { role, content } = message;
+  if (role === undefined) return `${path}.role: Field required`;
+  if (role !== 'user' && role !== 'assistant') {
+    return `messages: Unexpected role ${JSON.stringify(role)}. Allowed roles are "user" or "assistant".`;
+  }
+  if (content === undefined) return `${path}.content: Field required`;
+  if (typeof content !== 'string' && !Array.isArray(content)) return `${path}.content: Input should be a valid string`;
+  if (content.length === 0) {
+    if (last && role === 'assistant') return undefined;
+    return `${path}: all messages must have non-empty content except for the optional final assistant message`;
+  }
+  if (typeof content === 'string') return undefined;
+  for (const [index, block] of (content as unknown[]).entries()) {
+    if (!isObject(block)) return `${path}.content.${index}: Input should be a valid dictionary`;
+    if (typeof block['type'] !== 'string') return `${path}.content.${index}.type: Field required`;
+    if (block['type'] !== 'text') continue;
+    if (typeof block['text'] !== 'string') return `${path}.content.${index}.text.text: Field required`;
+    if (block['text'] === '') return 'messages: text content blocks must be non-empty';
+  }
+  return undefined;
+}
+
+function systemObjection(system: unknown): string | undefined {
+  if (system === undefined || typeof system === 'string') return undefined;
+  if (!Array.isArray(system)) return 'system: Input should be a valid array';
+  for (const [index, block] of (system as unknown[]).entries()) {
+    if (!isObject(block) || block['type'] !== 'text' || typeof block['text'] !== 'string') {
+      return `system.${index}: Input should be a text block`;
+    }
+    if (block['text'] === '') return 'system: text content blocks must be non-empty';
+  }
+  return undefined;
+}
+
+/** Sampling parameters exist on the first API version alone, and there only for models up to 4.6. */
+function samplingObjection(body: Fields, model: string, version: string): string | undefined {
+  for (const name of ['temperature', 'top_p', 'top_k']) {
+    const value = body[name];
+    if (value === undefined) continue;
+    if (version !== '2023-06-01') return `${name}: not supported on this version`;
+    if (!takesSampling(model)) return `${name}: not supported by ${model}`;
+    if (typeof value !== 'number') return `${name}: Input should be a valid number`;
+    if (value < 0) return `${name}: Input should be greater than or equal to 0`;
+    if (name !== 'top_k' && value > 1) return `${name}: Input should be less than or equal to 1`;
+  }
+  return undefined;
+}
+
+function takesSampling(model: string): boolean {
+  // claude-sonnet-4-6, claude-opus-4-20250514 and claude-3-7-sonnet-latest, but no name without a version in it.
+  const version = /^claude-(?:[a-z]+-)?(\d{1,2})(?:-(\d{1,2})(?!\d))?/.exec(model);
+  if (version === null) return false;
+  const major = Number(version[1]);
+  return major < 4 || (major === 4 && Number(version[2] ?? 0) <= 6);
+}
+
+function stopSequencesObjection(sequences: unknown): string | undefined {
+  if (sequences === undefined) return undefined;
+  if (!Array.isArray(sequences)) return 'stop_sequences: Input should be a valid array';
+  for (const [index, sequence] of (sequences as unknown[]).entries()) {
+    if (typeof sequence !== 'string') return `stop_sequences.${index}: Input should be a valid string`;
+    if (sequence.trim() === '') return 'stop_sequences: each stop sequence must contain non-whitespace';
+  }
+  return undefined;
+}
+
+function thinkingObjection({ thinking, max_tokens: maxTokens }: Fields): string | undefined {
+  if (thinking === undefined) return undefined;
+  if (!isObject(thinking)) return 'thinking: Input should be a valid dictionary';
+  const { type, budget_tokens: budget, display } = thinking;
+  if (type !== 'enabled' && type !== 'adaptive' && type !== 'disabled') {
+    return `thinking: Input tag '${String(type)}' found using 'type' does not match any of the expected tags: 'adaptive', 'disabled', 'enabled'`;
+  }
+  if (display !== undefined && display !== null && display !== 'summarized' && display !== 'omitted') {
+    return `thinking.${type}.display: Input should be 'summarized' or 'omitted'`;
+  }
+  if (type !== 'enabled') return undefined;
+  if (budget === undefined) return 'thinking.enabled.budget_tokens: Field required';
+  if (!Number.isInteger(budget)) return 'thinking.enabled.budget_tokens: Input should be a valid integer';
+  if ((budget as number) < 1024) {
+    return 'thinking.enabled.budget_tokens: Input should be greater than or equal to 1024';
+  }
+  return (budget as number) < (maxTokens as number)
+    ? undefined
+    : '`max_tokens` must be greater than `thinking.budget_tokens`';
+}
+
+function invalid(message: string): ApiError {
+  return { status: 400, type: 'invalid_request_error', message };
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
