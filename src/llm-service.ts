@@ -1,0 +1,234 @@
+/**
+ * A config and a conversation in, the events of one answer out, over the Anthropic SDK. Knows nothing of logs, viewers or
+ * doors. Whatever upstream does, there is exactly one terminal event, it comes last, and usage and cost are in it.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import Anthropic, { APIConnectionError, APIError } from '@anthropic-ai/sdk';
+import type { Config } from './configs.ts';
+import { LlmError } from './errors.ts';
+import type { CancelReason, LlmEvent, Message } from './protocol.ts';
+import type { Telemetry } from './telemetry.ts';
+import { Attempt, type Answer } from './upstream/attempt.ts';
+import { classify, parseRetryAfter, UpstreamFailure, UpstreamFault } from './upstream/failures.ts';
+import { UpstreamSockets } from './upstream/fetch.ts';
+import { Ledger } from './upstream/ledger.ts';
+import { buildMessageRequest } from './upstream/request.ts';
+import { defaultRetryTiming, RetryPlan, type RetryTiming, type Step } from './upstream/retry.ts';
+import { Watchdog, type TimeoutName } from './upstream/watchdog.ts';
+
+/** Where a config's requests go. */
+export interface UpstreamAddress {
+  /** Without the path of the API: `https://api.anthropic.com`. */
+  readonly baseUrl: string;
+  /** Sent as a bearer token; no credential is sent without it. */
+  readonly apiKey?: string;
+  /** Whether the built-in simulator answers there. */
+  readonly simulated: boolean;
+}
+
+export interface LlmServiceOptions {
+  /** Asked anew for each attempt. */
+  readonly resolveUpstream: (config: Config) => UpstreamAddress;
+  readonly telemetry?: Pick<Telemetry, 'upstreamAttemptFailed' | 'internalError'>;
+  /** For tests, which can't wait. */
+  readonly retryTiming?: RetryTiming;
+}
+
+export interface LlmRequest {
+  readonly config: Config;
+  readonly messages: readonly Message[];
+  /** Values for the prompt's variables, and for those of its fallbacks; checked before. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** What timing counts from, on the clock of `performance.now()`; now, unless given. */
+  readonly startedAtMs?: number;
+}
+
+/** Clients of the SDK are kept for this many base URLs. */
+const clientsMax = 100;
+/** The SDK's own timeout, out of the way: it ends with the headers, and ours covers them. */
+const sdkTimeoutMs = 2 ** 31 - 1;
+
+export class LLMService implements AsyncDisposable {
+  readonly #options: LlmServiceOptions;
+  readonly #sockets = new UpstreamSockets();
+  readonly #clients = new Map<string, Anthropic>();
+
+  constructor(options: LlmServiceOptions) {
+    this.#options = options;
+  }
+
+  isSimulated(config: Config): boolean {
+    return this.#options.resolveUpstream(config).simulated;
+  }
+
+  /**
+   * Yields a batch of events for each read from upstream, as fast as it is pulled and no faster; the last event of the
+   * last batch is terminal. `start` is not among them. Never throws.
+   *
+   * An abort ends it as `cancelled`, with the signal's reason where that is a `CancelReason`; upstream's socket is closed
+   * at once, and before that event is yielded. Leaving the iteration early closes it too.
+   */
+  async *stream(request: LlmRequest, signal: AbortSignal): AsyncGenerator<LlmEvent[]> {
+    const { telemetry, retryTiming = defaultRetryTiming } = this.#options;
+    const ledger = new Ledger(request.startedAtMs ?? performance.now());
+    const plan = new RetryPlan(request.config, retryTiming, performance.now());
+    let config = request.config;
+    let attempt: Attempt | undefined;
+    let lastBatch: LlmEvent[] = [];
+    // Both reach an attempt also while nobody pulls, so that a reader which is stuck can't keep upstream's socket.
+    const watchdog = new Watchdog(config.timeouts.totalMs, (name) => attempt?.stop(timeoutFailure(name, attempt)));
+    const abort = () => attempt?.stop();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      let step: Step | undefined = { config, delayMs: 0 };
+      for (let number = 1; step && !signal.aborted; number += 1) {
+        config = step.config;
+        attempt = this.#attempt(config, request, watchdog);
+        if (watchdog.expired) attempt.stop(timeoutFailure('total_ms', attempt));
+        try {
+          while (!attempt.over) {
+            const events = await attempt.read();
+            if (attempt.message.hasOutput) ledger.output();
+            if (attempt.over) {
+              lastBatch = events;
+            } else if (events.length > 0) {
+              // While the consumer is busy, upstream isn't the one that keeps us waiting.
+              watchdog.rest();
+              yield events;
+              watchdog.expect('idle_ms', config.timeouts.idleMs);
+            }
+          }
+        } finally {
+          // A complete message is told first: its socket can take a moment until it is fit for reuse.
+          if (!attempt.message.complete) await attempt.close();
+          if (attempt.usage) ledger.add(config, attempt.usage);
+        }
+        const { failure, message } = attempt;
+        if (!failure) break;
+        step = message.hasOutput ? undefined : plan.after(failure, performance.now(), watchdog.totalAtMs);
+        const { name, model } = config;
+        const retry = step ? { retryInMs: step.delayMs } : {};
+        telemetry?.upstreamAttemptFailed({ config: name, model, attempt: number, error: failure, ...retry });
+        if (step && step.delayMs > 0) await delay(step.delayMs, undefined, { signal }).catch(() => {});
+      }
+      lastBatch.push({ ...outcomeOf(attempt, signal), ...ledger.account(config) });
+    } catch (error) {
+      const failure = LlmError.from(error);
+      if (failure.code === 'internal') telemetry?.internalError('llm-service', error);
+      lastBatch = [{ type: 'error', ...failureData(failure), ...ledger.account(config) }];
+    } finally {
+      watchdog[Symbol.dispose]();
+      signal.removeEventListener('abort', abort);
+    }
+    try {
+      yield lastBatch;
+    } finally {
+      await attempt?.close();
+    }
+  }
+
+  /** To be called after all generations have ended. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#sockets[Symbol.dispose]();
+  }
+
+  #attempt(config: Config, { messages, variables }: LlmRequest, watchdog: Watchdog): Attempt {
+    const { headers, body } = buildMessageRequest(config, messages, variables);
+    const { baseUrl, apiKey } = this.#options.resolveUpstream(config);
+    const client = this.#client(baseUrl);
+    return new Attempt({
+      watchdog,
+      timeouts: config.timeouts,
+      showThinking: config.thinking?.show === true,
+      send: async (signal): Promise<Answer> => {
+        try {
+          // Not `messages.create`, which prints warnings of its own and knows the parameters of one version only.
+          const response = await client
+            .post('/v1/messages', {
+              body,
+              // Last in the SDK's order: outranks what it finds in the environment.
+              headers: { ...headers, authorization: apiKey === undefined ? null : `Bearer ${apiKey}` },
+              stream: true,
+              signal,
+              timeout: sdkTimeoutMs,
+            })
+            .asResponse();
+          return {
+            contentType: response.headers.get('content-type'),
+            requestId: response.headers.get('request-id') ?? undefined,
+            body: this.#sockets.bodyOf(response),
+          };
+        } catch (error) {
+          throw failureOf(error);
+        }
+      },
+    });
+  }
+
+  #client(baseUrl: string): Anthropic {
+    let client = this.#clients.get(baseUrl);
+    if (!client) {
+      client = new Anthropic({
+        baseURL: baseUrl,
+        // The key goes with each request. Without one here, the SDK would look for credentials all over the machine.
+        apiKey: 'sent-per-request',
+        fetch: this.#sockets.fetch,
+        maxRetries: 0,
+        logLevel: 'off',
+        openTelemetry: false,
+      });
+      const oldest = this.#clients.keys().next();
+      if (this.#clients.size >= clientsMax && !oldest.done) this.#clients.delete(oldest.value);
+      this.#clients.set(baseUrl, client);
+    }
+    return client;
+  }
+}
+
+/** What the SDK threw instead of an answer. Anything that it doesn't account for is a fault of ours, and stays as it is. */
+function failureOf(error: unknown): unknown {
+  if (error instanceof APIConnectionError) {
+    const cause = error.cause instanceof UpstreamFault ? error.cause : error;
+    return new UpstreamFailure('upstream_unreachable', {
+      cause,
+      maybeBilled: !(cause instanceof UpstreamFault) || cause.sent,
+    });
+  }
+  if (!(error instanceof APIError) || error.status === undefined) return error;
+  const status: number = error.status;
+  const headers: Headers | undefined = error.headers;
+  return new UpstreamFailure(classify(error.type, status), {
+    cause: error,
+    requestId: error.requestID ?? undefined,
+    retryAfterMs: headers && parseRetryAfter(headers),
+    maybeBilled: false,
+  });
+}
+
+/** How it all ended: as the last attempt did, unless the abort came first or in a wait between attempts. */
+function outcomeOf(attempt: Attempt | undefined, signal: AbortSignal) {
+  if (attempt?.message.complete) {
+    const { stopReason, stopDetails } = attempt.message;
+    return { type: 'done' as const, stopReason, ...(stopDetails === undefined ? {} : { stopDetails }) };
+  }
+  if (attempt?.failure && !signal.aborted) return { type: 'error' as const, ...failureData(attempt.failure) };
+  return { type: 'cancelled' as const, reason: cancelReason(signal) };
+}
+
+function timeoutFailure(name: TimeoutName, { requestId }: Attempt): UpstreamFailure {
+  return new UpstreamFailure('upstream_timeout', {
+    message: `The model provider took longer than ${name} allows`,
+    cause: new UpstreamFault('a wait was too long', { code: name }),
+    requestId,
+    final: name === 'total_ms',
+  });
+}
+
+function failureData(error: LlmError) {
+  const { issues: _issues, ...data } = error.data;
+  return { ...data, ...(error.requestId === undefined ? {} : { requestId: error.requestId }) };
+}
+
+function cancelReason({ reason }: AbortSignal): CancelReason {
+  return reason === 'disconnected' || reason === 'shutdown' ? reason : 'requested';
+}

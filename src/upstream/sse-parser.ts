@@ -1,0 +1,147 @@
+/**
+ * Server-sent events out of bytes, as the HTML standard (9.2.6) has them, cut anywhere. Knows nothing of what events
+ * mean. Works on bytes and decodes whole lines only, so a character that is split over two reads stays whole.
+ */
+import { UpstreamFault } from './failures.ts';
+
+/** One event may hold this much before its blank line comes; more is a fault. */
+const eventBytesMax = 8 * 1_024 * 1_024;
+
+/** Room for a partial line: made at least this large, and not kept for the next one if larger than that. */
+const keptBytesMin = 1_024;
+const keptBytesMax = 64 * 1_024;
+const emptyBuffer = Buffer.alloc(0);
+
+const lf = 0x0a;
+const cr = 0x0d;
+const colon = 0x3a;
+const space = 0x20;
+
+/** Takes an event: its name (empty if it has none) and its data. */
+export type SseHandler = (name: string, data: string) => void;
+
+export class SseParser {
+  readonly #onEvent: SseHandler;
+  readonly #eventBytesMax: number;
+  /** Holds the start of a line whose end hasn't come. Grows by doubling, so that many small reads stay cheap. */
+  #partial = emptyBuffer;
+  #partialBytes = 0;
+  /** Bytes of the event that is being read, its partial line included. */
+  #eventBytes = 0;
+  #name = '';
+  #data: string | undefined;
+  #atStart = true;
+  /** A CR ended the last line, so that an LF right after it belongs to the same line end. */
+  #afterCr = false;
+
+  constructor(onEvent: SseHandler, limits: { readonly eventBytesMax: number } = { eventBytesMax }) {
+    this.#onEvent = onEvent;
+    this.#eventBytesMax = limits.eventBytesMax;
+  }
+
+  /**
+   * Reads on. An event is told when its blank line comes; what stands before a missing one is never told.
+   *
+   * @throws UpstreamFault `event_too_large`; the parser is of no use then.
+   */
+  push(chunk: Buffer): void {
+    let start = 0;
+    if (this.#afterCr && chunk.length > 0) {
+      this.#afterCr = false;
+      if (chunk[0] === lf) start = 1;
+    }
+    // CRs are rare; where there are none, one native search finds each line's end.
+    let nextCr = chunk.indexOf(cr, start);
+    for (;;) {
+      let end = chunk.indexOf(lf, start);
+      let next = end + 1;
+      if (nextCr !== -1 && (end === -1 || nextCr < end)) {
+        end = nextCr;
+        next = end + 1;
+        if (next === chunk.length) this.#afterCr = true;
+        else if (chunk[next] === lf) next += 1;
+        nextCr = chunk.indexOf(cr, next);
+      }
+      if (end === -1) break;
+      this.#line(chunk, start, end);
+      start = next;
+    }
+    if (start < chunk.length) this.#keep(chunk, start, chunk.length);
+  }
+
+  #line(chunk: Buffer, start: number, end: number): void {
+    if (this.#partialBytes === 0) {
+      this.#count(end - start);
+      this.#field(chunk, start, end);
+      return;
+    }
+    this.#keep(chunk, start, end);
+    const line = this.#partial;
+    const lineBytes = this.#partialBytes;
+    this.#partialBytes = 0;
+    if (lineBytes > keptBytesMax) this.#partial = emptyBuffer;
+    this.#field(line, 0, lineBytes);
+  }
+
+  #keep(chunk: Buffer, start: number, end: number): void {
+    this.#count(end - start);
+    const bytes = this.#partialBytes + end - start;
+    if (bytes > this.#partial.length) {
+      const larger = Buffer.allocUnsafe(Math.max(2 * bytes, keptBytesMin));
+      this.#partial.copy(larger, 0, 0, this.#partialBytes);
+      this.#partial = larger;
+    }
+    chunk.copy(this.#partial, this.#partialBytes, start, end);
+    this.#partialBytes = bytes;
+  }
+
+  #field(line: Buffer, start: number, end: number): void {
+    let from = start;
+    if (this.#atStart) {
+      this.#atStart = false;
+      if (line[from] === 0xef && line[from + 1] === 0xbb && line[from + 2] === 0xbf) from += 3;
+    }
+    if (from >= end) {
+      this.#dispatch();
+    } else if (startsWith(line, from, end, dataField)) {
+      const value = line.toString('utf8', valueStart(line, from + dataField.length, end), end);
+      this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`;
+    } else if (startsWith(line, from, end, eventField)) {
+      this.#name = line.toString('utf8', valueStart(line, from + eventField.length, end), end);
+    }
+  }
+
+  #dispatch(): void {
+    const name = this.#name;
+    const data = this.#data;
+    this.#name = '';
+    this.#data = undefined;
+    this.#eventBytes = 0;
+    if (data !== undefined && data !== '') this.#onEvent(name, data);
+  }
+
+  #count(bytes: number): void {
+    this.#eventBytes += bytes;
+    if (this.#eventBytes > this.#eventBytesMax) {
+      throw new UpstreamFault('an event is larger than the limit', { code: 'event_too_large' });
+    }
+  }
+}
+
+const dataField = Buffer.from('data');
+const eventField = Buffer.from('event');
+
+/** Whether the line is that field: its name, then a colon or nothing. */
+function startsWith(line: Buffer, start: number, end: number, field: Buffer): boolean {
+  for (let index = 0; index < field.length; index += 1) {
+    if (line[start + index] !== field[index]) return false;
+  }
+  const after = start + field.length;
+  return after === end || (after < end && line[after] === colon);
+}
+
+/** Past the colon and one space after it. */
+function valueStart(line: Buffer, afterName: number, end: number): number {
+  const value = Math.min(afterName + 1, end);
+  return value < end && line[value] === space ? value + 1 : value;
+}

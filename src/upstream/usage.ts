@@ -1,0 +1,116 @@
+/**
+ * What one attempt used: upstream's own count where it gave one, an estimate where it couldn't. Knows nothing of money.
+ * A number that was inferred is never passed off as told.
+ */
+import type { Usage } from '../protocol.ts';
+
+/** Tokens with one price list: those of a whole message, or of one of its iterations. */
+export interface TokenCounts {
+  /** The model that worked on it, where upstream names one. */
+  readonly model: string | undefined;
+  readonly input: number;
+  readonly output: number;
+  readonly cacheRead: number;
+  /** All that was written to the cache, `cacheWriteHour` included. */
+  readonly cacheWrite: number;
+  /** What was written to be kept for an hour, which costs more. */
+  readonly cacheWriteHour: number;
+}
+
+export interface AttemptUsage {
+  readonly usage: Usage;
+  /** What the price is to be computed over. */
+  readonly billed: readonly TokenCounts[];
+}
+
+/** About as many UTF-16 units of English or code make one token. */
+const charsPerToken = 4;
+
+export class UsageMeter {
+  /** Upstream's numbers, later ones over earlier ones. A map, for names that a plain object couldn't hold. */
+  readonly #told = new Map<string, unknown>();
+  #raw: unknown = null;
+  #started = false;
+  #outputTold = false;
+  #final = false;
+  #receivedChars = 0;
+
+  /** Whether the message began, from where on upstream bills it. */
+  get started(): boolean {
+    return this.#started;
+  }
+
+  /** Takes the usage of `message_start`. */
+  start(usage: unknown): void {
+    this.#started = true;
+    this.#overlay(usage);
+  }
+
+  /**
+   * Takes the usage of a `message_delta`. Its numbers are cumulative and outrank those of `message_start`, also those
+   * for input. `stopped` says whether the message has a stop reason, so that its output can't grow any more.
+   */
+  update(usage: unknown, stopped: boolean): void {
+    this.#overlay(usage);
+    if (typeof usage !== 'object' || usage === null) return;
+    this.#outputTold ||= count((usage as Record<string, unknown>)['output_tokens']) !== undefined;
+    this.#final ||= stopped && this.#outputTold;
+  }
+
+  /** Counts generated characters (UTF-16 units), hidden ones included, for when upstream never says how many tokens they were. */
+  received(chars: number): void {
+    this.#receivedChars += chars;
+  }
+
+  /** `complete` says whether the message came to its end. */
+  report(complete: boolean): AttemptUsage {
+    const whole = countsOf(Object.fromEntries(this.#told));
+    const exact = complete && this.#outputTold && count(this.#told.get('input_tokens')) !== undefined;
+    const outputIsTold = this.#final || (complete && this.#outputTold);
+    const output = outputIsTold ? whole.output : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
+    // The top-level numbers leave out what compaction and other models than the main one used; the iterations have all.
+    const iterations = this.#told.get('iterations');
+    const billed =
+      Array.isArray(iterations) && iterations.length > 0
+        ? iterations.map(countsOf)
+        : [{ ...whole, model: undefined, output }];
+    return {
+      usage: {
+        inputTokens: whole.input,
+        outputTokens: output,
+        cacheReadInputTokens: whole.cacheRead,
+        cacheCreationInputTokens: whole.cacheWrite,
+        estimated: !exact,
+        raw: this.#raw,
+      },
+      billed,
+    };
+  }
+
+  #overlay(usage: unknown): void {
+    if (typeof usage !== 'object' || usage === null) return;
+    this.#raw = usage;
+    for (const [name, value] of Object.entries(usage)) {
+      if (value !== null) this.#told.set(name, value);
+    }
+  }
+}
+
+function countsOf(usage: unknown): TokenCounts {
+  const fields = (typeof usage === 'object' && usage !== null ? usage : {}) as Record<string, unknown>;
+  const creation = (fields['cache_creation'] ?? {}) as Record<string, unknown>;
+  const model = fields['model'];
+  const cacheWrite = count(fields['cache_creation_input_tokens']) ?? 0;
+  return {
+    model: typeof model === 'string' ? model : undefined,
+    input: count(fields['input_tokens']) ?? 0,
+    output: count(fields['output_tokens']) ?? 0,
+    cacheRead: count(fields['cache_read_input_tokens']) ?? 0,
+    cacheWrite,
+    cacheWriteHour: Math.min(count(creation['ephemeral_1h_input_tokens']) ?? 0, cacheWrite),
+  };
+}
+
+function count(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
+}

@@ -1,0 +1,176 @@
+import http from 'node:http';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { hello, startBench, testConfig } from './support/llm-stream.ts';
+
+finishesCleanly();
+afterEach(() => void vi.unstubAllEnvs());
+
+describe('an answer', () => {
+  test('ends in done, with stop reason, usage, cost and timing', async () => {
+    await using bench = await startBench();
+    bench.simulator.enqueue({
+      kind: 'text',
+      text: 'twelve chars',
+      usage: { input_tokens: 1_000, output_tokens: 2_000 },
+    });
+    const { text, terminal } = await bench.hear(testConfig());
+    expect(text).toBe('twelve chars');
+    expect(terminal).toEqual({
+      type: 'done',
+      stopReason: 'end_turn',
+      usage: {
+        inputTokens: 1_000,
+        outputTokens: 2_000,
+        cacheReadInputTokens: 0,
+        cacheCreationInputTokens: 0,
+        estimated: false,
+        raw: expect.objectContaining({ output_tokens: 2_000 }),
+      },
+      costUsd: 0.022,
+      timing: { firstTokenMs: expect.any(Number), totalMs: expect.any(Number) },
+      config: 'test',
+      model: 'claude-sonnet-5-5',
+    });
+  });
+
+  test('comes with its stop details', async () => {
+    await using bench = await startBench();
+    bench.simulator.enqueue({ kind: 'blocks', blocks: [], stopReason: 'refusal', stopDetails: { category: 'cyber' } });
+    const { terminal } = await bench.hear(testConfig());
+    expect(terminal).toMatchObject({ type: 'done', stopReason: 'refusal', stopDetails: { category: 'cyber' } });
+    expect(terminal.timing.firstTokenMs).toBeNull();
+  });
+
+  test('comes in batches as it is read, and done with the last of them', async () => {
+    await using bench = await startBench();
+    bench.simulator.enqueue({ kind: 'manual' });
+    const stream = bench.stream(testConfig());
+    const first = stream.next();
+    const upstream = await bench.simulator.nextRequest();
+    await upstream.text('one');
+    expect((await first).value).toEqual([{ type: 'text', index: 0, text: 'one' }]);
+    const second = stream.next();
+    await upstream.text('two');
+    expect((await second).value).toEqual([{ type: 'text', index: 0, text: 'two' }]);
+    const last = stream.next();
+    upstream.finish();
+    expect((await last).value).toEqual([expect.objectContaining({ type: 'done' })]);
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+  });
+
+  test('shows thinking where the config says so', async () => {
+    await using bench = await startBench();
+    const think = { type: 'thinking', thinking: 'let me see', signature: 'sig' };
+    bench.simulator.respondWith({ kind: 'blocks', blocks: [think, { type: 'text', text: 'so' }] });
+    const types = async (show: boolean) => {
+      const { events } = await bench.hear(testConfig({ thinking: { show } }));
+      return [...new Set(events.map(({ type }) => type))];
+    };
+    expect(await types(true)).toEqual(['thinking', 'block', 'text', 'done']);
+    expect(await types(false)).toEqual(['block', 'text', 'done']);
+  });
+
+  test('reuses the socket of the one before', async () => {
+    await using bench = await startBench();
+    for (let answer = 0; answer < 5; answer += 1) await bench.hear(testConfig());
+    expect(bench.simulator.openSockets).toBe(1);
+  });
+
+  test('survives the close of an idle socket, with one request', async () => {
+    const ports = new Set<number | undefined>();
+    let requests = 0;
+    // Answers the first request of each connection, and resets it at the second.
+    const server = http.createServer(({ socket }, response) => {
+      requests += 1;
+      if (ports.has(socket.remotePort)) {
+        socket.resetAndDestroy();
+        return;
+      }
+      ports.add(socket.remotePort);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end('data: {"type":"message_start","message":{}}\n\ndata: {"type":"message_stop"}\n\n');
+    });
+    await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    {
+      await using bench = await startBench({ address: () => ({ baseUrl: `http://127.0.0.1:${port}` }) });
+      const config = testConfig({ retries: { max: 0 } });
+      expect((await bench.hear(config)).terminal.type).toBe('done');
+      expect((await bench.hear(config)).terminal.type).toBe('done');
+      expect(bench.failures).toEqual([]);
+      expect(requests).toBe(3);
+    }
+    await new Promise((resolve) => server.close(resolve));
+  });
+});
+
+describe('a request', () => {
+  const sent = async (keys: object, apiKey?: string) => {
+    await using bench = await startBench({ address: () => (apiKey === undefined ? {} : { apiKey }) });
+    await bench.hear(testConfig(keys));
+    const [{ body, headers }] = bench.simulator.requests as [(typeof bench.simulator.requests)[0]];
+    return { body: body as unknown, headers };
+  };
+
+  test('holds what the config says and nothing else', async () => {
+    const { body, headers } = await sent({ max_tokens: 77 });
+    expect(body).toEqual({
+      model: 'claude-sonnet-5-5',
+      max_tokens: 77,
+      stream: true,
+      system: 'You are a test.',
+      messages: hello,
+    });
+    expect(headers['anthropic-version']).toBe('2026-10-21');
+  });
+
+  test('asks for the old version of the API where sampling parameters are set', async () => {
+    const keys = { model: 'claude-sonnet-4-6', temperature: 0.5, top_p: 0.9, top_k: 40, stop_sequences: ['END'] };
+    const { body, headers } = await sent(keys);
+    expect(headers['anthropic-version']).toBe('2023-06-01');
+    expect(body).toMatchObject(keys);
+  });
+
+  test('marks the system prompt for the cache, and leaves out an empty one', async () => {
+    expect((await sent({ cache_prompt: true })).body).toMatchObject({
+      system: [{ type: 'text', text: 'You are a test.', cache_control: { type: 'ephemeral' } }],
+    });
+    expect((await sent({ cache_prompt: true, system_prompt: '' })).body).not.toHaveProperty('system');
+  });
+
+  test.each([
+    [{ show: true }, { type: 'adaptive', display: 'summarized' }],
+    [
+      { type: 'enabled', budget_tokens: 2_000 },
+      { type: 'enabled', budget_tokens: 2_000, display: 'omitted' },
+    ],
+    [{ type: 'disabled' }, { type: 'disabled' }],
+  ])('asks for thinking: %j', async (thinking, asked) => {
+    expect((await sent({ thinking })).body).toMatchObject({ thinking: asked });
+  });
+
+  test('carries the key that it is given', async () => {
+    const { headers } = await sent({}, 'sk-test');
+    expect(headers.authorization).toBe('Bearer sk-test');
+  });
+
+  test('carries nothing that it isn’t given, whatever the environment holds', async () => {
+    vi.stubEnv('ANTHROPIC_API_KEY', 'sk-env');
+    vi.stubEnv('ANTHROPIC_AUTH_TOKEN', 'token-env');
+    vi.stubEnv('ANTHROPIC_BASE_URL', 'http://127.0.0.1:9');
+    vi.stubEnv('ANTHROPIC_CUSTOM_HEADERS', 'Authorization: Bearer custom\nX-Secret: custom\nCookie: custom');
+    const { headers } = await sent({});
+    expect(headers).not.toHaveProperty('authorization');
+    expect(headers).not.toHaveProperty('x-api-key');
+    expect(JSON.stringify(headers)).not.toMatch(/sk-env|token-env|custom/);
+  });
+
+  test('goes to a base URL with a path', async () => {
+    await using bench = await startBench();
+    const { simulator } = bench;
+    await using elsewhere = await startBench({ address: () => ({ baseUrl: `${simulator.url}/proxy/` }) });
+    await elsewhere.hear(testConfig());
+    expect(simulator.requests[0]?.path).toBe('/proxy/v1/messages');
+  });
+});
