@@ -1,0 +1,182 @@
+/**
+ * Who may ask, and how much: credentials to a Caller, the page that a browser asks from, rates and numbers per caller.
+ * Knows headers, not transports. What it refuses has cost nothing yet.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import type { Caller } from './caller.ts';
+import { LlmError } from './errors.ts';
+
+export interface AccessLimits {
+  /** Generations that may run at once, of all callers. */
+  readonly generationsMax: number;
+  readonly generationsPerCallerMax: number;
+  readonly viewersPerCallerMax: number;
+  /** Generations that one caller may start in a minute. */
+  readonly startsPerMinuteMax: number;
+}
+
+export interface AccessOptions {
+  /** None: everyone is `anonymous`. */
+  readonly keys: readonly { readonly name: string; readonly sha256: string }[];
+  /** Origins of other sites whose pages may use the service. */
+  readonly allowedOrigins: readonly string[];
+  /** Host names to answer to beside the loopback ones; only looked at where `loopback`. */
+  readonly allowedHosts: readonly string[];
+  /** Whether the service listens on loopback only: then a foreign Host means a name that was rebound to it. */
+  readonly loopback: boolean;
+  readonly limits: AccessLimits;
+}
+
+/** What a door knows of a request. */
+export interface Credentials {
+  readonly headers: IncomingHttpHeaders;
+  /** What a WebSocket's client sent first: `{token}`. */
+  readonly connectionParams?: Readonly<Record<string, string | undefined>> | null | undefined;
+}
+
+const loopbackNames = new Set(['localhost', '127.0.0.1', '[::1]']);
+const capacityRetryAfterMs = 1_000;
+
+export class Access {
+  readonly #options: AccessOptions;
+  readonly #keys: readonly { readonly name: string; readonly digest: Buffer }[];
+  readonly #allowedOrigins: ReadonlySet<string>;
+  readonly #hosts: ReadonlySet<string>;
+  readonly #starts: RateLimiterMemory;
+  readonly #generations = new Map<string, number>();
+  readonly #viewers = new Map<string, number>();
+  #running = 0;
+
+  constructor(options: AccessOptions) {
+    this.#options = options;
+    this.#keys = options.keys.map(({ name, sha256 }) => ({ name, digest: Buffer.from(sha256, 'hex') }));
+    this.#allowedOrigins = new Set(options.allowedOrigins);
+    this.#hosts = new Set([...loopbackNames, ...options.allowedHosts]);
+    this.#starts = new RateLimiterMemory({ points: options.limits.startsPerMinuteMax, duration: 60 });
+  }
+
+  /**
+   * Refuses a Host that isn't ours, where we are on loopback: a page that has its own name resolve to 127.0.0.1 would
+   * otherwise pass for same-origin.
+   *
+   * @throws LlmError `forbidden`
+   */
+  checkHost(headers: IncomingHttpHeaders): void {
+    if (!this.#options.loopback) return;
+    const name = (headers.host ?? '').toLowerCase().replace(/:\d+$/, '');
+    if (!this.#hosts.has(name)) {
+      throw new LlmError('forbidden', 'This host name is not allowed; LLM_ALLOWED_HOSTS can name it');
+    }
+  }
+
+  /**
+   * Refuses what another site's page asks for: it could spend tokens on behalf of whoever looks at it.
+   *
+   * @throws LlmError `forbidden`
+   */
+  checkOrigin(headers: IncomingHttpHeaders): void {
+    const { origin } = headers;
+    if (origin !== undefined) {
+      if (this.#allowedOrigins.has(origin)) return;
+      if (!isSameHost(origin, headers.host)) {
+        throw new LlmError('forbidden', 'Requests from this origin are not allowed; LLM_ALLOWED_ORIGINS can name it');
+      }
+    }
+    const site = headers['sec-fetch-site'];
+    if (site === 'cross-site' || site === 'same-site') {
+      throw new LlmError('forbidden', 'Requests from other sites are not allowed; LLM_ALLOWED_ORIGINS can name them');
+    }
+  }
+
+  /** The request's origin if it is another site's that is allowed, to be echoed in CORS headers. */
+  allowedOrigin(headers: IncomingHttpHeaders): string | undefined {
+    return headers.origin !== undefined && this.#allowedOrigins.has(headers.origin) ? headers.origin : undefined;
+  }
+
+  /** @throws LlmError `unauthorized` */
+  authenticate({ headers, connectionParams }: Credentials): Caller {
+    if (this.#keys.length === 0) return { name: 'anonymous' };
+    const token = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1] ?? connectionParams?.['token'];
+    if (token === undefined) {
+      throw new LlmError('unauthorized', 'A key is needed: send it as "Authorization: Bearer <key>"');
+    }
+    const digest = createHash('sha256').update(token).digest();
+    let found: Caller | undefined;
+    // Every key is compared, so that the time taken tells nothing of which one came near.
+    for (const key of this.#keys) if (timingSafeEqual(digest, key.digest)) found = { name: key.name };
+    if (!found) throw new LlmError('unauthorized', 'This key is not known here');
+    return found;
+  }
+
+  /**
+   * Takes a place among the running generations; disposing it gives it back.
+   *
+   * @throws LlmError `rate_limited`, `at_capacity`
+   */
+  async admitGeneration(caller: Caller): Promise<Disposable> {
+    const { limits } = this.#options;
+    if (this.#running >= limits.generationsMax) {
+      throw new LlmError('at_capacity', 'The service runs as many generations as it can; try again shortly', {
+        retryAfterMs: capacityRetryAfterMs,
+      });
+    }
+    const place = takePlace(this.#generations, caller, limits.generationsPerCallerMax, 'generations at once');
+    this.#running += 1;
+    const release = () => {
+      this.#running -= 1;
+      place[Symbol.dispose]();
+    };
+    try {
+      await this.#starts.consume(caller.name);
+    } catch (refused) {
+      release();
+      if (!(refused instanceof RateLimiterRes)) throw refused;
+      throw new LlmError(
+        'rate_limited',
+        `At most ${limits.startsPerMinuteMax} generations may be started in a minute`,
+        {
+          retryAfterMs: refused.msBeforeNext,
+        },
+      );
+    }
+    return { [Symbol.dispose]: release };
+  }
+
+  /**
+   * Takes a place among the caller's viewers; disposing it gives it back.
+   *
+   * @throws LlmError `rate_limited`
+   */
+  admitViewer(caller: Caller): Disposable {
+    return takePlace(this.#viewers, caller, this.#options.limits.viewersPerCallerMax, 'viewers at once');
+  }
+
+  /** Places taken, for tests and gauges. */
+  get load(): { readonly generations: number; readonly viewers: number } {
+    let viewers = 0;
+    for (const count of this.#viewers.values()) viewers += count;
+    return { generations: this.#running, viewers };
+  }
+}
+
+function takePlace(places: Map<string, number>, { name }: Caller, max: number, what: string): Disposable {
+  const taken = places.get(name) ?? 0;
+  if (taken >= max) {
+    throw new LlmError('rate_limited', `At most ${max} ${what}`, { retryAfterMs: capacityRetryAfterMs });
+  }
+  places.set(name, taken + 1);
+  return {
+    [Symbol.dispose]() {
+      const left = places.get(name)! - 1;
+      if (left === 0) places.delete(name);
+      else places.set(name, left);
+    },
+  };
+}
+
+function isSameHost(origin: string, host: string | undefined): boolean {
+  // `null`, the origin of sandboxed pages and files, parses as no URL.
+  return host !== undefined && URL.canParse(origin) && new URL(origin).host === host.toLowerCase();
+}

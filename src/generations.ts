@@ -1,0 +1,254 @@
+/**
+ * The life of a generation: start or attach, follow, cancel, end. Knows nothing of HTTP, tRPC or Redis.
+ *
+ * One generation is one upstream call sequence, one log, one terminal event. Its lifetime and its viewers' are apart:
+ * a viewer's signal ends a read, only the generation's own ends the model call.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import type { Caller } from './caller.ts';
+import { checkVariables, type Config, type ConfigSnapshot } from './configs.ts';
+import { LlmError } from './errors.ts';
+import {
+  formatEventId,
+  parseEventId,
+  type CancelOutcome,
+  type FollowRequest,
+  type GenerationSnapshot,
+  type GenerationSummary,
+  type StreamRequest,
+} from './protocol.ts';
+import { RunningGeneration, type GenerationParts } from './running-generation.ts';
+import {
+  generationNotFound,
+  type GenerationKey,
+  type LogBatch,
+  type LogStatus,
+  type StreamLog,
+} from './stream-log/stream-log.ts';
+
+export interface GenerationsOptions extends GenerationParts {
+  /** The configs as they stand now; a generation keeps the one it started with. */
+  readonly configs: () => ConfigSnapshot;
+  readonly admission: Admission;
+  /** How long an id stays barred whose cancel came before its start. */
+  readonly barMs: number;
+}
+
+/** Who may start, and how many may watch. Attaching to what runs asks for a viewer's place only. */
+export interface Admission {
+  admitGeneration(caller: Caller): Promise<Disposable>;
+  admitViewer(caller: Caller): Disposable;
+}
+
+const shutdownRetryAfterMs = 1_000;
+/** How long a drain waits, after all generations have ended, for viewers that are still behind. */
+const viewersLeaveMs = 2_000;
+
+export class Generations implements AsyncDisposable {
+  readonly #options: GenerationsOptions;
+  /** Those that this process produces, from before their log is opened until their upstream is closed. */
+  readonly #running = new Map<string, RunningGeneration>();
+  #viewers = 0;
+  /** Wakes a drain that waits for the viewers to have read to the end. */
+  #allLeft: () => void = () => {};
+  #draining = false;
+
+  constructor(options: GenerationsOptions) {
+    this.#options = options;
+  }
+
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Whether new generations are taken. */
+  get ready(): boolean {
+    return !this.#draining;
+  }
+
+  /**
+   * Starts the generation that is asked for, or attaches to it if the caller has one of that id, and follows it: yields
+   * what lies after `lastEventId`, then what comes, and returns after the terminal event or when the signal aborts.
+   *
+   * @throws LlmError at the first `next()`: `invalid_input`, `conflict`, `generation_not_found`, and where a generation
+   *   would start also `config_not_found`, `rate_limited`, `at_capacity`, `shutting_down`.
+   */
+  async *stream(caller: Caller, request: StreamRequest, signal: AbortSignal): AsyncGenerator<LogBatch> {
+    using _place = this.#options.admission.admitViewer(caller);
+    const cursor = parseCursor(request);
+    const generationId = request.generationId ?? cursor?.generationId;
+    const requestHash = hashRequest(request);
+    if (signal.aborted) return;
+
+    let log: StreamLog | undefined;
+    if (generationId !== undefined) {
+      log = await this.#find({ caller: caller.name, generationId });
+      // Whoever has seen an event has had it from this generation; it can be gone, but it is never started again.
+      if (!log && cursor) throw generationNotFound();
+    }
+    log ??= await this.#start(caller, request, generationId ?? randomUUID(), requestHash);
+    if (log.record.requestHash !== requestHash) {
+      throw new LlmError(
+        'conflict',
+        'This generationId belongs to another request: config, messages or variables differ',
+      );
+    }
+    yield* this.#view(log, cursor?.offset ?? -1, signal);
+  }
+
+  /** As `stream`, but attaches only. */
+  async *follow(caller: Caller, request: FollowRequest, signal: AbortSignal): AsyncGenerator<LogBatch> {
+    using _place = this.#options.admission.admitViewer(caller);
+    const cursor = parseCursor(request);
+    const log = await this.#find({ caller: caller.name, generationId: request.generationId });
+    if (!log) throw generationNotFound();
+    yield* this.#view(log, cursor?.offset ?? -1, signal);
+  }
+
+  /**
+   * Ends a generation. Settles once its terminal event is in the log and upstream's socket is closed.
+   *
+   * @throws LlmError `generation_not_found`; the id can't be started for a while then, for a cancel may overtake its start.
+   */
+  async cancel(caller: Caller, generationId: string): Promise<CancelOutcome> {
+    const key = { caller: caller.name, generationId };
+    const cancelled = await this.#running.get(mapKey(key))?.cancel('requested');
+    if (cancelled !== undefined) return cancelled ? 'cancelled' : 'already_ended';
+    const log = await this.#options.logs.bar(key, this.#options.barMs);
+    if (!log) throw generationNotFound();
+    return 'already_ended';
+  }
+
+  /** @throws LlmError `generation_not_found` */
+  async snapshot(caller: Caller, generationId: string): Promise<GenerationSnapshot> {
+    const log = await this.#find({ caller: caller.name, generationId });
+    if (!log) throw generationNotFound();
+    const { text, ...status } = await log.snapshot();
+    return { ...summarize(log, status), text };
+  }
+
+  /** The caller's generations that run or are kept, newest first. */
+  async list(caller: Caller): Promise<GenerationSummary[]> {
+    const logs = await this.#options.logs.list(caller.name);
+    return Promise.all(logs.map(async (log) => summarize(log, await log.status())));
+  }
+
+  /**
+   * Takes no new generations, lets the running ones finish within `drainMs`, ends the rest as `cancelled: shutdown`, and
+   * gives viewers a moment to take their terminal event.
+   */
+  async drain(drainMs: number): Promise<void> {
+    if (!this.#draining) this.#options.telemetry.draining(this.#running.size);
+    this.#draining = true;
+    await within(drainMs, Promise.all([...this.#running.values()].map(({ ended }) => ended)));
+    await Promise.all([...this.#running.values()].map((generation) => generation.cancel('shutdown')));
+    if (this.#viewers > 0) await within(viewersLeaveMs, new Promise<void>((resolve) => (this.#allLeft = resolve)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drain(0);
+  }
+
+  async #find(key: GenerationKey): Promise<StreamLog | undefined> {
+    return (await this.#running.get(mapKey(key))?.opened) ?? this.#options.logs.find(key);
+  }
+
+  /** Starts, or joins a start of the same id that is on its way. */
+  async #start(caller: Caller, request: StreamRequest, generationId: string, requestHash: string): Promise<StreamLog> {
+    if (this.#draining) {
+      throw new LlmError('shutting_down', 'The service is shutting down and takes no new generations', {
+        retryAfterMs: shutdownRetryAfterMs,
+      });
+    }
+    const config = this.#config(request.config);
+    const variables = request.variables ?? {};
+    checkVariables(config, variables);
+
+    const key = { caller: caller.name, generationId };
+    const place = await this.#options.admission.admitGeneration(caller);
+    const other = this.#running.get(mapKey(key));
+    if (other) {
+      place[Symbol.dispose]();
+      return (await other.opened) ?? this.#start(caller, request, generationId, requestHash);
+    }
+    const generation = new RunningGeneration(this.#options, { ...key, requestHash }, config, request, variables);
+    this.#running.set(mapKey(key), generation);
+    void generation.ended.then(() => {
+      this.#running.delete(mapKey(key));
+      place[Symbol.dispose]();
+    });
+    return generation.open();
+  }
+
+  #config(name: string): Config {
+    const configs = this.#options.configs();
+    const config = configs.get(name);
+    if (config) return config;
+    const known = configs.names.join(', ');
+    throw new LlmError('config_not_found', `Configuration not found: ${JSON.stringify(name)}. Known are: ${known}`);
+  }
+
+  async *#view(log: StreamLog, after: number, signal: AbortSignal): AsyncGenerator<LogBatch> {
+    const generation = this.#running.get(mapKey(log.record));
+    generation?.viewerCame();
+    this.#viewers += 1;
+    try {
+      yield* log.read(after, signal);
+    } finally {
+      generation?.viewerLeft();
+      this.#viewers -= 1;
+      if (this.#viewers === 0) this.#allLeft();
+    }
+  }
+}
+
+function summarize(log: StreamLog, { state, lastOffset, terminal }: LogStatus): GenerationSummary {
+  const { generationId, config, startedAt } = log.record;
+  return {
+    generationId,
+    config,
+    state,
+    lastEventId: formatEventId(generationId, lastOffset),
+    startedAt,
+    ...(terminal ? { terminal } : {}),
+  };
+}
+
+/** @throws LlmError `invalid_input` for an event id that isn't one, or that is another generation's. */
+function parseCursor({
+  generationId,
+  lastEventId,
+}: Pick<StreamRequest, 'generationId' | 'lastEventId'>): { generationId: string; offset: number } | undefined {
+  if (lastEventId === undefined || lastEventId === null || lastEventId === '') return undefined;
+  const cursor = parseEventId(lastEventId);
+  if (!cursor) {
+    throw LlmError.invalidInput([{ path: 'lastEventId', message: 'expected the id of an event of this service' }]);
+  }
+  if (generationId !== undefined && cursor.generationId !== generationId) {
+    throw LlmError.invalidInput([{ path: 'lastEventId', message: 'belongs to another generation than generationId' }]);
+  }
+  return cursor;
+}
+
+/** Same request, same hash, whatever the order in which a client wrote its fields. */
+function hashRequest({ config, messages, variables }: StreamRequest): string {
+  const canonical = JSON.stringify({ config, messages, variables: variables ?? {} }, (_key, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  );
+  return createHash('sha256').update(canonical).digest('hex');
+}
+
+/** A generationId has no blank, so no two keys share this form. */
+function mapKey({ caller, generationId }: GenerationKey): string {
+  return `${generationId} ${caller}`;
+}
+
+/** Settles with the promise, or when the time is over. */
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  await Promise.race([promise, timeout]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,301 @@
+/**
+ * The stream log in this process's memory. Each log is an array whose index is the offset; what has been read stays,
+ * so a late viewer and a live one take the same path.
+ *
+ * Bounded three ways: a log in bytes, all logs in bytes, spent ids in number. Ended logs go first.
+ */
+import { LlmError } from '../errors.ts';
+import { formatEventId, isTerminal, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
+import {
+  generationNotFound,
+  type GenerationKey,
+  type GenerationRecord,
+  type LogBatch,
+  type LoggedEvent,
+  type LogStatus,
+  type StreamLog,
+  type StreamLogs,
+} from './stream-log.ts';
+
+export interface MemoryLogLimits {
+  /** Bytes that one generation's log may hold, before it ends with `log_limit`. */
+  readonly logBytesMax: number;
+  /** Bytes that all logs may hold together. */
+  readonly logsBytesMax: number;
+  /** How long a log is kept after its end. */
+  readonly logRetentionMs: number;
+  /** How many spent ids are remembered; past it the oldest are forgotten. */
+  readonly tombstonesMax: number;
+  readonly tombstoneMs: number;
+  /** Bytes of text that one batch of a viewer may hold. */
+  readonly viewerBatchBytesMax: number;
+}
+
+/** What an event costs beside its text: the object, its place in the array, the string's header. */
+const eventOverheadBytes = 64;
+/** What a log costs beside its events. */
+const logOverheadBytes = 1_024;
+/** What a client is told to wait when there is no room for another log. */
+const capacityRetryAfterMs = 1_000;
+
+export class MemoryStreamLogs implements StreamLogs {
+  readonly #limits: MemoryLogLimits;
+  readonly #callers = new Map<string, Map<string, MemoryStreamLog>>();
+  /** Ended logs that are still kept, oldest end first. */
+  readonly #ended = new Map<MemoryStreamLog, { readonly expiresAt: number }>();
+  readonly #spent: SpentIds;
+  #bytes = 0;
+  #expiry: NodeJS.Timeout | undefined;
+
+  constructor(limits: MemoryLogLimits) {
+    this.#limits = limits;
+    this.#spent = new SpentIds(limits.tombstonesMax);
+  }
+
+  /** Bytes in all logs, as the limits count them. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  async open(record: GenerationRecord, start: StartEvent): Promise<{ log: StreamLog; created: boolean }> {
+    const existing = this.#get(record);
+    if (existing) return { log: existing, created: false };
+    if (this.#spent.has(record)) throw generationNotFound();
+    if (!this.#makeRoom(logOverheadBytes)) {
+      throw new LlmError('at_capacity', 'The service holds as many answers as it can; try again shortly', {
+        retryAfterMs: capacityRetryAfterMs,
+      });
+    }
+    const log = new MemoryStreamLog(record, start, this.#limits, {
+      grow: (bytes) => this.#makeRoom(bytes),
+      ended: () => this.#keepUntilExpiry(log),
+    });
+    let logs = this.#callers.get(record.caller);
+    if (!logs) this.#callers.set(record.caller, (logs = new Map()));
+    logs.set(record.generationId, log);
+    return { log, created: true };
+  }
+
+  async find(key: GenerationKey): Promise<StreamLog | undefined> {
+    return this.#get(key);
+  }
+
+  async list(caller: string): Promise<readonly StreamLog[]> {
+    // A map iterates in order of insertion, which is the order of starting.
+    return [...(this.#callers.get(caller)?.values() ?? [])].toReversed();
+  }
+
+  async bar(key: GenerationKey, durationMs: number): Promise<StreamLog | undefined> {
+    const log = this.#get(key);
+    if (!log && !this.#spent.has(key)) this.#spent.add(key, durationMs);
+    return log;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#expiry);
+    this.#callers.clear();
+    this.#ended.clear();
+    this.#bytes = 0;
+  }
+
+  #get(key: GenerationKey): MemoryStreamLog | undefined {
+    return this.#callers.get(key.caller)?.get(key.generationId);
+  }
+
+  /** Takes `bytes` of what is left for all logs, at the cost of the oldest ended ones; false if that doesn't do. */
+  #makeRoom(bytes: number): boolean {
+    while (this.#bytes + bytes > this.#limits.logsBytesMax) {
+      const [oldest] = this.#ended.keys();
+      if (!oldest) return false;
+      this.#forget(oldest);
+    }
+    this.#bytes += bytes;
+    return true;
+  }
+
+  #keepUntilExpiry(log: MemoryStreamLog): void {
+    if (this.#limits.logRetentionMs === 0) return this.#forget(log);
+    this.#ended.set(log, { expiresAt: Date.now() + this.#limits.logRetentionMs });
+    this.#expiry ??= this.#scheduleExpiry(this.#limits.logRetentionMs);
+  }
+
+  /** One timer for all logs: they are kept equally long, so the one that ended first goes first. */
+  #scheduleExpiry(delayMs: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.#expiry = undefined;
+      for (const [log, { expiresAt }] of this.#ended) {
+        const leftMs = expiresAt - Date.now();
+        if (leftMs > 0) {
+          this.#expiry = this.#scheduleExpiry(leftMs);
+          return;
+        }
+        this.#forget(log);
+      }
+    }, delayMs).unref();
+  }
+
+  /** Viewers that are reading it keep their reference, and read on to its end. */
+  #forget(log: MemoryStreamLog): void {
+    const { caller, generationId } = log.record;
+    this.#ended.delete(log);
+    const logs = this.#callers.get(caller);
+    logs?.delete(generationId);
+    if (logs?.size === 0) this.#callers.delete(caller);
+    this.#bytes -= log.bytes;
+    this.#spent.add(log.record, this.#limits.tombstoneMs);
+  }
+}
+
+class MemoryStreamLog implements StreamLog {
+  readonly record: GenerationRecord;
+  /** Counted by `eventOverheadBytes` and UTF-8; what the store was asked for. */
+  bytes = logOverheadBytes;
+  readonly #limits: MemoryLogLimits;
+  readonly #store: { grow(bytes: number): boolean; ended(): void };
+  readonly #events: LlmEvent[];
+  #terminal: TerminalEvent | undefined;
+  /** Wakes each reader that waits at the end of the log. */
+  readonly #waiting = new Set<() => void>();
+
+  constructor(
+    record: GenerationRecord,
+    start: StartEvent,
+    limits: MemoryLogLimits,
+    store: { grow(bytes: number): boolean; ended(): void },
+  ) {
+    this.record = record;
+    this.#events = [start];
+    this.#limits = limits;
+    this.#store = store;
+  }
+
+  async status(): Promise<LogStatus> {
+    return this.#status();
+  }
+
+  async append(events: readonly LlmEvent[]): Promise<void> {
+    if (this.#terminal) throw new Error('append to a log that has its terminal event');
+    const last = events.at(-1);
+    const terminal = last && isTerminal(last) ? last : undefined;
+    let bytes = 0;
+    for (const event of events) bytes += sizeOf(event);
+    const fits = this.bytes + bytes <= this.#limits.logBytesMax && this.#store.grow(bytes);
+    // A lone terminal event is let in whatever the bounds say: without it the log would never end.
+    if (!fits && !(terminal && events.length === 1)) {
+      throw new LlmError('log_limit', 'The answer grew beyond what the service keeps of one');
+    }
+    if (fits) this.bytes += bytes;
+    for (const event of events) this.#events.push(event);
+    this.#terminal = terminal;
+    for (const wake of this.#waiting) wake();
+    if (terminal) this.#store.ended();
+  }
+
+  async *read(after: number, signal: AbortSignal): AsyncGenerator<LogBatch> {
+    if (after >= this.#events.length) throw LlmError.invalidInput([{ path: 'lastEventId', message: 'beyond the end' }]);
+    let next = after + 1;
+    let wake: () => void = () => {};
+    const onAbort = () => wake();
+    signal.addEventListener('abort', onAbort);
+    try {
+      while (!signal.aborted) {
+        if (next < this.#events.length) {
+          const { batch, end } = this.#take(next);
+          next = end;
+          yield batch;
+        } else if (this.#terminal) {
+          return;
+        } else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+            this.#waiting.add(wake);
+          });
+          this.#waiting.delete(wake);
+        }
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async snapshot(): Promise<LogStatus & { text: string }> {
+    let text = '';
+    for (const event of this.#events) if (event.type === 'text') text += event.text;
+    return { ...this.#status(), text };
+  }
+
+  #status(): LogStatus {
+    return {
+      state: this.#terminal?.type ?? 'running',
+      lastOffset: this.#events.length - 1,
+      terminal: this.#terminal,
+    };
+  }
+
+  /** What there is from `next` on, up to the bound of a batch; `end` is the first offset that it leaves. */
+  #take(next: number): { batch: LogBatch; end: number } {
+    const batch: LoggedEvent[] = [];
+    let bytes = 0;
+    let end = next;
+    while (end < this.#events.length && (batch.length === 0 || bytes < this.#limits.viewerBatchBytesMax)) {
+      let event = this.#events[end]!;
+      bytes += sizeOf(event);
+      if (event.type === 'text' || event.type === 'thinking') {
+        const { type, index } = event;
+        let text = event.text;
+        for (;;) {
+          const following = this.#events[end + 1];
+          if (following?.type !== type || following.index !== index) break;
+          const size = sizeOf(following);
+          if (bytes + size > this.#limits.viewerBatchBytesMax) break;
+          text += following.text;
+          bytes += size;
+          end += 1;
+        }
+        if (text.length > event.text.length) event = { type, index, text };
+      }
+      batch.push({ id: formatEventId(this.record.generationId, end), event });
+      end += 1;
+    }
+    return { batch, end };
+  }
+}
+
+function sizeOf(event: LlmEvent): number {
+  if (event.type === 'text' || event.type === 'thinking') return eventOverheadBytes + Buffer.byteLength(event.text);
+  return eventOverheadBytes + Buffer.byteLength(JSON.stringify(event));
+}
+
+/** Ids that can't be started (again), each for its time. Bounded: past `max` the oldest are forgotten. */
+class SpentIds {
+  readonly #max: number;
+  readonly #expiries = new Map<string, number>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  add(key: GenerationKey, durationMs: number): void {
+    const id = spentKey(key);
+    this.#expiries.delete(id);
+    this.#expiries.set(id, Date.now() + durationMs);
+    if (this.#expiries.size > this.#max) {
+      const [oldest] = this.#expiries.keys();
+      if (oldest !== undefined) this.#expiries.delete(oldest);
+    }
+  }
+
+  has(key: GenerationKey): boolean {
+    const id = spentKey(key);
+    const expiresAt = this.#expiries.get(id);
+    if (expiresAt === undefined) return false;
+    if (expiresAt > Date.now()) return true;
+    this.#expiries.delete(id);
+    return false;
+  }
+}
+
+/** A generationId has no blank, so no two keys share this form. */
+function spentKey({ caller, generationId }: GenerationKey): string {
+  return `${generationId} ${caller}`;
+}

@@ -1,0 +1,92 @@
+/**
+ * The stream log: the append-only record of a generation's events, and the only buffer between upstream and viewers.
+ * These interfaces are all that the rest of the service knows of it; memory.ts and redis.ts implement them.
+ *
+ * An event's offset is its place in the log, counted from 0, where `start` stands. At most one terminal event is
+ * ever in a log, and nothing follows it.
+ */
+import { LlmError } from '../errors.ts';
+import type { GenerationState, LlmEvent, StartEvent, TerminalEvent } from '../protocol.ts';
+
+/** Generations are owned: the same id under another caller is another generation. */
+export interface GenerationKey {
+  readonly caller: string;
+  readonly generationId: string;
+}
+
+/** What is fixed when a log is opened. */
+export interface GenerationRecord extends GenerationKey {
+  readonly config: string;
+  /** SHA-256 of config, messages and variables: what makes a second request with this id the same one. */
+  readonly requestHash: string;
+  readonly startedAt: string;
+}
+
+/** Some events of a log, as a viewer takes them: in order, adjacent text of one block merged under the last one's id. */
+export type LogBatch = readonly LoggedEvent[];
+export interface LoggedEvent {
+  /** The event id: `<generationId>:<offset>`. */
+  readonly id: string;
+  readonly event: LlmEvent;
+}
+
+/** What stands in a log at one moment. */
+export interface LogStatus {
+  readonly state: GenerationState;
+  readonly lastOffset: number;
+  readonly terminal: TerminalEvent | undefined;
+}
+
+/** The log of one generation. */
+export interface StreamLog {
+  readonly record: GenerationRecord;
+
+  status(): Promise<LogStatus>;
+
+  /**
+   * Adds events; settles when they are safe and readable. To be called by the one producer only, and awaited before
+   * the next call. A terminal event as the last of the batch closes the log in the same step.
+   *
+   * @throws LlmError `log_limit` if the log would outgrow its bound; nothing of the batch is added then. A terminal
+   *   event always fits.
+   */
+  append(events: readonly LlmEvent[]): Promise<void>;
+
+  /**
+   * Everything after `after` (-1 for all), then what comes, until the terminal event has been read or the signal
+   * aborts; both end the iteration quietly. Each batch holds what is there at that turn, up to a bound in bytes.
+   *
+   * @throws LlmError `invalid_input` if `after` lies beyond the log's end.
+   */
+  read(after: number, signal: AbortSignal): AsyncIterable<LogBatch>;
+
+  /** All text so far, joined over its blocks, with the status that belongs to it. */
+  snapshot(): Promise<LogStatus & { readonly text: string }>;
+}
+
+/** Keeps the logs of all generations, each for a time after its end. */
+export interface StreamLogs extends AsyncDisposable {
+  /**
+   * Makes the log with `start` as its first event, or returns the one that is there: one atomic step.
+   *
+   * @throws LlmError `generation_not_found` if the id is spent (ended and gone, or barred), `at_capacity` if there is
+   *   no room for another.
+   */
+  open(record: GenerationRecord, start: StartEvent): Promise<{ readonly log: StreamLog; readonly created: boolean }>;
+
+  find(key: GenerationKey): Promise<StreamLog | undefined>;
+
+  /** The caller's logs, newest first. */
+  list(caller: string): Promise<readonly StreamLog[]>;
+
+  /**
+   * Makes an id that was never started unusable for a time, so that a cancel which overtook its start still holds.
+   * Returns the log, and bars nothing, if there is one: one atomic step.
+   */
+  bar(key: GenerationKey, durationMs: number): Promise<StreamLog | undefined>;
+}
+
+/** One message for never was, not yours and gone, so that nobody can tell them apart. */
+export function generationNotFound(): LlmError {
+  return new LlmError('generation_not_found', 'No such generation, or it is no longer kept');
+}
