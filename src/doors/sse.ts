@@ -1,0 +1,122 @@
+/**
+ * The tRPC door over SSE, GET and POST: runs a subscription through tRPC's public functions and writes its events on
+ * the wire that `httpSubscriptionLink` reads, one write an event. tRPC's own writer passes each event through two web
+ * streams and costs five to seven times as much (docs/decisions/own-sse-writer.md).
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  callTRPCProcedure,
+  getTRPCErrorFromUnknown,
+  getTRPCErrorShape,
+  isTrackedEnvelope,
+  TRPCError,
+  type AnyTRPCRouter,
+} from '@trpc/server';
+import { SseResponse, type SseOptions } from '../sse-response.ts';
+
+export interface SseDoorOptions extends Omit<SseOptions, 'heartbeat'> {
+  readonly router: AnyTRPCRouter;
+  readonly bodyBytesMax: number;
+}
+
+/** tRPC's words: the client takes an event of this name as a sign of life. */
+const heartbeat = 'event: ping\ndata: \n\n';
+/** After how many missed heartbeats the client is told to take the connection for dead. */
+const heartbeatsMissedMax = 3;
+
+/** Whether a request is for this door; every other one is for tRPC's handler of queries and mutations. */
+export function isSubscription(router: AnyTRPCRouter, path: string, accept: string | undefined): boolean {
+  const procedures: Record<string, { _def: { type: string } } | undefined> = router._def.procedures;
+  // An unknown path is answered here too if an event stream is wanted: a bare 404 tells an EventSource nothing.
+  return procedures[path]?._def.type === 'subscription' || (!(path in procedures) && accept === 'text/event-stream');
+}
+
+/** Serves one subscription until it ends or its client leaves. Never throws: what goes wrong is told on the stream. */
+export async function serveSubscription(
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+  options: SseDoorOptions,
+): Promise<void> {
+  const { router } = options;
+  const config = router._def._config;
+  const { transformer } = config;
+  const stream = new SseResponse(response, { ...options, heartbeat });
+  const context = { req: request, res: response, info: {} };
+  let input: unknown;
+  try {
+    const url = new URL(request.url ?? '', 'http://localhost');
+    const raw =
+      request.method === 'POST' ? await readBody(request, options.bodyBytesMax) : url.searchParams.get('input');
+    // Opened before the procedure runs: `start` is to follow at once, and an error is told as an event in any case.
+    const client = { reconnectAfterInactivityMs: options.heartbeatMs * heartbeatsMissedMax };
+    stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
+
+    input = withLastEventId(deserialize(raw, transformer), lastEventIdOf(request, url));
+    const { signal } = stream;
+    const events = await callTRPCProcedure({
+      router,
+      path,
+      getRawInput: async () => input,
+      ctx: context,
+      type: 'subscription',
+      signal,
+      batchIndex: 0,
+    });
+    for await (const value of events as AsyncIterable<unknown>) {
+      if (signal.aborted) break;
+      const [id, event] = isTrackedEnvelope(value) ? value : [undefined, value];
+      const data = JSON.stringify(transformer.output.serialize(event));
+      stream.write(id === undefined ? `data: ${data}\n\n` : `data: ${data}\nid: ${id}\n\n`);
+      await stream.ready();
+    }
+    stream.write('event: return\ndata: \n\n');
+  } catch (cause) {
+    const error = getTRPCErrorFromUnknown(cause);
+    const shape: unknown = getTRPCErrorShape({ config, error, type: 'subscription', path, input, ctx: context });
+    stream.write(`event: serialized-error\ndata: ${JSON.stringify(transformer.output.serialize(shape))}\n\n`);
+  } finally {
+    stream.end();
+  }
+}
+
+/** @throws TRPCError PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE */
+async function readBody(request: IncomingMessage, bytesMax: number): Promise<string> {
+  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) {
+    throw new TRPCError({
+      code: 'UNSUPPORTED_MEDIA_TYPE',
+      message: 'Expected a body of content-type application/json',
+    });
+  }
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    // What is over the limit is read on and dropped: a client that still sends would not see the answer.
+    if (bytes <= bytesMax) chunks.push(chunk);
+  }
+  if (bytes > bytesMax) {
+    throw new TRPCError({ code: 'PAYLOAD_TOO_LARGE', message: `The body is larger than ${bytesMax} bytes` });
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+function deserialize(raw: string | null, transformer: AnyTRPCRouter['_def']['_config']['transformer']): unknown {
+  if (raw === null || raw === '') return undefined;
+  try {
+    return transformer.input.deserialize(JSON.parse(raw));
+  } catch {
+    throw new TRPCError({ code: 'PARSE_ERROR', message: 'The input is not JSON as tRPC writes it' });
+  }
+}
+
+/** A native EventSource reconnects with the header, tRPC's link with a new input, a client of its own with either. */
+function lastEventIdOf(request: IncomingMessage, url: URL): string | undefined {
+  const header = request.headers['last-event-id'];
+  return (Array.isArray(header) ? header[0] : header) || url.searchParams.get('lastEventId') || undefined;
+}
+
+function withLastEventId(input: unknown, lastEventId: string | undefined): unknown {
+  if (lastEventId === undefined) return input;
+  return typeof input === 'object' && input !== null ? { ...input, lastEventId } : (input ?? { lastEventId });
+}

@@ -1,0 +1,107 @@
+/**
+ * The REST door: the path and the body of the service before this one, and resume, cancel and configs beside them.
+ * Events go out as `id`, `event: <type>`, `data: <json>`.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import type { Caller } from './caller.ts';
+import type { ConfigSnapshot } from './configs.ts';
+import { LlmError } from './errors.ts';
+import type { Generations } from './generations.ts';
+import type { InputSchemas } from './protocol.ts';
+import { SseResponse, type SseOptions } from './sse-response.ts';
+import type { LogBatch } from './stream-log/stream-log.ts';
+
+export interface RestOptions extends Omit<SseOptions, 'heartbeat'> {
+  readonly generations: Generations;
+  readonly configs: () => ConfigSnapshot;
+  /** @throws LlmError `unauthorized` */
+  readonly authenticate: (request: FastifyRequest) => Caller;
+  readonly schemas: InputSchemas;
+}
+
+/** A comment: parsers of event streams pass over it. */
+const heartbeat = ':\n\n';
+
+/** Adds the routes under `/api/llm`. What they throw is an LlmError, for the server's error handler. */
+export function registerRest(app: FastifyInstance, options: RestOptions): void {
+  const { generations, schemas, authenticate } = options;
+
+  app.get('/api/llm/configs', (request) => {
+    authenticate(request);
+    return options.configs().summaries();
+  });
+
+  app.post<{ Params: { config: string } }>('/api/llm/process_stream/:config', async (request, reply) => {
+    const caller = authenticate(request);
+    const { messages, variables } = parse(schemas.restBody, request.body);
+    const generationId = header(request, 'idempotency-key');
+    if (generationId !== undefined) parse(schemas.generationId, generationId, 'Idempotency-Key');
+    const asked = { config: request.params.config, messages, variables, generationId, ...cursor(request) };
+    await send(reply, options, (signal) => generations.stream(caller, asked, signal));
+  });
+
+  app.get<{ Params: { id: string } }>('/api/llm/generations/:id/events', async (request, reply) => {
+    const caller = authenticate(request);
+    const asked = { generationId: parse(schemas.generationId, request.params.id, 'id'), ...cursor(request) };
+    await send(reply, options, (signal) => generations.follow(caller, asked, signal));
+  });
+
+  app.delete<{ Params: { id: string } }>('/api/llm/generations/:id', async (request) => {
+    const caller = authenticate(request);
+    const generationId = parse(schemas.generationId, request.params.id, 'id');
+    return { outcome: await generations.cancel(caller, generationId) };
+  });
+}
+
+/** Streams the batches of a view. Nothing is sent before the first is there, so that a refusal is an HTTP status. */
+async function send(
+  reply: FastifyReply,
+  options: RestOptions,
+  view: (signal: AbortSignal) => AsyncGenerator<LogBatch>,
+): Promise<void> {
+  const stream = new SseResponse(reply.raw, { ...options, heartbeat });
+  const batches = view(stream.signal);
+  let next: IteratorResult<LogBatch>;
+  try {
+    next = await batches.next();
+  } catch (error) {
+    stream.release();
+    throw error;
+  }
+  if (next.done && !stream.signal.aborted) {
+    stream.release();
+    // To an EventSource that reconnects this is the word to stop; there is nothing after the terminal event.
+    return reply.code(204).send();
+  }
+  reply.hijack();
+  try {
+    for (; !next.done; next = await batches.next()) {
+      let frames = '';
+      for (const { id, event } of next.value)
+        frames += `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+      stream.write(frames);
+      await stream.ready();
+    }
+  } finally {
+    await batches.return(undefined);
+    stream.end();
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, value: unknown, name?: string): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const refusal = LlmError.from(parsed.error);
+  if (name === undefined || !refusal.issues) throw refusal;
+  throw LlmError.invalidInput(refusal.issues.map(({ message }) => ({ path: name, message })));
+}
+
+function cursor(request: FastifyRequest): { lastEventId?: string | undefined } {
+  return { lastEventId: header(request, 'last-event-id') };
+}
+
+function header(request: FastifyRequest, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}

@@ -1,0 +1,246 @@
+/**
+ * The tRPC door's procedures. Validates, asks `generations`, and hands each event on under its id; keeps nothing.
+ *
+ * No subscription throws an error numbered -32603, in whatever app the router is mounted: on it tRPC's SSE link runs the
+ * procedure again every few seconds, unseen. What happens after `start` is an event; what is thrown before has a code.
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
+import { initTRPC, tracked, TRPCError, type TRPCDefaultErrorShape, type TRPCErrorFormatter } from '@trpc/server';
+import superjson from 'superjson';
+import type { z } from 'zod';
+import type { Credentials } from './access.ts';
+import type { Caller } from './caller.ts';
+import type { ConfigNames, ConfigSnapshot, VariablesOf } from './configs.ts';
+import { errorTable, LlmError } from './errors.ts';
+import { drained, type FlowLimits } from './flow-control.ts';
+import type { Generations } from './generations.ts';
+import type { ErrorCode, ErrorData, InputSchemas, Message, Resumable } from './protocol.ts';
+import type { LogBatch } from './stream-log/stream-log.ts';
+import type { Telemetry } from './telemetry.ts';
+
+export interface RouterOptions {
+  readonly generations: Generations;
+  readonly configs: () => ConfigSnapshot;
+  readonly authenticate: (request: AuthRequest) => Caller | Promise<Caller>;
+  readonly schemas: InputSchemas;
+  readonly telemetry: Telemetry;
+  readonly flow: FlowLimits;
+  /** Subscriptions that one WebSocket may have open. */
+  readonly subscriptionsPerSocketMax: number;
+}
+
+/** What `authenticate` is given: the credentials that came with the request, and the context of the tRPC app. */
+export interface AuthRequest extends Credentials {
+  readonly context: unknown;
+}
+
+/** What the procedures look for in the context: what tRPC's adapters pass to `createContext`. All of it may be absent. */
+export interface LlmContext {
+  readonly req?: { readonly headers: IncomingHttpHeaders | Headers; readonly socket?: Socket | undefined } | undefined;
+  readonly res?: unknown;
+  readonly info?: { readonly connectionParams?: Credentials['connectionParams'] } | undefined;
+}
+
+/** The input of `llm.stream`: a union by config, so that each config takes exactly its own prompt's variables. */
+export type StreamInput<C> = {
+  [Name in ConfigNames<C>]: {
+    readonly config: Name;
+    readonly messages: readonly Message[];
+    readonly generationId?: string | undefined;
+  } & VariablesInput<VariablesOf<C, Name>> &
+    Resumable;
+}[ConfigNames<C>];
+
+type VariablesInput<Names extends string> = [Names] extends [never]
+  ? { readonly variables?: Readonly<Record<string, never>> | undefined }
+  : string extends Names
+    ? { readonly variables?: Readonly<Record<string, string>> | undefined }
+    : { readonly variables: Readonly<Record<Names, string>> };
+
+/** The type of the router that serves the given configs: `type AppRouter = LlmRouter<typeof configs>`. */
+export type LlmRouter<C> = ReturnType<typeof createRouter<C>>;
+
+/**
+ * superjson's wire, written without its walk: all that these procedures answer is plain JSON. The walk would also refuse
+ * answers that hold a key named `constructor` or `prototype`, as the input of a tool may.
+ */
+const transformer = {
+  input: superjson,
+  output: { serialize: (value: unknown) => ({ json: value }), deserialize: superjson.deserialize.bind(superjson) },
+};
+
+/** Puts `error.data.llm` on every error, and leaves stacks out. For hosts: call it from your own `errorFormatter`. */
+export const llmErrorFormatter = (({ shape, error, type }) => {
+  const llm = describe(error);
+  const { stack: _stack, ...data } = shape.data;
+  // What the adapters themselves throw (and a host's middleware) may carry the number that makes links re-run.
+  const code = type === 'subscription' && shape.code === internalErrorNumber ? unprocessableNumber : shape.code;
+  return { ...shape, message: llm.message, code, data: { ...data, llm } };
+}) satisfies TRPCErrorFormatter<object, TRPCDefaultErrorShape & { data: { llm: ErrorData } }>;
+
+const internalErrorNumber = -32603;
+const unprocessableNumber = -32022;
+
+/** Builds the router over what serves it. */
+export function createRouter<C>(options: RouterOptions) {
+  const { generations, schemas } = options;
+  const t = initTRPC.context<LlmContext>().create({ transformer, errorFormatter: llmErrorFormatter, isDev: false });
+
+  const procedure = t.procedure
+    .use(async ({ next }) => {
+      const result = await next();
+      if (!result.ok) throw publicError(result.error, options.telemetry);
+      return result;
+    })
+    .use(async ({ ctx, next }) => next({ ctx: { caller: await options.authenticate(authRequest(ctx)) } }));
+  const byId = procedure.input(parse(schemas.generation));
+  // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
+  const parseStream: (input: unknown) => unknown = parse(schemas.stream);
+
+  const socketSubscriptions = new WeakMap<object, number>();
+
+  /** Yields the events of each batch under their ids, at the pace of a WebSocket where there is one. */
+  async function* send(ctx: LlmContext, signal: AbortSignal, batches: AsyncIterable<LogBatch>) {
+    const socket = webSocketOf(ctx);
+    try {
+      if (socket) takeSubscription(socket.webSocket);
+      try {
+        for await (const batch of batches) {
+          for (const { id, event } of batch) {
+            yield tracked(id, event);
+            // tRPC's adapter hands everything to the socket at once; this is where a slow reader holds it back.
+            if (socket && socket.webSocket.bufferedAmount > options.flow.socketBufferBytesMax) {
+              await drained(socket.tcp, signal, options.flow);
+            }
+          }
+        }
+      } finally {
+        if (socket) socketSubscriptions.set(socket.webSocket, socketSubscriptions.get(socket.webSocket)! - 1);
+      }
+    } catch (error) {
+      throw publicError(error, options.telemetry);
+    }
+  }
+
+  function takeSubscription(webSocket: object): void {
+    const open = socketSubscriptions.get(webSocket) ?? 0;
+    if (open >= options.subscriptionsPerSocketMax) {
+      throw new LlmError('rate_limited', `At most ${options.subscriptionsPerSocketMax} subscriptions on one socket`);
+    }
+    socketSubscriptions.set(webSocket, open + 1);
+  }
+
+  return t.router({
+    llm: t.router({
+      configs: procedure.query(() => options.configs().summaries()),
+
+      stream: procedure
+        .input(parseStream as (input: unknown) => StreamInput<C>)
+        .subscription(({ ctx, input, signal = neverAborts() }) =>
+          send(ctx, signal, generations.stream(ctx.caller, input, signal)),
+        ),
+
+      follow: procedure
+        .input(parse(schemas.follow))
+        .subscription(({ ctx, input, signal = neverAborts() }) =>
+          send(ctx, signal, generations.follow(ctx.caller, input, signal)),
+        ),
+
+      cancel: byId.mutation(async ({ ctx, input }) => ({
+        outcome: await generations.cancel(ctx.caller, input.generationId),
+      })),
+
+      generation: byId.query(({ ctx, input }) => generations.snapshot(ctx.caller, input.generationId)),
+
+      generations: procedure.query(({ ctx }) => generations.list(ctx.caller)),
+    }),
+  });
+}
+
+function parse<T>(schema: z.ZodType<T>): (input: unknown) => T {
+  return (input) => {
+    const parsed = schema.safeParse(input);
+    if (!parsed.success) throw LlmError.from(parsed.error);
+    return parsed.data;
+  };
+}
+
+function authRequest(context: LlmContext): AuthRequest {
+  const headers = context.req?.headers ?? {};
+  return {
+    headers: headers instanceof Headers ? Object.fromEntries(headers) : headers,
+    connectionParams: context.info?.connectionParams,
+    context,
+  };
+}
+
+/** tRPC's WebSocket adapter passes the WebSocket as `res`, and the request that it was opened by as `req`. */
+function webSocketOf({ req, res }: LlmContext): { webSocket: { bufferedAmount: number }; tcp: Socket } | undefined {
+  if (typeof res !== 'object' || res === null || !('bufferedAmount' in res) || !req?.socket) return undefined;
+  return { webSocket: res as { bufferedAmount: number }, tcp: req.socket };
+}
+
+/** Callers within the process need not pass a signal: they stop by no longer iterating. */
+function neverAborts(): AbortSignal {
+  return new AbortController().signal;
+}
+
+/**
+ * The error that goes out: a code that links don't re-run, and neither the cause nor a stack, since a host's formatter
+ * may send all that it finds.
+ */
+function publicError(thrown: unknown, telemetry: Telemetry): TRPCError {
+  const error = LlmError.from(thrown);
+  if (error.code === 'internal') telemetry.internalError('procedure', error.cause);
+  const { retryAfterMs, issues } = error;
+  const told = new LlmError(error.code, error.message, { retryAfterMs, issues });
+  told.stack = `${told.name}: ${told.message}`;
+  const wrapped = new TRPCError({ code: error.traits.trpc, message: error.message, cause: told });
+  wrapped.stack = told.stack;
+  return wrapped;
+}
+
+/** What may be told of an error that reaches a formatter: ours by its code, tRPC's own by theirs. */
+function describe(error: TRPCError): ErrorData {
+  if (error.cause instanceof LlmError) return error.cause.data;
+  const code = ownCode(error.code);
+  // tRPC's own messages name a procedure, a content type or a size; those of plain errors can hold anything.
+  const message = code === 'internal' || error.cause !== undefined ? fixedMessages[code] : error.message;
+  return { code, message, retryable: errorTable[code].retryable };
+}
+
+type OwnCode = Extract<
+  ErrorCode,
+  'invalid_input' | 'unauthorized' | 'forbidden' | 'too_large' | 'rate_limited' | 'internal'
+>;
+
+function ownCode(code: TRPCError['code']): OwnCode {
+  switch (code) {
+    case 'UNAUTHORIZED':
+      return 'unauthorized';
+    case 'FORBIDDEN':
+      return 'forbidden';
+    case 'PAYLOAD_TOO_LARGE':
+      return 'too_large';
+    case 'TOO_MANY_REQUESTS':
+      return 'rate_limited';
+    case 'PARSE_ERROR':
+    case 'BAD_REQUEST':
+    case 'NOT_FOUND':
+    case 'METHOD_NOT_SUPPORTED':
+    case 'UNSUPPORTED_MEDIA_TYPE':
+      return 'invalid_input';
+    default:
+      return 'internal';
+  }
+}
+
+const fixedMessages: Readonly<Record<OwnCode, string>> = {
+  invalid_input: 'The request could not be read: expected JSON as tRPC writes it',
+  unauthorized: 'Not authorized',
+  forbidden: 'Not allowed',
+  too_large: 'The request is too large',
+  rate_limited: 'Too many requests',
+  internal: 'Internal error',
+};

@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest';
+import { doors, readAll, terminalOf, textOf, type Seen } from './support/doors.ts';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { ask, serviceForEachTest } from './support/service.ts';
+import { startTcpProxy } from './support/tcp-proxy.ts';
+
+finishesCleanly();
+const test = serviceForEachTest();
+
+const trpcDoors = doors.filter(({ name }) => name !== 'rest');
+
+/** Bytes after which a connection is cut: in the headers, then all over the answer. */
+const cutPoints = [100, ...Array.from({ length: 12 }, (_, index) => 400 + index * 97)];
+
+describe.each(trpcDoors)('over $name, on the stock link', (door) => {
+  it('a viewer that is cut off in mid-answer is sent the missing events only, and upstream is called once', async () => {
+    const { url, upstream } = test.current;
+    await using proxy = await startTcpProxy(url);
+    upstream.enqueue({ kind: 'manual' });
+    const view = door.stream(proxy.url, ask('hi', { generationId: crypto.randomUUID() }));
+    const request = await upstream.nextRequest();
+    const tokens = Array.from({ length: 6 }, (_, index) => `token ${index} `);
+    for (const token of tokens) {
+      await request.text(token);
+      await view.until((event) => event.type === 'text' && event.text === token);
+      proxy.cut();
+    }
+    request.finish();
+    const seen = await readAll(view);
+    expect(textOf(seen)).toBe(tokens.join(''));
+    expect(terminalOf(seen).type).toBe('done');
+    expectContiguous(seen);
+    expect(proxy.connections).toBeGreaterThan(1);
+    expect(upstream.requestCount).toBe(1);
+  });
+
+  it('a viewer that is cut off between any two bytes misses nothing and sees nothing twice', async () => {
+    const { url, upstream } = test.current;
+    await using proxy = await startTcpProxy(url);
+    const text = Array.from({ length: 40 }, (_, index) => `täken ${index} 🙂 `);
+    for (const bytes of cutPoints) {
+      upstream.enqueue({ kind: 'text', text });
+      proxy.cutAfter(bytes);
+      const seen = await readAll(door.stream(proxy.url, ask('hi', { generationId: crypto.randomUUID() })));
+      expect(textOf(seen)).toBe(text.join(''));
+      expect(terminalOf(seen).type).toBe('done');
+      expectContiguous(seen);
+    }
+    expect(upstream.requestCount).toBe(cutPoints.length);
+  });
+});
+
+describe('over rest', () => {
+  const rest = doors.find(({ name }) => name === 'rest')!;
+
+  it('Last-Event-ID resumes with the missing events only, by the events route and by the same POST', async () => {
+    const { url, upstream } = test.current;
+    upstream.enqueue({ kind: 'manual' });
+    const asked = ask('hi', { generationId: crypto.randomUUID() });
+    const first = rest.stream(url, asked);
+    const request = await upstream.nextRequest();
+    await request.text('one ');
+    const { id: lastEventId } = await first.until((event) => event.type === 'text');
+    first.close();
+    await request.text('two ');
+    const byRoute = rest.follow(url, { generationId: asked.generationId!, lastEventId });
+    const byPost = rest.stream(url, { ...asked, lastEventId });
+    await byRoute.until((event) => event.type === 'text');
+    await request.text('three');
+    request.finish();
+    for (const view of [byRoute, byPost]) {
+      const seen = await readAll(view);
+      expect(textOf(seen)).toBe('two three');
+      expect(seen.some(({ event }) => event.type === 'start')).toBe(false);
+      expect(terminalOf(seen).type).toBe('done');
+    }
+    expect(upstream.requestCount).toBe(1);
+  });
+});
+
+/** Offsets rise, and where one is left out, the event under the next is text that was merged. */
+function expectContiguous(seen: readonly Seen[]): void {
+  let last = -1;
+  for (const { id, event } of seen) {
+    const offset = Number(id.split(':')[1]);
+    expect(offset).toBeGreaterThan(last);
+    if (event.type !== 'text') expect(offset).toBe(last + 1);
+    last = offset;
+  }
+}

@@ -1,0 +1,258 @@
+/** The doors as their clients see them, behind one interface, so that one test can hold for all. */
+import { createTRPCClient, createWSClient, TRPCClientError, httpSubscriptionLink, wsLink } from '@trpc/client';
+import { EventSource } from 'eventsource';
+import superjson from 'superjson';
+import { WebSocket } from 'ws';
+import {
+  isTerminal,
+  type ErrorData,
+  type FollowRequest,
+  type LlmEvent,
+  type StreamRequest,
+} from '../../src/protocol.ts';
+import type { LlmRouter } from '../../src/router.ts';
+import type { Configs } from '../../src/configs.ts';
+
+export interface Seen {
+  readonly id: string;
+  readonly event: LlmEvent;
+}
+
+/** One open subscription. Iterating gives what arrives; leaving the loop closes it. */
+export interface View extends AsyncIterable<Seen> {
+  /** All that has arrived. */
+  readonly seen: readonly Seen[];
+  /** Settles when the subscription has completed; rejects with what it threw. */
+  readonly completed: Promise<void>;
+  /** The next event that satisfies the test, among those that have arrived or will. */
+  until(test: (event: LlmEvent) => boolean): Promise<Seen>;
+  close(): void;
+}
+
+export interface Door {
+  readonly name: 'sse' | 'websocket' | 'rest';
+  stream(url: string, request: StreamRequest): View;
+  follow(url: string, request: FollowRequest): View;
+}
+
+/** The router as a client sees it whose config names are not known when it is compiled. */
+export type AnyConfigRouter = LlmRouter<Configs<Record<string, string>>>;
+
+export const doors: readonly Door[] = [
+  {
+    name: 'sse',
+    stream: (url, request) => subscribe(sseClient(url), 'stream', request),
+    follow: (url, request) => subscribe(sseClient(url), 'follow', request),
+  },
+  {
+    name: 'websocket',
+    stream: (url, request) => overWebSocket(url, 'stream', request),
+    follow: (url, request) => overWebSocket(url, 'follow', request),
+  },
+  {
+    name: 'rest',
+    stream: (url, { config, generationId, lastEventId, ...body }) =>
+      overRest(`${url}/api/llm/process_stream/${encodeURIComponent(config)}`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          ...(generationId ? { 'idempotency-key': generationId } : {}),
+          ...(lastEventId ? { 'last-event-id': lastEventId } : {}),
+        },
+        body: JSON.stringify(body),
+      }),
+    follow: (url, { generationId, lastEventId }) =>
+      overRest(`${url}/api/llm/generations/${generationId}/events`, {
+        headers: lastEventId ? { 'last-event-id': lastEventId } : {},
+      }),
+  },
+];
+
+function sseClient(url: string) {
+  return createTRPCClient<AnyConfigRouter>({
+    links: [httpSubscriptionLink({ url: `${url}/trpc`, transformer: superjson, EventSource: PostingEventSource })],
+  });
+}
+
+/** Moves the input from the URL into a body, since a URL ends at 16 KB; and comes back at once when cut. */
+class PostingEventSource extends EventSource {
+  constructor(url: string | URL) {
+    super(url, {
+      fetch: (input, init) => {
+        const target = new URL(String(input));
+        const body = target.searchParams.get('input');
+        target.searchParams.delete('input');
+        return fetch(target, {
+          ...init,
+          method: 'POST',
+          headers: { ...init.headers, 'content-type': 'application/json' },
+          body,
+        });
+      },
+    });
+  }
+}
+
+function overWebSocket(url: string, procedure: 'stream' | 'follow', request: StreamRequest | FollowRequest): View {
+  const socket = createWSClient({
+    url: `${url.replace('http', 'ws')}/trpc`,
+    WebSocket: WebSocket as never,
+    retryDelayMs: () => 10,
+  });
+  const client = createTRPCClient<AnyConfigRouter>({ links: [wsLink({ client: socket, transformer: superjson })] });
+  return subscribe(client, procedure, request, () => void socket.close());
+}
+
+function subscribe(
+  client: ReturnType<typeof sseClient>,
+  procedure: 'stream' | 'follow',
+  request: StreamRequest | FollowRequest,
+  dispose: () => void = () => {},
+): View {
+  return view((sink) => {
+    const subscription = client.llm[procedure].subscribe(request as never, {
+      onData: sink.push,
+      onError: sink.fail,
+      onComplete: sink.complete,
+    });
+    return () => {
+      subscription.unsubscribe();
+      dispose();
+    };
+  });
+}
+
+function overRest(url: string, init: RequestInit): View {
+  return view((sink) => {
+    const abort = new AbortController();
+    void (async () => {
+      const response = await fetch(url, { ...init, signal: abort.signal });
+      if (!response.ok) throw new RestRefusal(response.status, ((await response.json()) as { error: ErrorData }).error);
+      for await (const seen of parseEvents(response)) sink.push(seen);
+    })().then(sink.complete, sink.fail);
+    return () => abort.abort();
+  });
+}
+
+/** A reader of event streams, plain and slow. */
+async function* parseEvents(response: Response): AsyncGenerator<{ id: string; data: LlmEvent }> {
+  let rest = '';
+  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    rest += Buffer.from(chunk).toString('latin1');
+    for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n')) {
+      const fields = rest.slice(0, end).split('\n');
+      rest = rest.slice(end + 2);
+      const field = (name: string) => fields.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+      const data = field('data');
+      if (data === undefined) continue;
+      const event = JSON.parse(Buffer.from(data, 'latin1').toString()) as LlmEvent;
+      if (field('event') !== event.type) throw new Error(`event: ${field('event')} with a ${event.type}`);
+      yield { id: field('id') ?? '', data: event };
+    }
+  }
+}
+
+interface Sink {
+  readonly push: (arrived: { id: string; data: LlmEvent }) => void;
+  readonly fail: (error: unknown) => void;
+  readonly complete: () => void;
+}
+
+function view(open: (sink: Sink) => () => void): View {
+  const seen: Seen[] = [];
+  const waiting = new Set<() => void>();
+  let outcome: { error?: unknown } | undefined;
+  let settle!: { resolve: () => void; reject: (error: unknown) => void };
+  const completed = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));
+  completed.catch(() => {});
+  const wake = () => {
+    for (const each of waiting) each();
+    waiting.clear();
+  };
+  const end = (ended: { error?: unknown }) => {
+    if (outcome) return;
+    outcome = ended;
+    if ('error' in ended) settle.reject(ended.error);
+    else settle.resolve();
+    close();
+    wake();
+  };
+  const close = open({
+    push: ({ id, data }) => {
+      seen.push({ id, event: data });
+      wake();
+    },
+    fail: (error) => end({ error }),
+    complete: () => end({}),
+  });
+  const changed = () => new Promise<void>((resolve) => waiting.add(resolve));
+
+  async function* iterate(): AsyncGenerator<Seen> {
+    try {
+      for (let next = 0; ; next += 1) {
+        while (next >= seen.length && !outcome) await changed();
+        if (next >= seen.length) break;
+        yield seen[next]!;
+      }
+      if (outcome && 'error' in outcome) throw outcome.error;
+    } finally {
+      close();
+    }
+  }
+  return {
+    seen,
+    completed,
+    close: () => end({}),
+    [Symbol.asyncIterator]: iterate,
+    async until(test) {
+      for (let next = 0; ; next += 1) {
+        while (next >= seen.length && !outcome) await changed();
+        const candidate = seen[next];
+        if (!candidate) throw outcome && 'error' in outcome ? outcome.error : new Error('the view ended before that');
+        if (test(candidate.event)) return candidate;
+      }
+    },
+  };
+}
+
+/** The whole view, to its end. */
+export async function readAll({ completed, seen }: View): Promise<readonly Seen[]> {
+  await completed;
+  return seen;
+}
+
+/** What a view was refused with; fails if it wasn't. */
+export async function refusalOf({ completed }: View): Promise<ErrorData & { readonly status?: number }> {
+  const error: unknown = await completed.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (error instanceof RestRefusal) return { ...error.data, status: error.status };
+  if (error instanceof TRPCClientError) return (error.data as { llm: ErrorData }).llm;
+  throw error instanceof Error ? error : new Error('the view was not refused');
+}
+
+class RestRefusal extends Error {
+  readonly status: number;
+  readonly data: ErrorData;
+
+  constructor(status: number, data: ErrorData) {
+    super(`HTTP ${status}: ${data.code}`);
+    this.status = status;
+    this.data = data;
+  }
+}
+
+export function textOf(seen: readonly Seen[]): string {
+  return seen.map(({ event }) => (event.type === 'text' ? event.text : '')).join('');
+}
+
+/** The terminal event of a whole view; fails if it isn't exactly one, and last. */
+export function terminalOf(seen: readonly Seen[]) {
+  const terminals = seen.map(({ event }) => event).filter(isTerminal);
+  const last = seen.at(-1)?.event;
+  if (terminals.length !== 1 || terminals[0] !== last) {
+    throw new Error(`expected one terminal event, last; saw ${seen.map(({ event }) => event.type).join(', ')}`);
+  }
+  return terminals[0]!;
+}

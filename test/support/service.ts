@@ -1,0 +1,82 @@
+/** A service under test, with a simulator as its upstream that the test steers. */
+import { afterEach, beforeEach, expect } from 'vitest';
+import { readSettings } from '../../src/settings.ts';
+import { startService, type Service } from '../../src/service.ts';
+import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator.ts';
+
+export interface TestService extends AsyncDisposable {
+  readonly url: string;
+  readonly service: Service;
+  readonly upstream: Simulator;
+  /** What is left when all is over, for `finishesCleanly`. */
+  leftovers(): Record<string, number>;
+}
+
+export interface TestServiceOptions {
+  /** Replaces the configs: a map as in a config file. */
+  readonly configs?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly simulator?: SimulatorOptions;
+}
+
+export const plainConfig = { model: 'claude-sonnet-5-5', max_tokens: 100_000, system_prompt: 'You are a test.' };
+
+async function startTestService({ configs, env = {}, simulator }: TestServiceOptions = {}): Promise<TestService> {
+  const upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [], ...simulator });
+  const variables = {
+    PORT: '0',
+    LOG_LEVEL: 'silent',
+    LLM_DRAIN_MS: '0',
+    LLM_RECONNECT_MS: '1',
+    ANTHROPIC_BASE_URL: upstream.url,
+    ANTHROPIC_API_KEY: 'sk-test',
+    ...env,
+  };
+  const service = await startService({
+    settings: readSettings(variables),
+    env: variables,
+    configs: configs ?? {
+      default: plainConfig,
+      welcome: plainConfig,
+      tutor: { ...plainConfig, system_prompt: 'You teach {{subject}}.' },
+    },
+  });
+  return {
+    url: service.url,
+    service,
+    upstream,
+    leftovers: () => ({
+      generations: service.core.generations.running,
+      viewers: service.core.access.load.viewers,
+      places: service.core.access.load.generations,
+      webSockets: service.server.sockets,
+    }),
+    async [Symbol.asyncDispose]() {
+      await service[Symbol.asyncDispose]();
+      await upstream[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A service anew for each test of a file, which must leave nothing. To be called after `finishesCleanly`. */
+export function serviceForEachTest(options?: TestServiceOptions): { readonly current: TestService } {
+  let current: TestService | undefined;
+  beforeEach(async () => {
+    current = await startTestService(options);
+  });
+  afterEach(async () => {
+    await current?.[Symbol.asyncDispose]();
+    for (const [what, left] of Object.entries(current?.leftovers() ?? {})) expect(left, `${what} left over`).toBe(0);
+    current = undefined;
+  });
+  return {
+    get current() {
+      if (!current) throw new Error('only within a test');
+      return current;
+    },
+  };
+}
+
+export function ask(content: string, rest: { config?: string; generationId?: string; lastEventId?: string } = {}) {
+  return { config: 'default', messages: [{ role: 'user' as const, content }], ...rest };
+}

@@ -1,0 +1,94 @@
+/** A TCP proxy between a client and the service, that tests cut, hold back and let go again. */
+import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
+import { once } from 'node:events';
+
+export interface TcpProxy extends AsyncDisposable {
+  readonly url: string;
+  /** Connections made through it so far. */
+  readonly connections: number;
+  /** Bytes that went from the service to clients. */
+  readonly bytesDown: number;
+  /** Destroys every open connection, on both sides; new ones are let through. */
+  cut(): void;
+  /** Cuts by itself as soon as this many more bytes have gone down, in the middle of whatever they are. */
+  cutAfter(bytes: number): void;
+  /** Takes nothing more from the service, as a client that stopped reading. */
+  pause(): void;
+  resume(): void;
+}
+
+export async function startTcpProxy(target: string): Promise<TcpProxy> {
+  const { hostname, port } = new URL(target);
+  const pairs = new Set<{ client: Socket; service: Socket }>();
+  let connections = 0;
+  let bytesDown = 0;
+  let cutAt = Infinity;
+  let paused = false;
+
+  const server = createServer((client) => {
+    connections += 1;
+    const service = connect(Number(port), hostname);
+    const pair = { client, service };
+    pairs.add(pair);
+    const drop = () => {
+      client.destroy();
+      service.destroy();
+      pairs.delete(pair);
+    };
+    for (const socket of [client, service]) socket.on('error', drop).on('close', drop).setNoDelay();
+    if (paused) service.pause();
+    client.on('data', (chunk) => {
+      if (!service.write(chunk)) client.pause();
+    });
+    service.on('drain', () => client.resume());
+    service.on('data', (chunk) => {
+      const cutHere = bytesDown + chunk.length >= cutAt;
+      const passed = cutHere ? chunk.subarray(0, Math.max(0, cutAt - bytesDown)) : chunk;
+      bytesDown += passed.length;
+      if (cutHere) {
+        cutAt = Infinity;
+        // What was passed on is to arrive; what follows is gone.
+        client.end(passed);
+        service.destroy();
+      } else if (!client.write(passed)) service.pause();
+    });
+    client.on('drain', () => {
+      if (!paused) service.resume();
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+
+  const cut = () => {
+    for (const { client, service } of pairs) {
+      client.destroy();
+      service.destroy();
+    }
+  };
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    get connections() {
+      return connections;
+    },
+    get bytesDown() {
+      return bytesDown;
+    },
+    cut,
+    cutAfter(bytes) {
+      cutAt = bytesDown + bytes;
+    },
+    pause() {
+      paused = true;
+      for (const { service } of pairs) service.pause();
+    },
+    resume() {
+      paused = false;
+      for (const { service } of pairs) service.resume();
+    },
+    async [Symbol.asyncDispose]() {
+      cut();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
