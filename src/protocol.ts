@@ -260,7 +260,7 @@ function flattenIssue(issue: z.core.$ZodIssue, parent: PropertyKey[]): InputIssu
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
     // The branch that got furthest is the one that was meant: content given as an array is judged as an array.
     const depth = (issues: z.core.$ZodIssue[]) => Math.max(...issues.map((each) => each.path.length));
-    const best = [...issue.errors].sort((a, b) => depth(b) - depth(a))[0]!;
+    const best = issue.errors.toSorted((a, b) => depth(b) - depth(a))[0]!;
     if (depth(best) > 0) return best.flatMap((each) => flattenIssue(each, path));
     const expected = issue.errors.flatMap((branch) =>
       branch.map((each) => ('expected' in each ? each.expected : each.code)),

@@ -119,7 +119,8 @@ const variables: { readonly [Key in keyof Written]: Variable<Written[Key]> } = {
     name: 'REDIS_URL',
     default: undefined,
     expected: 'a redis or rediss URL',
-    meaning: 'Where stream logs are kept, for several instances to share. Unset: in memory',
+    meaning:
+      'Reserved for stream logs that several instances share; refused by this version, which keeps them in memory',
     secret: true,
     parse: (text) => (isUrl(text, ['redis:', 'rediss:']) ? text : undefined),
   },
@@ -282,12 +283,18 @@ function foundInstead({ secret, parseEntry }: Variable<unknown>, text: string): 
 
 /** What is wrong between variables that are right one by one. */
 function contradictions(settings: Omit<Settings, 'simulate'>, faults: readonly Fault[]): Fault[] {
-  const { host, loopback, apiKeys, auth, limits: bounds } = settings;
+  const { host, loopback, apiKeys, auth, redisUrl, limits: bounds } = settings;
   const faulty = new Set(faults.map(({ path }) => path));
   const found: Fault[] = [];
   function check([path, ...others]: readonly [string, ...string[]], sound: boolean, message: string) {
     if (!sound && ![path, ...others].some((name) => faulty.has(name))) found.push({ path, message });
   }
+  // Better refused than taken for shared: instances that each keep logs of their own would answer twice.
+  check(
+    ['REDIS_URL'],
+    redisUrl === undefined,
+    'not supported by this version, which keeps stream logs in memory; unset it',
+  );
   const digests = new Set(apiKeys.map(({ sha256 }) => sha256));
   check(['LLM_API_KEYS'], digests.size === apiKeys.length, 'expected each key once, found one twice');
   check(

@@ -48,7 +48,6 @@ describe('settings', () => {
       ANTHROPIC_BASE_URL: 'http://localhost:11434',
       LLM_CONFIG: 'conf/llm.yaml',
       LLM_CONFIGS: '{}',
-      REDIS_URL: 'redis://:password@redis:6379/1',
       LLM_API_KEYS: `alice:${digest}, bob:${otherDigest.toUpperCase()},`,
       LLM_ALLOWED_ORIGINS: 'https://App.example.com/,http://localhost:5173,chrome-extension://abc',
       LLM_ALLOWED_HOSTS: 'llm.internal,[::2]',
@@ -67,7 +66,7 @@ describe('settings', () => {
       simulate: false,
       configFile: 'conf/llm.yaml',
       configs: '{}',
-      redisUrl: 'redis://:password@redis:6379/1',
+      redisUrl: undefined,
       apiKeys: [
         { name: 'alice', sha256: digest },
         { name: 'bob', sha256: otherDigest },
@@ -132,6 +131,7 @@ describe('settings that are not valid', () => {
   it.each([
     ['ANTHROPIC_API_KEY', 'the-secret with blanks'],
     ['ANTHROPIC_BASE_URL', 'https://the-secret@a.example'],
+    ['REDIS_URL', 'redis://:the-secret@redis'],
     ['REDIS_URL', 'http://:the-secret@redis'],
     ['LLM_API_KEYS', `alice:${digest},the-secret`],
     ['LLM_API_KEYS', 'alice:the-secret'],

@@ -1,6 +1,9 @@
 /** What the compiler must know and refuse; test/types.test.ts runs it over this file. */
+import type { TRPCClient } from '@trpc/client';
 import { expectTypeOf } from 'vitest';
 import { defineConfigs, type ConfigNames, type Configs, type VariablesOf } from '../src/configs.ts';
+import type { ConfigSummary, ErrorData, LlmEvent, Message } from '../src/protocol.ts';
+import type { LlmRouter } from '../src/router.ts';
 
 // ---------------------------------------------------------------------------------------------------------- configs
 
@@ -53,3 +56,46 @@ defineConfigs({ one: { ...common, system_prompt: '', fallback: 'two' }, three: {
 defineConfigs({ one: { ...common, system_prompt: '', fallback: 'one' }, two: { ...common, system_prompt: '' } });
 // @ts-expect-error: there is no such config
 export type Unknown = VariablesOf<C, 'unknown'>;
+
+// --------------------------------------------------------------------------------------------- what clients see of them
+
+declare const client: TRPCClient<LlmRouter<C>>;
+declare const messages: Message[];
+
+client.llm.stream.subscribe({ config: 'none', messages }, {});
+client.llm.stream.subscribe({ config: 'none', messages, generationId: '', lastEventId: '' }, {});
+client.llm.stream.subscribe({ config: 'listed', messages, variables: { a: '', b: '' } }, {});
+client.llm.stream.subscribe({ config: 'joined', messages, variables: { any: '' } }, {});
+client.llm.stream.subscribe({ config: 'joined', messages }, {});
+// @ts-expect-error: there is no such config
+client.llm.stream.subscribe({ config: 'unknown', messages }, {});
+// @ts-expect-error: a variable is missing
+client.llm.stream.subscribe({ config: 'listed', messages, variables: { a: '' } }, {});
+// @ts-expect-error: all variables are missing
+client.llm.stream.subscribe({ config: 'listed', messages }, {});
+// @ts-expect-error: there is one too many
+client.llm.stream.subscribe({ config: 'listed', messages, variables: { a: '', b: '', c: '' } }, {});
+// @ts-expect-error: this config takes none
+client.llm.stream.subscribe({ config: 'none', messages, variables: { a: '' } }, {});
+// @ts-expect-error: variables are text
+client.llm.stream.subscribe({ config: 'listed', messages, variables: { a: 1, b: '' } }, {});
+// @ts-expect-error: a message is from user or assistant
+client.llm.stream.subscribe({ config: 'none', messages: [{ role: 'system', content: '' }] }, {});
+
+client.llm.stream.subscribe(
+  { config: 'none', messages },
+  {
+    onData: ({ id, data }) => {
+      expectTypeOf(id).toEqualTypeOf<string>();
+      expectTypeOf(data).toEqualTypeOf<LlmEvent>();
+    },
+    onError: ({ data }) => expectTypeOf(data!.llm).toEqualTypeOf<ErrorData>(),
+  },
+);
+
+export async function listing() {
+  const [first] = await client.llm.configs.query();
+  expectTypeOf(first!).toEqualTypeOf<ConfigSummary>();
+  // @ts-expect-error: no client can read a prompt
+  return first!.system_prompt ?? first!.systemPrompt ?? first!.prompt;
+}
