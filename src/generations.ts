@@ -15,6 +15,7 @@ import {
   type FollowRequest,
   type GenerationSnapshot,
   type GenerationSummary,
+  type Resumable,
   type StreamRequest,
 } from './protocol.ts';
 import { RunningGeneration, type GenerationParts } from './running-generation.ts';
@@ -48,6 +49,8 @@ export class Generations implements AsyncDisposable {
   readonly #options: GenerationsOptions;
   /** Those that this process produces, from before their log is opened until their upstream is closed. */
   readonly #running = new Map<string, RunningGeneration>();
+  /** One for each generation that runs, or whose end is still being told. */
+  readonly #settling = new Set<Promise<void>>();
   #viewers = 0;
   /** Wakes a drain that waits for the viewers to have read to the end. */
   #allLeft: () => void = () => {};
@@ -68,41 +71,39 @@ export class Generations implements AsyncDisposable {
 
   /**
    * Starts the generation that is asked for, or attaches to it if the caller has one of that id, and follows it: yields
-   * what lies after `lastEventId`, then what comes, and returns after the terminal event or when the signal aborts.
+   * what lies after `lastEventId`, then what comes, and ends after the terminal event or when the signal aborts.
    *
    * @throws LlmError at the first `next()`: `invalid_input`, `conflict`, `generation_not_found`, and where a generation
    *   would start also `config_not_found`, `rate_limited`, `at_capacity`, `shutting_down`.
    */
-  async *stream(caller: Caller, request: StreamRequest, signal: AbortSignal): AsyncGenerator<LogBatch> {
-    using _place = this.#options.admission.admitViewer(caller);
-    const cursor = parseCursor(request);
-    const generationId = request.generationId ?? cursor?.generationId;
-    const requestHash = hashRequest(request);
-    if (signal.aborted) return;
-
-    let log: StreamLog | undefined;
-    if (generationId !== undefined) {
-      log = await this.#find({ caller: caller.name, generationId });
-      // Whoever has seen an event has had it from this generation; it can be gone, but it is never started again.
-      if (!log && cursor) throw generationNotFound();
-    }
-    log ??= await this.#start(caller, request, generationId ?? randomUUID(), requestHash);
-    if (log.record.requestHash !== requestHash) {
-      throw new LlmError(
-        'conflict',
-        'This generationId belongs to another request: config, messages or variables differ',
-      );
-    }
-    yield* this.#view(log, cursor?.offset ?? -1, signal);
+  stream(caller: Caller, request: StreamRequest, signal: AbortSignal): AsyncIterableIterator<LogBatch> {
+    return this.#view(caller, request, signal, async (cursor) => {
+      const generationId = request.generationId ?? cursor?.generationId;
+      const requestHash = hashRequest(request);
+      let log: StreamLog | undefined;
+      if (generationId !== undefined) {
+        log = await this.#find({ caller: caller.name, generationId });
+        // Whoever has seen an event has had it from this generation; it can be gone, but it is never started again.
+        if (!log && cursor) throw generationNotFound();
+      }
+      log ??= await this.#start(caller, request, generationId ?? randomUUID(), requestHash);
+      if (log.record.requestHash !== requestHash) {
+        throw new LlmError(
+          'conflict',
+          'This generationId belongs to another request: config, messages or variables differ',
+        );
+      }
+      return log;
+    });
   }
 
   /** As `stream`, but attaches only. */
-  async *follow(caller: Caller, request: FollowRequest, signal: AbortSignal): AsyncGenerator<LogBatch> {
-    using _place = this.#options.admission.admitViewer(caller);
-    const cursor = parseCursor(request);
-    const log = await this.#find({ caller: caller.name, generationId: request.generationId });
-    if (!log) throw generationNotFound();
-    yield* this.#view(log, cursor?.offset ?? -1, signal);
+  follow(caller: Caller, request: FollowRequest, signal: AbortSignal): AsyncIterableIterator<LogBatch> {
+    return this.#view(caller, request, signal, async () => {
+      const log = await this.#find({ caller: caller.name, generationId: request.generationId });
+      if (!log) throw generationNotFound();
+      return log;
+    });
   }
 
   /**
@@ -173,8 +174,10 @@ export class Generations implements AsyncDisposable {
     }
     const generation = new RunningGeneration(this.#options, { ...key, requestHash }, config, request, variables);
     this.#running.set(mapKey(key), generation);
-    void generation.ended.then(() => {
-      this.#running.delete(mapKey(key));
+    void generation.ended.then(() => this.#running.delete(mapKey(key)));
+    this.#settling.add(generation.settled);
+    void generation.settled.then(() => {
+      this.#settling.delete(generation.settled);
       place[Symbol.dispose]();
     });
     return generation.open();
@@ -188,17 +191,71 @@ export class Generations implements AsyncDisposable {
     throw new LlmError('config_not_found', `Configuration not found: ${JSON.stringify(name)}. Known are: ${known}`);
   }
 
-  async *#view(log: StreamLog, after: number, signal: AbortSignal): AsyncGenerator<LogBatch> {
-    const generation = this.#running.get(mapKey(log.record));
-    generation?.viewerCame();
-    this.#viewers += 1;
+  #view(caller: Caller, request: Resumable, signal: AbortSignal, attach: Attach): AsyncIterableIterator<LogBatch> {
+    return new View(signal, async (atEnd) => {
+      const place = this.#options.admission.admitViewer(caller);
+      atEnd(() => place[Symbol.dispose]());
+      const cursor = parseCursor(request);
+      const log = await attach(cursor);
+      const generation = this.#running.get(mapKey(log.record));
+      generation?.viewerCame();
+      this.#viewers += 1;
+      atEnd(() => {
+        generation?.viewerLeft();
+        this.#viewers -= 1;
+        if (this.#viewers === 0) this.#allLeft();
+      });
+      return log.read(cursor?.offset ?? -1, signal);
+    });
+  }
+}
+
+/** Finds or makes the log that a view is to read. */
+type Attach = (cursor: Cursor | undefined) => Promise<StreamLog>;
+/** Opens a view's log; what it takes for that it has given back at the view's end. */
+type OpenLog = (atEnd: (release: () => void) => void) => Promise<AsyncIterator<LogBatch, undefined>>;
+
+/**
+ * One viewer: attaches at the first `next()`, then hands on the log's own batches, and is no more than that in between:
+ * what it holds is given back when the log has ended, the signal has aborted, or the reader leaves.
+ */
+class View implements AsyncIterableIterator<LogBatch> {
+  readonly #signal: AbortSignal;
+  readonly #open: OpenLog;
+  readonly #releases: (() => void)[] = [];
+  #batches: AsyncIterator<LogBatch, undefined> | undefined;
+  #over = false;
+
+  constructor(signal: AbortSignal, open: OpenLog) {
+    this.#signal = signal;
+    this.#open = open;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<LogBatch, undefined>> {
+    if (this.#over || this.#signal.aborted) return this.#end();
     try {
-      yield* log.read(after, signal);
-    } finally {
-      generation?.viewerLeft();
-      this.#viewers -= 1;
-      if (this.#viewers === 0) this.#allLeft();
+      this.#batches ??= await this.#open((release) => this.#releases.push(release));
+      const result = await this.#batches.next();
+      return result.done ? this.#end() : result;
+    } catch (error) {
+      this.#end();
+      throw error;
     }
+  }
+
+  async return(): Promise<IteratorResult<LogBatch, undefined>> {
+    return this.#end();
+  }
+
+  #end(): { done: true; value: undefined } {
+    this.#over = true;
+    void this.#batches?.return?.();
+    for (const release of this.#releases.splice(0)) release();
+    return { done: true, value: undefined };
   }
 }
 
@@ -214,11 +271,16 @@ function summarize(log: StreamLog, { state, lastOffset, terminal }: LogStatus): 
   };
 }
 
+interface Cursor {
+  readonly generationId: string;
+  readonly offset: number;
+}
+
 /** @throws LlmError `invalid_input` for an event id that isn't one, or that is another generation's. */
 function parseCursor({
   generationId,
   lastEventId,
-}: Pick<StreamRequest, 'generationId' | 'lastEventId'>): { generationId: string; offset: number } | undefined {
+}: Resumable & { readonly generationId?: string | undefined }): Cursor | undefined {
   if (lastEventId === undefined || lastEventId === null || lastEventId === '') return undefined;
   const cursor = parseEventId(lastEventId);
   if (!cursor) {

@@ -58,7 +58,7 @@ export function registerRest(app: FastifyInstance, options: RestOptions): void {
 async function send(
   reply: FastifyReply,
   options: RestOptions,
-  view: (signal: AbortSignal) => AsyncGenerator<LogBatch>,
+  view: (signal: AbortSignal) => AsyncIterableIterator<LogBatch>,
 ): Promise<void> {
   const stream = new SseResponse(reply.raw, { ...options, heartbeat });
   const batches = view(stream.signal);
@@ -78,13 +78,12 @@ async function send(
   try {
     for (; !next.done; next = await batches.next()) {
       let frames = '';
-      for (const { id, event } of next.value)
-        frames += `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+      for (const { id, event, json } of next.value) frames += `id: ${id}\nevent: ${event.type}\ndata: ${json}\n\n`;
       stream.write(frames);
       await stream.ready();
     }
   } finally {
-    await batches.return(undefined);
+    await batches.return?.();
     stream.end();
   }
 }

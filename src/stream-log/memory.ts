@@ -8,10 +8,10 @@ import { LlmError } from '../errors.ts';
 import { formatEventId, isTerminal, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
 import {
   generationNotFound,
+  LoggedEvent,
   type GenerationKey,
   type GenerationRecord,
   type LogBatch,
-  type LoggedEvent,
   type LogStatus,
   type StreamLog,
   type StreamLogs,
@@ -154,8 +154,10 @@ class MemoryStreamLog implements StreamLog {
   readonly #store: { grow(bytes: number): boolean; ended(): void };
   readonly #events: LlmEvent[];
   #terminal: TerminalEvent | undefined;
-  /** Wakes each reader that waits at the end of the log. */
-  readonly #waiting = new Set<() => void>();
+  readonly #readers = new Set<Reader>();
+  #lastTaken:
+    | { readonly next: number; readonly length: number; readonly batch: LogBatch; readonly end: number }
+    | undefined;
 
   constructor(
     record: GenerationRecord,
@@ -187,35 +189,27 @@ class MemoryStreamLog implements StreamLog {
     if (fits) this.bytes += bytes;
     for (const event of events) this.#events.push(event);
     this.#terminal = terminal;
-    for (const wake of this.#waiting) wake();
+    for (const reader of this.#readers) reader.wake();
     if (terminal) this.#store.ended();
   }
 
-  async *read(after: number, signal: AbortSignal): AsyncGenerator<LogBatch> {
+  read(after: number, signal: AbortSignal): AsyncIterator<LogBatch, undefined> {
     if (after >= this.#events.length) throw LlmError.invalidInput([{ path: 'lastEventId', message: 'beyond the end' }]);
-    let next = after + 1;
-    let wake: () => void = () => {};
-    const onAbort = () => wake();
-    signal.addEventListener('abort', onAbort);
-    try {
-      while (!signal.aborted) {
-        if (next < this.#events.length) {
-          const { batch, end } = this.#take(next);
-          next = end;
-          yield batch;
-        } else if (this.#terminal) {
-          return;
-        } else {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-            this.#waiting.add(wake);
-          });
-          this.#waiting.delete(wake);
-        }
+    const reader = new Reader(this, after + 1, signal, () => this.#readers.delete(reader));
+    this.#readers.add(reader);
+    return reader;
+  }
+
+  /** What a reader at `next` gets now: a batch, nothing more ever, or nothing yet. */
+  take(next: number): { readonly batch: LogBatch; readonly end: number } | 'ended' | undefined {
+    if (next < this.#events.length) {
+      // Live viewers all stand at the same place: they share one batch, and the JSON that is made of it.
+      if (this.#lastTaken?.next !== next || this.#lastTaken.length !== this.#events.length) {
+        this.#lastTaken = { next, length: this.#events.length, ...this.#batch(next) };
       }
-    } finally {
-      signal.removeEventListener('abort', onAbort);
+      return this.#lastTaken;
     }
+    return this.#terminal ? 'ended' : undefined;
   }
 
   async snapshot(): Promise<LogStatus & { text: string }> {
@@ -233,7 +227,7 @@ class MemoryStreamLog implements StreamLog {
   }
 
   /** What there is from `next` on, up to the bound of a batch; `end` is the first offset that it leaves. */
-  #take(next: number): { batch: LogBatch; end: number } {
+  #batch(next: number): { batch: LogBatch; end: number } {
     const batch: LoggedEvent[] = [];
     let bytes = 0;
     let end = next;
@@ -254,10 +248,61 @@ class MemoryStreamLog implements StreamLog {
         }
         if (text.length > event.text.length) event = { type, index, text };
       }
-      batch.push({ id: formatEventId(this.record.generationId, end), event });
+      batch.push(new LoggedEvent(formatEventId(this.record.generationId, end), event));
       end += 1;
     }
     return { batch, end };
+  }
+}
+
+/**
+ * A cursor in a log. Written out as an iterator: an async generator, and each that delegates to it, costs promises and
+ * turns per batch that the busiest path of the service can do without.
+ */
+class Reader implements AsyncIterator<LogBatch, undefined> {
+  readonly #log: MemoryStreamLog;
+  readonly #signal: AbortSignal;
+  readonly #left: () => void;
+  #next: number;
+  #settle: ((result: IteratorResult<LogBatch, undefined>) => void) | undefined;
+
+  constructor(log: MemoryStreamLog, next: number, signal: AbortSignal, left: () => void) {
+    this.#log = log;
+    this.#next = next;
+    this.#signal = signal;
+    this.#left = left;
+    signal.addEventListener('abort', this.wake);
+  }
+
+  next(): Promise<IteratorResult<LogBatch, undefined>> {
+    const now = this.#take();
+    return now ? Promise.resolve(now) : new Promise((resolve) => (this.#settle = resolve));
+  }
+
+  async return(): Promise<IteratorResult<LogBatch, undefined>> {
+    return this.#end();
+  }
+
+  /** To be called when there may be something for it. */
+  readonly wake = (): void => {
+    const now = this.#settle && this.#take();
+    if (!now) return;
+    this.#settle?.(now);
+    this.#settle = undefined;
+  };
+
+  #take(): IteratorResult<LogBatch, undefined> | undefined {
+    const taken = this.#signal.aborted ? 'ended' : this.#log.take(this.#next);
+    if (taken === undefined) return undefined;
+    if (taken === 'ended') return this.#end();
+    this.#next = taken.end;
+    return { done: false, value: taken.batch };
+  }
+
+  #end(): { done: true; value: undefined } {
+    this.#signal.removeEventListener('abort', this.wake);
+    this.#left();
+    return { done: true, value: undefined };
   }
 }
 

@@ -24,10 +24,23 @@ export interface GenerationRecord extends GenerationKey {
 
 /** Some events of a log, as a viewer takes them: in order, adjacent text of one block merged under the last one's id. */
 export type LogBatch = readonly LoggedEvent[];
-export interface LoggedEvent {
+
+/** An event under its id. Viewers that stand at the same place share it, and what has been made of it. */
+export class LoggedEvent {
   /** The event id: `<generationId>:<offset>`. */
   readonly id: string;
   readonly event: LlmEvent;
+  #json: string | undefined;
+
+  constructor(id: string, event: LlmEvent) {
+    this.id = id;
+    this.event = event;
+  }
+
+  /** The event as JSON, made once however many viewers there are. */
+  get json(): string {
+    return (this.#json ??= JSON.stringify(this.event));
+  }
 }
 
 /** What stands in a log at one moment. */
@@ -54,11 +67,12 @@ export interface StreamLog {
 
   /**
    * Everything after `after` (-1 for all), then what comes, until the terminal event has been read or the signal
-   * aborts; both end the iteration quietly. Each batch holds what is there at that turn, up to a bound in bytes.
+   * aborts; both end the iteration quietly. Each batch holds what is there at that turn, up to a bound in bytes. Whoever
+   * stops earlier calls `return`. One `next` at a time.
    *
    * @throws LlmError `invalid_input` if `after` lies beyond the log's end.
    */
-  read(after: number, signal: AbortSignal): AsyncIterable<LogBatch>;
+  read(after: number, signal: AbortSignal): AsyncIterator<LogBatch, undefined>;
 
   /** All text so far, joined over its blocks, with the status that belongs to it. */
   snapshot(): Promise<LogStatus & { readonly text: string }>;
