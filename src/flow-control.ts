@@ -12,12 +12,37 @@ export interface FlowLimits {
 }
 
 /**
- * Settles when the socket has sent all it held, has closed, or the signal aborts; destroys it after `socketStallMs`.
- * To be called only while the socket holds more than its high-water mark, for otherwise it has no 'drain' to come.
+ * Waits while the socket holds more than its limit: undefined if it doesn't, so that nothing is awaited where nothing has
+ * to be; else settles when there is room, the socket has closed, or the signal aborts.
+ *
+ * @param unsentBytes What the socket holds; asked anew each time, since other viewers may fill the same socket again.
  */
-export function drained(socket: Socket, signal: AbortSignal, limits: FlowLimits): Promise<void> {
+export function untilRoom(
+  socket: Socket,
+  unsentBytes: () => number,
+  signal: AbortSignal,
+  limits: FlowLimits,
+): Promise<void> | undefined {
+  return unsentBytes() > limits.socketBufferBytesMax ? waitForRoom(socket, unsentBytes, signal, limits) : undefined;
+}
+
+async function waitForRoom(
+  socket: Socket,
+  unsentBytes: () => number,
+  signal: AbortSignal,
+  limits: FlowLimits,
+): Promise<void> {
+  while (unsentBytes() > limits.socketBufferBytesMax && !signal.aborted && !socket.destroyed) {
+    await drained(socket, signal, limits.socketStallMs);
+  }
+}
+
+/** The limit is above every socket's high-water mark, so whoever waits for a drain has one to come. */
+function drained(socket: Socket, signal: AbortSignal, stallMs: number): Promise<void> {
+  // All subscriptions of one WebSocket may wait here at once.
+  socket.setMaxListeners(0);
   return new Promise((resolve) => {
-    const stall = setTimeout(() => socket.destroy(), limits.socketStallMs);
+    const stall = setTimeout(() => socket.destroy(), stallMs);
     const settle = () => {
       clearTimeout(stall);
       socket.off('drain', settle);
@@ -25,7 +50,6 @@ export function drained(socket: Socket, signal: AbortSignal, limits: FlowLimits)
       signal.removeEventListener('abort', settle);
       resolve();
     };
-    if (signal.aborted || socket.destroyed) return settle();
     socket.on('drain', settle);
     socket.on('close', settle);
     signal.addEventListener('abort', settle);

@@ -6,14 +6,15 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
-import { initTRPC, tracked, TRPCError, type TRPCDefaultErrorShape, type TRPCErrorFormatter } from '@trpc/server';
+import { initTRPC, TRPCError, type TRPCDefaultErrorShape, type TRPCErrorFormatter } from '@trpc/server';
 import superjson from 'superjson';
 import type { z } from 'zod';
 import type { Credentials } from './access.ts';
 import type { Caller } from './caller.ts';
 import type { ConfigNames, ConfigSnapshot, VariablesOf } from './configs.ts';
 import { errorTable, LlmError } from './errors.ts';
-import { drained, type FlowLimits } from './flow-control.ts';
+import { EventBatches } from './event-batches.ts';
+import { untilRoom, type FlowLimits } from './flow-control.ts';
 import type { Generations } from './generations.ts';
 import type { ErrorCode, ErrorData, InputSchemas, Message, Resumable } from './protocol.ts';
 import type { LogBatch } from './stream-log/stream-log.ts';
@@ -26,8 +27,6 @@ export interface RouterOptions {
   readonly schemas: InputSchemas;
   readonly telemetry: Telemetry;
   readonly flow: FlowLimits;
-  /** Subscriptions that one WebSocket may have open. */
-  readonly subscriptionsPerSocketMax: number;
 }
 
 /** What `authenticate` is given: the credentials that came with the request, and the context of the tRPC app. */
@@ -70,6 +69,11 @@ const transformer = {
   output: { serialize: (value: unknown) => ({ json: value }), deserialize: superjson.deserialize.bind(superjson) },
 };
 
+/** What `transformer.output` makes of a value whose JSON is there already. */
+export function wrapJson(json: string): string {
+  return `{"json":${json}}`;
+}
+
 /** Puts `error.data.llm` on every error, and leaves stacks out. For hosts: call it from your own `errorFormatter`. */
 export const llmErrorFormatter = (({ shape, error, type }) => {
   const llm = describe(error);
@@ -98,38 +102,11 @@ export function createRouter<C>(options: RouterOptions) {
   // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
   const parseStream: (input: unknown) => unknown = parse(schemas.stream);
 
-  const socketSubscriptions = new WeakMap<object, number>();
-
-  /** Yields the events of each batch under their ids, at the pace of a WebSocket where there is one. */
-  async function* send(ctx: LlmContext, signal: AbortSignal, batches: AsyncIterable<LogBatch>) {
-    const socket = webSocketOf(ctx);
-    try {
-      if (socket) takeSubscription(socket.webSocket);
-      try {
-        for await (const batch of batches) {
-          for (const { id, event } of batch) {
-            yield tracked(id, event);
-            // tRPC's adapter hands everything to the socket at once; this is where a slow reader holds it back.
-            if (socket && socket.webSocket.bufferedAmount > options.flow.socketBufferBytesMax) {
-              await drained(socket.tcp, signal, options.flow);
-            }
-          }
-        }
-      } finally {
-        if (socket) socketSubscriptions.set(socket.webSocket, socketSubscriptions.get(socket.webSocket)! - 1);
-      }
-    } catch (error) {
-      throw publicError(error, options.telemetry);
-    }
-  }
-
-  function takeSubscription(webSocket: object): void {
-    const open = socketSubscriptions.get(webSocket) ?? 0;
-    if (open >= options.subscriptionsPerSocketMax) {
-      throw new LlmError('rate_limited', `At most ${options.subscriptionsPerSocketMax} subscriptions on one socket`);
-    }
-    socketSubscriptions.set(webSocket, open + 1);
-  }
+  const answer = (ctx: LlmContext, signal: AbortSignal, batches: AsyncIterable<LogBatch>) =>
+    new EventBatches(batches, {
+      refusal: (thrown) => publicError(thrown, options.telemetry),
+      ready: () => webSocketReady(ctx, signal, options.flow),
+    });
 
   return t.router({
     llm: t.router({
@@ -138,13 +115,13 @@ export function createRouter<C>(options: RouterOptions) {
       stream: procedure
         .input(parseStream as (input: unknown) => StreamInput<C>)
         .subscription(({ ctx, input, signal = neverAborts() }) =>
-          send(ctx, signal, generations.stream(ctx.caller, input, signal)),
+          answer(ctx, signal, generations.stream(ctx.caller, input, signal)),
         ),
 
       follow: procedure
         .input(parse(schemas.follow))
         .subscription(({ ctx, input, signal = neverAborts() }) =>
-          send(ctx, signal, generations.follow(ctx.caller, input, signal)),
+          answer(ctx, signal, generations.follow(ctx.caller, input, signal)),
         ),
 
       cancel: byId.mutation(async ({ ctx, input }) => ({
@@ -175,10 +152,14 @@ function authRequest(context: LlmContext): AuthRequest {
   };
 }
 
-/** tRPC's WebSocket adapter passes the WebSocket as `res`, and the request that it was opened by as `req`. */
-function webSocketOf({ req, res }: LlmContext): { webSocket: { bufferedAmount: number }; tcp: Socket } | undefined {
+/**
+ * tRPC's WebSocket adapter passes the WebSocket as `res` and the request that it was opened by as `req`, and hands all it
+ * gets to the socket at once: in a host's app, this is where a slow reader is waited for.
+ */
+function webSocketReady({ req, res }: LlmContext, signal: AbortSignal, flow: FlowLimits): Promise<void> | undefined {
   if (typeof res !== 'object' || res === null || !('bufferedAmount' in res) || !req?.socket) return undefined;
-  return { webSocket: res as { bufferedAmount: number }, tcp: req.socket };
+  const webSocket = res as { readonly bufferedAmount: number };
+  return untilRoom(req.socket, () => webSocket.bufferedAmount, signal, flow);
 }
 
 /** Callers within the process need not pass a signal: they stop by no longer iterating. */

@@ -32,6 +32,7 @@ export interface ServerOptions extends FlowLimits {
   readonly reconnectMs: number;
   readonly socketsMax: number;
   readonly connectionParamsMs: number;
+  readonly subscriptionsPerSocketMax: number;
 }
 
 export interface Server extends AsyncDisposable {

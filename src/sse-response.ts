@@ -3,7 +3,7 @@
  * the frames hold. https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 import type { ServerResponse } from 'node:http';
-import { drained, type FlowLimits } from './flow-control.ts';
+import { untilRoom, type FlowLimits } from './flow-control.ts';
 
 export interface SseOptions extends FlowLimits {
   /** Silence after which a heartbeat goes out. */
@@ -58,12 +58,10 @@ export class SseResponse {
     this.#heartbeat.refresh();
   }
 
-  /** Settles when the client has room for more, or has left. */
-  async ready(): Promise<void> {
+  /** Undefined if the client has room for more; else settles when it has, or has left. */
+  ready(): Promise<void> | undefined {
     const { socket } = this.#response;
-    if (socket && this.#response.writableLength > this.#options.socketBufferBytesMax) {
-      await drained(socket, this.signal, this.#options);
-    }
+    return socket ? untilRoom(socket, () => this.#response.writableLength, this.signal, this.#options) : undefined;
   }
 
   end(): void {

@@ -63,16 +63,25 @@ describe('the check', () => {
       "import { a } from './stream-log/a.ts';",
     ],
     ['stream-log/redis.ts', 'imports ./memory.ts: only service, index may', "import { a } from './memory.ts';"],
-    ['client.ts', 'imports ./router.ts: client imports protocol, and types of', "import { a } from './router.ts';"],
     [
       'client.ts',
-      'imports ./router.ts: client imports protocol, and types of',
+      'imports ./router.ts: client imports types of protocol and router',
+      "import { a } from './router.ts';",
+    ],
+    [
+      'client.ts',
+      'imports ./router.ts: client imports types of protocol and router',
       "import { type A } from './router.ts';",
     ],
     [
       'client.ts',
-      'imports ./errors.ts: client imports protocol, and types of',
+      'imports ./errors.ts: client imports types of protocol and router',
       "import type { A } from './errors.ts';",
+    ],
+    [
+      'client.ts',
+      'imports ./protocol.ts: client imports types of protocol and router',
+      "import { isTerminal } from './protocol.ts';",
     ],
     ['router.ts', 'imports @anthropic-ai/sdk: only llm-service may', "import Anthropic from '@anthropic-ai/sdk';"],
     [
@@ -81,7 +90,11 @@ describe('the check', () => {
       "import type { A } from '@anthropic-ai/sdk/b';",
     ],
     ['stream-log/memory.ts', 'imports redis: only stream-log/redis may', "import { createClient } from 'redis';"],
-    ['rest.ts', 'imports @trpc/server: only router, server, doors may', "import { initTRPC } from '@trpc/server';"],
+    [
+      'rest.ts',
+      'imports @trpc/server: only router, event-batches, server, doors, client may',
+      "import { initTRPC } from '@trpc/server';",
+    ],
     ['service.ts', 'imports @trpc/client: only client, cli may', "import { createTRPCClient } from '@trpc/client';"],
     ['settings.ts', 'imports node:process: only cli may', "import { env } from 'node:process';"],
     ['settings.ts', 'imports process: only cli may', "import { env } from 'process';"],

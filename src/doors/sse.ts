@@ -1,6 +1,6 @@
 /**
  * The tRPC door over SSE, GET and POST: runs a subscription through tRPC's public functions and writes its events on
- * the wire that `httpSubscriptionLink` reads, one write an event. tRPC's own writer passes each event through two web
+ * the wire that `httpSubscriptionLink` reads, one write a batch. tRPC's own writer passes each event through two web
  * streams and costs five to seven times as much (docs/decisions/own-sse-writer.md).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -8,10 +8,11 @@ import {
   callTRPCProcedure,
   getTRPCErrorFromUnknown,
   getTRPCErrorShape,
-  isTrackedEnvelope,
   TRPCError,
   type AnyTRPCRouter,
 } from '@trpc/server';
+import type { EventBatches } from '../event-batches.ts';
+import { wrapJson } from '../router.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 
 export interface SseDoorOptions extends Omit<SseOptions, 'heartbeat'> {
@@ -44,6 +45,7 @@ export async function serveSubscription(
   const stream = new SseResponse(response, { ...options, heartbeat });
   const context = { req: request, res: response, info: {} };
   let input: unknown;
+  let events: EventBatches | undefined;
   try {
     const url = new URL(request.url ?? '', 'http://localhost');
     const raw =
@@ -54,7 +56,7 @@ export async function serveSubscription(
 
     input = withLastEventId(deserialize(raw, transformer), lastEventIdOf(request, url));
     const { signal } = stream;
-    const events = await callTRPCProcedure({
+    events = (await callTRPCProcedure({
       router,
       path,
       getRawInput: async () => input,
@@ -62,17 +64,17 @@ export async function serveSubscription(
       type: 'subscription',
       signal,
       batchIndex: 0,
-    });
-    for await (const value of events as AsyncIterable<unknown>) {
-      if (signal.aborted) break;
-      const [id, event] = isTrackedEnvelope(value) ? value : [undefined, value];
-      const data = JSON.stringify(transformer.output.serialize(event));
-      stream.write(id === undefined ? `data: ${data}\n\n` : `data: ${data}\nid: ${id}\n\n`);
-      await stream.ready();
+    })) as EventBatches;
+    for await (const batch of events.batches) {
+      let frames = '';
+      for (const { id, json } of batch) frames += `data: ${wrapJson(json)}\nid: ${id}\n\n`;
+      stream.write(frames);
+      const room = stream.ready();
+      if (room) await room;
     }
     stream.write('event: return\ndata: \n\n');
   } catch (cause) {
-    const error = getTRPCErrorFromUnknown(cause);
+    const error = events ? events.refusal(cause) : getTRPCErrorFromUnknown(cause);
     const shape: unknown = getTRPCErrorShape({ config, error, type: 'subscription', path, input, ctx: context });
     stream.write(`event: serialized-error\ndata: ${JSON.stringify(transformer.output.serialize(shape))}\n\n`);
   } finally {

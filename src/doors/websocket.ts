@@ -1,27 +1,20 @@
 /**
- * The tRPC door over WebSocket: tRPC's own connection handler, behind what it leaves open. Origin and Host are checked
- * before the upgrade, sockets and messages are bounded, a client that sends no connection params is let go, dead peers
- * are found. The pace of a slow reader is kept in the router, where events are yielded.
+ * The tRPC door over WebSocket: who may open a socket, how many there are, and which of them have died. Origin and Host
+ * are checked before the upgrade. What is said on a socket is trpc-socket.ts's.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { AnyTRPCRouter } from '@trpc/server';
-import { getWSConnectionHandler } from '@trpc/server/adapters/ws';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { LlmError } from '../errors.ts';
+import { serveSocket, type TrpcSocketOptions } from './trpc-socket.ts';
 
-export interface WebSocketDoorOptions {
-  readonly router: AnyTRPCRouter;
+export interface WebSocketDoorOptions extends TrpcSocketOptions {
   /** @throws LlmError if the request may not come in. */
   readonly check: (request: IncomingMessage) => void;
   /** Bytes of one message from a client. */
   readonly bodyBytesMax: number;
   readonly socketsMax: number;
-  /** How long a client that announced connection params may take to send them. */
-  readonly connectionParamsMs: number;
   readonly heartbeatMs: number;
-  /** Silence after which a peer that doesn't answer heartbeats is taken for dead. */
-  readonly socketStallMs: number;
 }
 
 export interface WebSocketDoor extends AsyncDisposable {
@@ -31,17 +24,11 @@ export interface WebSocketDoor extends AsyncDisposable {
 }
 
 export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoor {
-  const { router } = options;
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: options.bodyBytesMax,
     // Compressing each event costs six times what sending it does.
     perMessageDeflate: false,
-  });
-  const connect = getWSConnectionHandler({
-    wss: server,
-    router,
-    createContext: ({ req, res, info }) => ({ req, res, info }),
   });
   const lastHeardMs = new Map<WebSocket, number>();
 
@@ -50,12 +37,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     hear();
     webSocket.on('message', hear);
     webSocket.on('close', () => lastHeardMs.delete(webSocket));
-    if (new URL(request.url ?? '', 'http://localhost').searchParams.get('connectionParams') === '1') {
-      const timer = setTimeout(() => webSocket.close(1008, 'no connection params came'), options.connectionParamsMs);
-      webSocket.once('message', () => clearTimeout(timer));
-      webSocket.once('close', () => clearTimeout(timer));
-    }
-    connect(webSocket, request);
+    serveSocket(webSocket, request, options);
   });
 
   // One timer for all sockets. 'PING' as text is tRPC's own word: its clients answer with 'PONG'.

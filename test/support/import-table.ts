@@ -12,7 +12,7 @@ const ranks: readonly (readonly string[])[] = [
   ['server'],
   ['doors'],
   ['router', 'rest'],
-  ['access', 'generations', 'sse-response'],
+  ['access', 'generations', 'sse-response', 'openapi'],
   ['llm-service'],
   ['upstream'],
   ['stream-log', 'simulator', 'configs'],
@@ -25,8 +25,12 @@ const ranks: readonly (readonly string[])[] = [
 const partOf: Readonly<Record<string, string>> = {
   'config-file': 'configs',
   'config-schema': 'configs',
+  core: 'service',
   'define-configs': 'configs',
+  embed: 'service',
+  'generation-end': 'generations',
   prompt: 'configs',
+  'event-batches': 'router',
   'running-generation': 'generations',
 };
 
@@ -34,7 +38,7 @@ const partOf: Readonly<Record<string, string>> = {
 const packageUsers: Readonly<Record<string, readonly string[]>> = {
   '@anthropic-ai/sdk': ['llm-service'],
   '@trpc/client': ['client', 'cli'],
-  '@trpc/server': ['router', 'server', 'doors'],
+  '@trpc/server': ['router', 'event-batches', 'server', 'doors', 'client'],
   'node:process': ['cli'],
   process: ['cli'],
   redis: ['stream-log/redis'],
@@ -46,8 +50,8 @@ const fileUsers: Readonly<Record<string, readonly string[]>> = {
   'stream-log/redis': ['service', 'index'],
 };
 
-/** It runs in browsers, so it takes the wire and nothing of the server, but for types. */
-const clientImports: Readonly<Record<string, 'value' | 'type'>> = { protocol: 'value', router: 'type' };
+/** It runs in browsers, so it takes types alone: the values of the protocol would bring zod along. */
+const clientImports = new Set(['protocol', 'router']);
 
 const vagueNames = new Set(['utils', 'util', 'common', 'types', 'lib', 'helpers', 'helper', 'misc', 'shared']);
 const linesMax = 400;
@@ -95,11 +99,11 @@ function breachesOfImport(path: string, { specifier, typeOnly }: Import): string
   if (target.startsWith('..')) return breach('src imports nothing from outside of it');
 
   const fileRule = Object.entries(fileUsers).find(([file]) => isWithin(target, file) && !isWithin(path, file));
-  if (fileRule && !isOneOf(path, fileRule[1])) return breach(`only ${fileRule[1].join(', ')} may`);
+  if (fileRule && !fileRule[1].includes(moduleOf(path))) return breach(`only ${fileRule[1].join(', ')} may`);
   const [from, to] = [moduleOf(path), moduleOf(target)];
   if (from === to) return [];
-  if (from === 'client' && clientImports[to] !== 'value' && !(typeOnly && clientImports[to] === 'type')) {
-    return breach('client imports protocol, and types of router');
+  if (from === 'client' && !(typeOnly && clientImports.has(to))) {
+    return breach('client imports types of protocol and router');
   }
   if (to === 'stream-log' && !fileRule && !isWithin(target, 'stream-log/stream-log')) {
     return breach('of stream-log/, others know stream-log.ts only');

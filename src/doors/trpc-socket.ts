@@ -1,0 +1,211 @@
+/**
+ * tRPC's conversation over one WebSocket: queries, mutations and subscriptions on the wire that `wsLink` speaks, by tRPC's
+ * public functions. tRPC's own handler never looks whether a socket is full, lets one open subscriptions without end, and
+ * spends a race of promises and three objects on each event (docs/decisions/own-websocket-handler.md).
+ */
+import type { IncomingMessage } from 'node:http';
+import {
+  callTRPCProcedure,
+  getTRPCErrorFromUnknown,
+  getTRPCErrorShape,
+  transformTRPCResponse,
+  TRPCError,
+  type AnyTRPCRouter,
+} from '@trpc/server';
+import { parseTRPCMessage, type TRPCClientOutgoingMessage, type TRPCResponseMessage } from '@trpc/server/rpc';
+import type { WebSocket } from 'ws';
+import { LlmError } from '../errors.ts';
+import type { EventBatches } from '../event-batches.ts';
+import { untilRoom, type FlowLimits } from '../flow-control.ts';
+import { wrapJson } from '../router.ts';
+
+export interface TrpcSocketOptions extends FlowLimits {
+  readonly router: AnyTRPCRouter;
+  readonly subscriptionsPerSocketMax: number;
+  /** How long a client that announced connection params may take to send them. */
+  readonly connectionParamsMs: number;
+}
+
+type Id = TRPCClientOutgoingMessage['id'];
+type ProcedureCall = Extract<TRPCClientOutgoingMessage, { params: unknown }>;
+
+/** Serves a WebSocket that has just opened, until it closes. Never throws. */
+export function serveSocket(webSocket: WebSocket, request: IncomingMessage, options: TrpcSocketOptions): void {
+  new TrpcSocket(webSocket, request, options).listen();
+}
+
+class TrpcSocket {
+  readonly #webSocket: WebSocket;
+  readonly #request: IncomingMessage;
+  readonly #options: TrpcSocketOptions;
+  readonly #closed = new AbortController();
+  /** Those that are open, by the ids that the client gave them. */
+  readonly #subscriptions = new Map<Id, AbortController>();
+  /** Undefined until the client has sent what it announced. */
+  #connectionParams: Record<string, string> | null | undefined;
+
+  constructor(webSocket: WebSocket, request: IncomingMessage, options: TrpcSocketOptions) {
+    this.#webSocket = webSocket;
+    this.#request = request;
+    this.#options = options;
+  }
+
+  listen(): void {
+    const webSocket = this.#webSocket;
+    const announced = new URL(this.#request.url ?? '', 'http://localhost').searchParams.get('connectionParams') === '1';
+    let patience: NodeJS.Timeout | undefined;
+    if (announced) {
+      patience = setTimeout(() => webSocket.close(1008, 'no connection params'), this.#options.connectionParamsMs);
+    } else {
+      this.#connectionParams = null;
+    }
+    // Frames that are no WebSocket, messages over the limit: ws closes the socket by itself.
+    webSocket.on('error', () => {});
+    webSocket.on('close', () => {
+      clearTimeout(patience);
+      this.#closed.abort();
+      for (const subscription of this.#subscriptions.values()) subscription.abort();
+    });
+    webSocket.on('message', (data, isBinary) => {
+      const text = isBinary || !Buffer.isBuffer(data) ? undefined : data.toString();
+      if (text === 'PONG') return;
+      if (text === 'PING') return this.#send('PONG');
+      clearTimeout(patience);
+      this.#take(text);
+    });
+  }
+
+  #take(text: string | undefined): void {
+    let messages: unknown[];
+    try {
+      if (text === undefined) throw new Error('not a text message');
+      const parsed: unknown = JSON.parse(text);
+      if (this.#connectionParams === undefined) {
+        this.#connectionParams = parseConnectionParams(parsed);
+        return;
+      }
+      messages = Array.isArray(parsed) ? parsed : [parsed];
+    } catch {
+      return this.#refuse(
+        null,
+        new TRPCError({ code: 'PARSE_ERROR', message: 'Expected a message as tRPC writes it' }),
+      );
+    }
+    for (const message of messages) this.#dispatch(message);
+  }
+
+  #dispatch(message: unknown): void {
+    let call: TRPCClientOutgoingMessage;
+    try {
+      call = parseTRPCMessage(message, this.#options.router._def._config.transformer);
+    } catch {
+      return this.#refuse(
+        idOf(message),
+        new TRPCError({ code: 'PARSE_ERROR', message: 'Expected a message as tRPC writes it' }),
+      );
+    }
+    if (call.method === 'subscription.stop') this.#subscriptions.get(call.id)?.abort();
+    else if (call.method === 'subscription') void this.#subscribe(call);
+    else void this.#respond(call);
+  }
+
+  async #respond(call: ProcedureCall): Promise<void> {
+    try {
+      const data = await this.#call(call, this.#closed.signal);
+      this.#answer({ id: call.id, result: { type: 'data', data } });
+    } catch (error) {
+      this.#refuse(call.id, error, call);
+    }
+  }
+
+  async #subscribe(call: ProcedureCall): Promise<void> {
+    const { id } = call;
+    const left = new AbortController();
+    let events: EventBatches | undefined;
+    try {
+      this.#admit(id);
+      this.#subscriptions.set(id, left);
+      // An unknown path is told by the call; every subscription of this router returns its batches.
+      events = (await this.#call(call, left.signal)) as EventBatches;
+      this.#answer({ id, result: { type: 'started' } });
+      const opening = `{"id":${JSON.stringify(id)},"result":{"type":"data","id":"`;
+      for await (const batch of events.batches) {
+        for (const { id: eventId, json } of batch) {
+          this.#send(`${opening}${eventId}","data":${wrapJson(`{"id":"${eventId}","data":${json}}`)}}}`);
+        }
+        const room = this.#ready(left.signal);
+        if (room) await room;
+      }
+      this.#answer({ id, result: { type: 'stopped' } });
+    } catch (error) {
+      this.#refuse(id, events ? events.refusal(error) : error, call);
+    } finally {
+      if (this.#subscriptions.get(id) === left) this.#subscriptions.delete(id);
+    }
+  }
+
+  #admit(id: Id): void {
+    if (this.#subscriptions.has(id)) {
+      throw new TRPCError({ code: 'BAD_REQUEST', message: 'A subscription of this id is open' });
+    }
+    const max = this.#options.subscriptionsPerSocketMax;
+    if (this.#subscriptions.size < max) return;
+    const cause = new LlmError('rate_limited', `At most ${max} subscriptions on one socket`);
+    throw new TRPCError({ code: cause.traits.trpc, message: cause.message, cause });
+  }
+
+  #call({ method, params: { path, input, lastEventId } }: ProcedureCall, signal: AbortSignal): Promise<unknown> {
+    const resumed = lastEventId === undefined ? input : { ...(input as object | undefined), lastEventId };
+    return callTRPCProcedure({
+      router: this.#options.router,
+      path,
+      getRawInput: async () => resumed,
+      ctx: this.#context(),
+      type: method,
+      signal,
+      batchIndex: 0,
+    });
+  }
+
+  #context() {
+    const info = { connectionParams: this.#connectionParams };
+    return { req: this.#request, res: this.#webSocket, info };
+  }
+
+  #ready(signal: AbortSignal): Promise<void> | undefined {
+    return untilRoom(this.#request.socket, () => this.#webSocket.bufferedAmount, signal, this.#options);
+  }
+
+  #answer(message: TRPCResponseMessage): void {
+    this.#send(JSON.stringify(transformTRPCResponse(this.#options.router._def._config, message)));
+  }
+
+  #refuse(id: Id, cause: unknown, call?: ProcedureCall): void {
+    const error = getTRPCErrorFromUnknown(cause);
+    const config = this.#options.router._def._config;
+    const { path, input } = call?.params ?? { path: undefined, input: undefined };
+    const type = call?.method ?? 'unknown';
+    const shape = getTRPCErrorShape({ config, error, type, path, input, ctx: this.#context() });
+    this.#answer({ id, error: shape });
+  }
+
+  #send(text: string): void {
+    // A closed socket drops what it is given, with an error that its close has told already.
+    if (this.#webSocket.readyState === this.#webSocket.OPEN) this.#webSocket.send(text);
+  }
+}
+
+/** @throws Error if it isn't `{method: 'connectionParams', data}`. */
+function parseConnectionParams(message: unknown): Record<string, string> | null {
+  const { method, data } = (message ?? {}) as { method?: unknown; data?: unknown };
+  if (method !== 'connectionParams') throw new Error('expected connection params');
+  if (data === null || data === undefined) return null;
+  if (typeof data !== 'object') throw new Error('connection params are an object');
+  const texts = Object.entries(data).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  return Object.fromEntries(texts);
+}
+
+function idOf(message: unknown): Id {
+  const { id } = (message ?? {}) as { id?: unknown };
+  return typeof id === 'number' || typeof id === 'string' ? id : null;
+}
