@@ -1,4 +1,4 @@
-/** A TCP proxy between a client and the service, that tests cut, hold back and let go again. */
+/** A TCP proxy between a client and the service, that tests cut at any byte, hold back, slow down and let go again. */
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 
@@ -8,22 +8,30 @@ export interface TcpProxy extends AsyncDisposable {
   readonly connections: number;
   /** Bytes that went from the service to clients. */
   readonly bytesDown: number;
+  /** Where connections go that are made from now on. */
+  retarget(target: string): void;
   /** Destroys every open connection, on both sides; new ones are let through. */
   cut(): void;
   /** Cuts by itself as soon as this many more bytes have gone down, in the middle of whatever they are. */
   cutAfter(bytes: number): void;
+  /** Cuts so far that fell between the bytes of what the service had sent at once. */
+  readonly cutsWithin: number;
   /** Takes nothing more from the service, as a client that stopped reading. */
   pause(): void;
+  /** Passes on about so many bytes a millisecond, on each connection, from now on. */
+  slow(bytesPerMs: number): void;
   resume(): void;
 }
 
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
-  const { hostname, port } = new URL(target);
+  let { hostname, port } = new URL(target);
   const pairs = new Set<{ client: Socket; service: Socket }>();
   let connections = 0;
   let bytesDown = 0;
   let cutAt = Infinity;
+  let cutsWithin = 0;
   let paused = false;
+  let bytesPerMs = Infinity;
 
   const server = createServer((client) => {
     connections += 1;
@@ -47,10 +55,19 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       bytesDown += passed.length;
       if (cutHere) {
         cutAt = Infinity;
+        if (passed.length < chunk.length) cutsWithin += 1;
         // What was passed on is to arrive; what follows is gone.
         client.end(passed);
         service.destroy();
-      } else if (!client.write(passed)) service.pause();
+        return;
+      }
+      const full = !client.write(passed);
+      if (full || bytesPerMs < Infinity) service.pause();
+      if (bytesPerMs === Infinity) return;
+      const rest = setTimeout(() => {
+        if (!paused && !client.writableNeedDrain) service.resume();
+      }, passed.length / bytesPerMs);
+      service.once('close', () => clearTimeout(rest));
     });
     client.on('drain', () => {
       if (!paused) service.resume();
@@ -72,6 +89,15 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     },
     get bytesDown() {
       return bytesDown;
+    },
+    get cutsWithin() {
+      return cutsWithin;
+    },
+    slow(next) {
+      bytesPerMs = next;
+    },
+    retarget(next) {
+      ({ hostname, port } = new URL(next));
     },
     cut,
     cutAfter(bytes) {

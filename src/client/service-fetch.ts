@@ -1,0 +1,80 @@
+/**
+ * `fetch` as the links use it: asks for the token at each request, and turns what is no answer of the service into an
+ * LlmClientError. Knows nothing of procedures; never puts a token into a URL.
+ */
+import type { ErrorData } from '../protocol.ts';
+import { fromRefusal, fromStatus, LlmClientError } from './error.ts';
+
+/** A bearer token, or what gets one: it is called at each connection, so that it can renew it. */
+export type Token = string | (() => string | Promise<string>);
+
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/**
+ * @throws LlmClientError `unauthorized` where the function fails; retryable, since what it asks may come back.
+ */
+export async function askToken(token: Token | undefined): Promise<string | undefined> {
+  if (typeof token !== 'function') return token;
+  try {
+    return await token();
+  } catch (cause) {
+    throw new LlmClientError('unauthorized', 'The token could not be had', { cause, retryable: true });
+  }
+}
+
+/**
+ * Resolves to an answer of the expected content type, whatever its status.
+ *
+ * @throws LlmClientError for anything else. The reason of `init.signal`, where that has aborted.
+ */
+export function createServiceFetch(fetch: Fetch, token: Token | undefined, contentType: string): Fetch {
+  return async (url, init) => {
+    const headers = new Headers(init.headers);
+    const bearer = await askToken(token);
+    if (bearer !== undefined) headers.set('authorization', `Bearer ${bearer}`);
+    init.signal?.throwIfAborted();
+    let response: Response;
+    try {
+      response = await fetch(url, { ...init, headers });
+    } catch (cause) {
+      if (init.signal?.aborted) throw cause;
+      throw new LlmClientError('unreachable', `No connection to ${new URL(url).origin}`, { cause });
+    }
+    const answered = response.headers.get('content-type') ?? 'nothing';
+    const expected = answered.startsWith(contentType);
+    if (expected && response.ok) return response;
+    if (answered.startsWith('application/json')) {
+      const body = await response.text();
+      const refusal = refusalIn(body);
+      if (refusal) throw fromRefusal(refusal);
+      if (expected) return new Response(body, response);
+    } else {
+      // A proxy's page, which says nothing that the status doesn't.
+      await response.body?.cancel();
+    }
+    const { origin, pathname } = new URL(url);
+    throw fromStatus(
+      response.status,
+      `${origin}${pathname} answered ${response.status} with ${answered}, where ${contentType} was expected`,
+      { retryAfterMs: retryAfterMsOf(response) },
+    );
+  };
+}
+
+/** What the service says before any door is reached, such as that an origin is forbidden. tRPC's errors look otherwise. */
+function refusalIn(body: string): ErrorData | undefined {
+  try {
+    const { error } = JSON.parse(body) as { error?: ErrorData };
+    return typeof error?.code === 'string' ? error : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3 */
+function retryAfterMsOf(response: Response): number | undefined {
+  const told = response.headers.get('retry-after');
+  if (told === null) return undefined;
+  const ms = /^\d+$/.test(told) ? Number(told) * 1_000 : Date.parse(told) - Date.now();
+  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
+}

@@ -1,0 +1,209 @@
+/**
+ * The WebSocket that a client's subscriptions share: opened when one needs it, closed when none has for a while. A
+ * socket that failed is never revived, since tRPC's client would send all that was pending on it as one message, and go
+ * on for ever: each subscription comes back by itself (reconnect-link.ts), on a new socket.
+ */
+import { createWSClient, TRPCClientError, wsLink, type TRPCLink, type TRPCWebSocketClient } from '@trpc/client';
+import type { AnyTRPCRouter } from '@trpc/server';
+import { observable } from '@trpc/server/observable';
+import { attemptOf } from './attempt.ts';
+import { LlmClientError } from './error.ts';
+import { askToken, type Token } from './service-fetch.ts';
+import type { Transformer } from './transformer.ts';
+
+/** Any implementation of the browsers' WebSocket. */
+export type WebSocketConstructor = new (url: string) => { send(message: string): void };
+
+export interface SocketsOptions {
+  /** Beginning with `ws:` or `wss:`. */
+  readonly url: string;
+  readonly token: Token | undefined;
+  /** Absent: the global one, or else that of the package `ws`. */
+  readonly WebSocket: WebSocketConstructor | undefined;
+}
+
+/** How long a socket stays open with nothing to do. */
+const idleMs = 10_000;
+/** Dead connections are found by asking; the answer may take as long as a busy process and a full pipe need. */
+const keepAlive = { enabled: true, intervalMs: 20_000, pongTimeoutMs: 30_000 };
+/** How long a peer may take to agree to a close. */
+const closeMs = 1_000;
+
+/** A socket with the subscriptions on it. */
+interface SharedSocket {
+  readonly client: TRPCWebSocketClient;
+  /** Told when it is lost. The client's own state would reach every other one, where they unsubscribe as they hear it. */
+  readonly onLost: Set<(error: SocketError) => void>;
+  /** Of the largest input that was sent on it. */
+  bodyBytes: number;
+}
+
+type SocketError = TRPCClientError<AnyTRPCRouter>;
+
+export class Sockets {
+  readonly #options: SocketsOptions;
+  readonly #open = new Set<SharedSocket>();
+  #current: SharedSocket | undefined;
+  #closed = false;
+
+  constructor(options: SocketsOptions) {
+    this.#options = options;
+  }
+
+  /** The socket for a new subscription. */
+  async acquire(): Promise<SharedSocket> {
+    const WebSocket = this.#options.WebSocket ?? (await defaultWebSocket());
+    this.#throwIfClosed();
+    this.#current ??= this.#create(WebSocket);
+    return this.#current;
+  }
+
+  /** New subscriptions get a new socket. One that is open serves those it has; one that isn't is given up. */
+  retire(): void {
+    const retired = this.#current;
+    this.#current = undefined;
+    if (retired && retired.client.connection?.state !== 'open') {
+      this.#lose(retired, new TRPCClientError('The connection was given up before it was open'));
+    }
+  }
+
+  /** Settles when all are closed. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#current = undefined;
+    await Promise.all([...this.#open].map((socket) => this.#discard(socket)));
+  }
+
+  #create(WebSocket: WebSocketConstructor): SharedSocket {
+    const { url, token } = this.#options;
+    const client = createWSClient({
+      url: () => {
+        this.#throwIfClosed();
+        return url;
+      },
+      WebSocket: sendingOneByOne(WebSocket) as never,
+      experimental_encoder: oneByOne,
+      ...(token === undefined ? {} : { connectionParams: async () => ({ token: await askToken(token) }) }),
+      lazy: { enabled: true, closeMs: idleMs },
+      keepAlive,
+      retryDelayMs: () => 0,
+    });
+    const shared: SharedSocket = { client, onLost: new Set(), bodyBytes: 0 };
+    client.connectionState.subscribe({
+      next: ({ state, error }) => {
+        if (state === 'idle' && shared !== this.#current) this.#open.delete(shared);
+        if (state === 'connecting' && error) this.#lose(shared, error);
+      },
+    });
+    // Not before it has told that it is idle, as a new one is.
+    this.#open.add(shared);
+    return shared;
+  }
+
+  /** Tells the subscriptions first, for closing would let them end as if they were complete. */
+  #lose(shared: SharedSocket, error: SocketError): void {
+    if (shared === this.#current) this.#current = undefined;
+    for (const tell of shared.onLost) tell(error);
+    void this.#discard(shared);
+  }
+
+  async #discard(shared: SharedSocket): Promise<void> {
+    const socket = shared.client.connection?.ws;
+    void shared.client.close();
+    this.#open.delete(shared);
+    // Not left to the client, which waits for the socket to open first.
+    if (socket) await closed(socket);
+  }
+
+  #throwIfClosed(): void {
+    if (this.#closed) throw new LlmClientError('closed', 'The client was closed');
+  }
+}
+
+/** tRPC's WebSocket link on whichever socket is the current one. */
+export function socketLink(sockets: Sockets, transformer: Transformer): TRPCLink<AnyTRPCRouter> {
+  return (runtime) =>
+    ({ op, next }) =>
+      observable((observer) => {
+        let left = false;
+        let leave = () => {};
+        const begin = (shared: SharedSocket) => {
+          if (left) return;
+          const { client, onLost } = shared;
+          const attempt = attemptOf(op);
+          shared.bodyBytes = Math.max(shared.bodyBytes, attempt.bodyBytes);
+          const lost = (error: SocketError) => {
+            attempt.failure = LlmClientError.from(error);
+            // It was the largest one for certain, and of the others nothing is known.
+            if (attempt.failure.code === 'too_large' && attempt.bodyBytes < shared.bodyBytes) {
+              attempt.failure = new LlmClientError('unreachable', 'The connection was lost by another request', {
+                cause: attempt.failure,
+              });
+            }
+            observer.next({ result: { type: 'state', state: 'connecting', error } });
+          };
+          onLost.add(lost);
+          const link = wsLink<AnyTRPCRouter>({ client, transformer })(runtime);
+          const subscription = link({ op, next }).subscribe(observer);
+          leave = () => {
+            onLost.delete(lost);
+            subscription.unsubscribe();
+          };
+        };
+        sockets.acquire().then(begin, (error: Error) => observer.error(TRPCClientError.from(error)));
+        return () => {
+          left = true;
+          leave();
+        };
+      });
+}
+
+/** Node 20 has none. What bundles this for browsers finds a stub of `ws` there, in a chunk that is never loaded. */
+async function defaultWebSocket(): Promise<WebSocketConstructor> {
+  const own = (globalThis as { readonly WebSocket?: WebSocketConstructor }).WebSocket;
+  return own ?? (await import('ws')).WebSocket;
+}
+
+/**
+ * tRPC's client sends all that begins while a socket opens as one message, and the service bounds messages. So it is
+ * given an encoder that leaves them apart, and a socket that sends them so.
+ */
+const oneByOne = {
+  encode: (messages: unknown) =>
+    (Array.isArray(messages) ? messages.map((each) => JSON.stringify(each)) : JSON.stringify(messages)) as string,
+  decode: (message: unknown): unknown => JSON.parse(message as string),
+};
+
+function sendingOneByOne(WebSocket: WebSocketConstructor): WebSocketConstructor {
+  return class extends WebSocket {
+    override send(messages: string | readonly string[]): void {
+      for (const message of [messages].flat()) super.send(message);
+    }
+  };
+}
+
+interface CloseableSocket {
+  readonly readyState: number;
+  close(): void;
+  /** Of `ws` only. */
+  terminate?(): void;
+  addEventListener(type: 'close' | 'error', listener: () => void): void;
+}
+
+const readyStateClosed = 3;
+
+async function closed(socket: CloseableSocket): Promise<void> {
+  if (socket.readyState === readyStateClosed) return;
+  await new Promise<void>((resolve) => {
+    const settle = () => {
+      clearTimeout(deadline);
+      resolve();
+    };
+    const deadline = setTimeout(() => {
+      socket.terminate?.();
+      settle();
+    }, closeMs);
+    socket.addEventListener('close', settle);
+    socket.close();
+  });
+}
