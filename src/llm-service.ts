@@ -14,12 +14,13 @@ import { UpstreamSockets } from './upstream/fetch.ts';
 import { Ledger } from './upstream/ledger.ts';
 import { buildMessageRequest } from './upstream/request.ts';
 import { defaultRetryTiming, RetryPlan, type RetryTiming, type Step } from './upstream/retry.ts';
+import { saidIn, withoutRequest } from './upstream/said.ts';
 import { Watchdog, type TimeoutName } from './upstream/watchdog.ts';
 
 /** Where a config's requests go. */
 export interface UpstreamAddress {
-  /** Without the path of the API: `https://api.anthropic.com`. */
-  readonly baseUrl: string;
+  /** Without the path of the API: `https://api.anthropic.com`. A promise where a server is only now being started. */
+  readonly baseUrl: string | Promise<string>;
   /** Sent as a bearer token; no credential is sent without it. */
   readonly apiKey?: string;
   /** Whether the built-in simulator answers there. */
@@ -31,7 +32,7 @@ export interface LlmServiceOptions {
   readonly resolveUpstream: (config: Config) => UpstreamAddress;
   readonly telemetry?: Pick<Telemetry, 'upstreamAttemptFailed' | 'internalError'>;
   /** For tests, which can't wait. */
-  readonly retryTiming?: RetryTiming;
+  readonly retryTiming?: RetryTiming | undefined;
 }
 
 export interface LlmRequest {
@@ -108,7 +109,8 @@ export class LLMService implements AsyncDisposable {
         step = message.hasOutput ? undefined : plan.after(failure, performance.now(), watchdog.totalAtMs);
         const { name, model } = config;
         const retry = step ? { retryInMs: step.delayMs } : {};
-        telemetry?.upstreamAttemptFailed({ config: name, model, attempt: number, error: failure, ...retry });
+        const said = telemetry && (await this.#sayable(failure, config, request));
+        telemetry?.upstreamAttemptFailed({ config: name, model, attempt: number, error: failure, said, ...retry });
         if (step && step.delayMs > 0) await delay(step.delayMs, undefined, { signal }).catch(() => {});
       }
       lastBatch.push({ ...outcomeOf(attempt, signal), ...ledger.account(config) });
@@ -135,7 +137,6 @@ export class LLMService implements AsyncDisposable {
   #attempt(config: Config, { messages, variables }: LlmRequest, watchdog: Watchdog): Attempt {
     const { headers, body } = buildMessageRequest(config, messages, variables);
     const { baseUrl, apiKey } = this.#options.resolveUpstream(config);
-    const client = this.#client(baseUrl);
     return new Attempt({
       watchdog,
       timeouts: config.timeouts,
@@ -143,7 +144,7 @@ export class LLMService implements AsyncDisposable {
       send: async (signal): Promise<Answer> => {
         try {
           // Not `messages.create`, which prints warnings of its own and knows the parameters of one version only.
-          const response = await client
+          const response = await this.#client(await baseUrl)
             .post('/v1/messages', {
               body,
               // Last in the SDK's order: outranks what it finds in the environment.
@@ -163,6 +164,16 @@ export class LLMService implements AsyncDisposable {
         }
       },
     });
+  }
+
+  /** Upstream's own sentence on a failure, without what it quotes of the request. */
+  async #sayable({ said }: UpstreamFailure, config: Config, request: LlmRequest): Promise<string | undefined> {
+    if (said === undefined) return undefined;
+    const { baseUrl, apiKey = '' } = this.#options.resolveUpstream(config);
+    const contents = request.messages.map(({ content }) =>
+      typeof content === 'string' ? content : JSON.stringify(content),
+    );
+    return withoutRequest(said, [await baseUrl, apiKey, config.prompt.render(request.variables), ...contents]);
   }
 
   #client(baseUrl: string): Anthropic {
@@ -200,6 +211,7 @@ function failureOf(error: unknown): unknown {
   return new UpstreamFailure(classify(error.type, status), {
     cause: error,
     requestId: error.requestID ?? undefined,
+    said: saidIn(error.error),
     retryAfterMs: headers && parseRetryAfter(headers),
     maybeBilled: false,
   });

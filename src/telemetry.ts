@@ -4,6 +4,7 @@
  */
 import { pino, type DestinationStream, type Logger } from 'pino';
 import type { LlmError } from './errors.ts';
+import type { Fault } from './faults.ts';
 import type { Message, TerminalEvent } from './protocol.ts';
 
 export interface TelemetryOptions {
@@ -34,8 +35,17 @@ export interface AttemptFailure {
   /** Counted from 1, over all configs. */
   readonly attempt: number;
   readonly error: LlmError;
+  /** Upstream's own sentence, as far as a log may hold it. */
+  readonly said?: string | undefined;
   /** How long the next attempt waits; absent where there is none. */
   readonly retryInMs?: number;
+}
+
+/** Names of configs, by what a reload did to them. */
+export interface ConfigChanges {
+  readonly added: readonly string[];
+  readonly changed: readonly string[];
+  readonly removed: readonly string[];
 }
 
 export class Telemetry {
@@ -49,6 +59,15 @@ export class Telemetry {
 
   listening(url: string, facts: { readonly simulated: boolean; readonly configs: readonly string[] }): void {
     this.#log.info({ url, ...facts }, 'listening');
+  }
+
+  configsReloaded(file: string, changes: ConfigChanges): void {
+    this.#log.info({ file, ...changes }, 'configs reloaded');
+  }
+
+  /** The configs as written can't be served, so the old ones stay. */
+  configsRefused(file: string, faults: readonly Fault[]): void {
+    this.#log.error({ file, faults }, 'configs refused, the old ones stay');
   }
 
   generationEnded(end: GenerationEnd): void {
@@ -85,6 +104,11 @@ export class Telemetry {
     this.#log.error({ where, cause: causeOf(error) }, 'internal error');
   }
 
+  /** An embedding app's `authenticate` threw: a wrong token most likely, or something of the app's that broke. */
+  authenticationFailed(error: unknown): void {
+    this.#log.warn({ cause: causeOf(error) }, 'authentication failed');
+  }
+
   draining(running: number): void {
     this.#log.info({ running }, 'draining');
   }
@@ -106,12 +130,17 @@ function causeOf(error: unknown): unknown {
       name: cause.name,
       ...(typeof code === 'string' ? { code } : {}),
       ...(typeof status === 'number' ? { status } : {}),
-      ...(typeof type === 'string' ? { type } : {}),
-      stack: cause.stack
-        ?.split('\n')
-        .filter((line) => /^\s+at /.test(line))
-        .slice(0, 8),
+      // Upstream names it; what isn't one word is no type of error.
+      ...(typeof type === 'string' && /^\w{1,64}$/.test(type) ? { type } : {}),
+      stack: framesOf(cause),
     });
   }
   return chain.length === 0 ? typeof error : chain;
+}
+
+/** A stack begins with the message, of which any line can look like a frame. */
+function framesOf({ stack = '', message }: Error): string[] {
+  const at = stack.indexOf(message);
+  const frames = at === -1 ? [] : stack.slice(at + message.length).split('\n');
+  return frames.filter((line) => /^\s+at /.test(line)).slice(0, 8);
 }

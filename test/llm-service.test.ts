@@ -1,4 +1,7 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { hello, startBench, testConfig } from './support/llm-stream.ts';
@@ -164,6 +167,24 @@ describe('a request', () => {
     expect(headers).not.toHaveProperty('authorization');
     expect(headers).not.toHaveProperty('x-api-key');
     expect(JSON.stringify(headers)).not.toMatch(/sk-env|token-env|custom/);
+  });
+
+  test('carries nothing of the profiles that the SDK finds on a machine', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'profile-'));
+    try {
+      for (const name of ['configs', 'credentials']) mkdirSync(join(folder, name));
+      const profile = { authentication: { type: 'user_oauth' }, base_url: 'http://127.0.0.1:9' };
+      writeFileSync(join(folder, 'configs', 'default.json'), JSON.stringify(profile));
+      const credentials = { version: '1.0', type: 'oauth_token', access_token: 'token-profile' };
+      writeFileSync(join(folder, 'credentials', 'default.json'), JSON.stringify(credentials), { mode: 0o600 });
+      vi.stubEnv('ANTHROPIC_CONFIG_DIR', folder);
+      vi.stubEnv('ANTHROPIC_PROFILE', 'default');
+      const { headers } = await sent({});
+      expect(headers).not.toHaveProperty('authorization');
+      expect(headers).not.toHaveProperty('anthropic-beta');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test('goes to a base URL with a path', async () => {

@@ -55,7 +55,7 @@ const stalled =
 
 const halfEvent = /\n\nevent: content_block_delta\ndata: [^\n]*"text_del$/;
 
-const checks: Record<Exclude<FaultName, 'stall_first_byte'>, Check> = {
+const checks: Record<Exclude<FaultName, 'cut_before_headers' | 'stall_first_byte'>, Check> = {
   unauthorized: refused(401, 'authentication_error'),
   invalid_request: refused(400, 'invalid_request_error'),
   too_large: refused(413, 'request_too_large'),
@@ -141,6 +141,13 @@ it('stall_first_byte sends nothing until the client leaves', async () => {
   expect(await failure).toContain('aborted');
   expect(await request.outcome).toBe('client_closed');
   expect(request.bytesSent).toBe(0);
+});
+
+it('cut_before_headers sends nothing and cuts', async () => {
+  simulator = await startSimulator({ fault: 'cut_before_headers', docs: [] });
+  await expect(post(simulator.url, streaming('Hi'))).rejects.toMatchObject({ code: 'ECONNRESET' });
+  const [request] = simulator.requests;
+  expect([await request!.outcome, request!.bytesSent]).toEqual(['destroyed', 0]);
 });
 
 it('a fault can be set for every request, around the ordinary text, and by the queue, around any text', async () => {

@@ -243,15 +243,16 @@ describe('a streamed message', () => {
     expect(reader.failure?.code).toBe('upstream_error');
   });
 
-  test('fails by the type of an error event, and quotes none of it', () => {
+  test('fails by the type of an error event, whose sentence stands apart', () => {
     const error = { type: 'error', error: { type: 'overloaded_error', message: 'secret' }, request_id: 'req_1' };
     const { reader } = read([error]);
     expect(reader.failure).toMatchObject({
       code: 'upstream_overloaded',
       requestId: 'req_1',
       cause: { type: 'overloaded_error' },
+      said: 'secret',
     });
-    expect(JSON.stringify(reader.failure) + String(reader.failure?.cause)).not.toContain('secret');
+    expect(JSON.stringify(reader.failure?.cause) + String(reader.failure?.cause)).not.toContain('secret');
   });
 });
 

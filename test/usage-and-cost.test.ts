@@ -29,12 +29,12 @@ describe('usage', () => {
     expect(meter.report(false).usage).toMatchObject({ inputTokens: 5, outputTokens: 3, estimated: true });
   });
 
-  test('of a stream that broke off after its stop reason is what was told', () => {
+  test('of a stream that broke off after its stop reason is what was told, and exact', () => {
     const meter = new UsageMeter();
     meter.start({ input_tokens: 5, output_tokens: 1 });
     meter.received(9);
     meter.update({ output_tokens: 2 }, true);
-    expect(meter.report(false).usage).toMatchObject({ outputTokens: 2, estimated: true });
+    expect(meter.report(false).usage).toMatchObject({ outputTokens: 2, estimated: false });
   });
 
   test('of a server that tells none is estimated', () => {

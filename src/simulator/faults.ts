@@ -81,6 +81,10 @@ const faultTable = {
     },
   },
 
+  cut_before_headers: {
+    description: 'the connection is cut before anything is sent',
+    play: ({ exchange }) => exchange.destroy(),
+  },
   socket_cut: {
     description: 'the connection is cut in the middle of an event, after some text',
     async play(stage, text) {

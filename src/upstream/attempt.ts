@@ -121,6 +121,7 @@ export class Attempt {
       this.#failure = new UpstreamFailure(failure.code, {
         cause: failure.cause,
         requestId: this.requestId ?? failure.requestId,
+        said: failure.said,
         // An error in place of a message is a refusal.
         maybeBilled: failure.cause.code !== 'error_event' || this.message.usage.started,
       });

@@ -23,6 +23,8 @@ export interface UpstreamFailureOptions {
   readonly message?: string | undefined;
   readonly cause?: UpstreamFault | Error | undefined;
   readonly requestId?: string | undefined;
+  /** Upstream's own sentence as it came. It may quote anything: `said.ts` makes it fit for a log. */
+  readonly said?: string | undefined;
   readonly retryAfterMs?: number | undefined;
   /** Whether upstream may bill an attempt of which it told nothing. True unless given. */
   readonly maybeBilled?: boolean;
@@ -30,16 +32,27 @@ export interface UpstreamFailureOptions {
   readonly final?: boolean;
 }
 
+/** What may be passed on as upstream's id of a request; anything else in its place could be a quotation. */
+const requestIds = /^[\w.:-]{1,128}$/;
+
 /** Why an attempt ended without an answer. */
 export class UpstreamFailure extends LlmError {
   declare readonly code: UpstreamCode;
+  readonly #said: string | undefined;
   readonly maybeBilled: boolean;
   readonly final: boolean;
 
   constructor(code: UpstreamCode, options: UpstreamFailureOptions = {}) {
-    super(code, options.message ?? messages[code], options);
+    const requestId = requestIds.test(options.requestId ?? '') ? options.requestId : undefined;
+    super(code, options.message ?? messages[code], { ...options, requestId });
+    this.#said = options.said;
     this.maybeBilled = options.maybeBilled ?? true;
     this.final = options.final ?? false;
+  }
+
+  /** No property, so that nothing that prints an error prints it. */
+  get said(): string | undefined {
+    return this.#said;
   }
 }
 

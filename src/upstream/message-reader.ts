@@ -5,6 +5,7 @@
 import type { LlmEvent } from '../protocol.ts';
 import { ContentBlock } from './content-block.ts';
 import { classify, UpstreamFault, type UpstreamCode } from './failures.ts';
+import { saidIn } from './said.ts';
 import { SseParser } from './sse-parser.ts';
 import { UsageMeter } from './usage.ts';
 
@@ -25,6 +26,8 @@ export interface StreamFailure {
   readonly code: UpstreamCode;
   readonly cause: UpstreamFault;
   readonly requestId?: string;
+  /** Upstream's own sentence. */
+  readonly said?: string | undefined;
 }
 
 export class MessageReader {
@@ -193,6 +196,7 @@ export class MessageReader {
         ...(typeof type === 'string' ? { type } : {}),
       }),
       ...(typeof event.request_id === 'string' ? { requestId: event.request_id } : {}),
+      said: saidIn(event),
     };
   }
 

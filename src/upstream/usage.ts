@@ -65,8 +65,8 @@ export class UsageMeter {
   /** `complete` says whether the message came to its end. */
   report(complete: boolean): AttemptUsage {
     const whole = countsOf(Object.fromEntries(this.#told));
-    const exact = complete && this.#outputTold && count(this.#told.get('input_tokens')) !== undefined;
     const outputIsTold = this.#final || (complete && this.#outputTold);
+    const exact = outputIsTold && count(this.#told.get('input_tokens')) !== undefined;
     const output = outputIsTold ? whole.output : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
     // The top-level numbers leave out what compaction and other models than the main one used; the iterations have all.
     const iterations = this.#told.get('iterations');
