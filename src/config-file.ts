@@ -18,6 +18,11 @@ export interface LoadConfigsOptions {
   readonly cwd: string;
   /** Where `api_key_env` must find its variable. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /**
+   * Told the absolute path of each file before it is looked at, also of those that aren't there and where the load
+   * fails: the config file, prompt files, and the TypeScript modules that the config file imports.
+   */
+  readonly onFile?: (path: string) => void;
 }
 
 /**
@@ -25,15 +30,23 @@ export interface LoadConfigsOptions {
  *
  * @throws ConfigError that tells every fault there is.
  */
-export async function loadConfigs({ file, overrides, cwd, env }: LoadConfigsOptions): Promise<ConfigSnapshot> {
+export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSnapshot> {
+  const { file, overrides, cwd, env, onFile = () => {} } = options;
   const path = resolve(cwd, file);
+  onFile(path);
   // Who brings all configs in the environment needs no file.
   const unneeded = overrides !== undefined && file === configFileDefault && !existsSync(path);
-  const written = unneeded ? {} : await refused(`${file} is not a valid config file:`, () => readConfigFile(path));
+  const written = unneeded
+    ? {}
+    : await refused(`${file} is not a valid config file:`, () => readConfigFile(path, onFile));
   return parseConfigs(written, {
     file,
     env,
-    readPrompt: (prompt) => readText(resolve(dirname(path), prompt)),
+    readPrompt: (prompt) => {
+      const promptPath = resolve(dirname(path), prompt);
+      onFile(promptPath);
+      return readText(promptPath);
+    },
     ...(overrides !== undefined && {
       overrides: await refused('LLM_CONFIGS is not valid:', () => parseJson(overrides)),
     }),
@@ -54,7 +67,7 @@ async function refused(headline: string, read: () => unknown): Promise<unknown> 
 
 // All of these throw an Error whose message says what was expected, and what was found where that can be told.
 
-function readConfigFile(path: string): unknown {
+function readConfigFile(path: string, onFile: (path: string) => void): unknown {
   switch (extname(path)) {
     case '.json':
       return parseJson(readText(path));
@@ -65,7 +78,7 @@ function readConfigFile(path: string): unknown {
     case '.mts':
     case '.js':
     case '.mjs':
-      return importDefault(path);
+      return importDefault(path, onFile);
     default:
       throw new Error('expected a name that ends in .ts, .mts, .js, .mjs, .json, .yaml or .yml');
   }
@@ -96,22 +109,54 @@ function parseYaml(text: string): unknown {
   }
 }
 
-async function importDefault(path: string): Promise<unknown> {
-  // Looked at like any other file, since jiti would not say what is wrong with it.
-  readText(path);
+async function importDefault(path: string, onFile: (path: string) => void): Promise<unknown> {
   // No module cache, or a second load would see the first one's file. No cache on disk, where others might write to it.
-  const jiti = createJiti(import.meta.url, { moduleCache: false, fsCache: false, interopDefault: false });
-  const module = await jiti.import<{ readonly default?: unknown }>(path).catch((cause: unknown) => {
+  const options = { moduleCache: false, fsCache: false, interopDefault: false };
+  const compiler = createJiti(import.meta.url, options);
+  const jiti = createJiti(import.meta.url, {
+    ...options,
+    transform(module) {
+      if (module.filename !== undefined) onFile(module.filename);
+      return { code: compiler.transform(module) };
+    },
+  });
+  const text = readText(path);
+  let module: { readonly default?: unknown };
+  try {
+    // Compiled whatever its language: an ECMAScript module would otherwise go to Node's import, which reads it once.
+    const evaluated = jiti.evalModule(text, { filename: path, async: true, forceTranspile: true });
+    module = (await withinLoadTime(evaluated)) as typeof module;
+  } catch (cause) {
     const [told = ''] = cause instanceof Error ? cause.message.split('\nRequire stack:') : [];
     throw new Error(`expected a module that loads: ${told.replace(/\s+/g, ' ')}`, { cause });
-  });
+  }
   if (module.default === undefined) throw new Error('expected a default export: export default defineConfigs({ … })');
   return module.default;
+}
+
+/** A module may await at its top level what never comes. */
+const loadMsMax = 10_000;
+
+async function withinLoadTime(loading: unknown): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`still loading after ${loadMsMax / 1_000} s`)), loadMsMax);
+  });
+  try {
+    return await Promise.race([loading, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 // ----------------------------------------------------------------------------------------------------------- files
 
 const textBytesMax = 1024 * 1024;
+
+/** Reads prompt files below a folder, for configs that come from no file of their own. */
+export function promptReader(folder: string): (file: string) => string {
+  return (file) => readText(resolve(folder, file));
+}
 
 /** The file's text, without a byte order mark. */
 function readText(path: string): string {

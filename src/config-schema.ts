@@ -1,5 +1,5 @@
 /**
- * The format of a config at run time: keys, bounds, defaults, and what is said of a fault. Judges one config at a time;
+ * The format of a config at run time: keys, bounds, defaults, what is said of a fault, and the same as JSON Schema. Judges one config at a time;
  * knows neither files nor other configs. A fault quotes no prompt and nothing that may be a key.
  */
 import { z } from 'zod';
@@ -53,18 +53,26 @@ const promptFile = closed({
 
 /** Yields what is resolved further in configs.ts: names as in the file, defaults filled in. */
 export const configSchema = closed({
-  model: filled('the id of a model'),
-  max_tokens: wholeNumber(1),
-  system_prompt: z.union([z.string(), promptFile], { error: 'text, or {file, variables?}' }),
-  description: text().optional(),
-  temperature: share().optional(),
-  top_p: share().optional(),
-  top_k: wholeNumber(0).optional(),
-  stop_sequences: z.array(filled('text that is not blank'), { error: 'a list of texts' }).optional(),
+  model: filled('the id of a model').describe('Upstream’s id of the model.'),
+  max_tokens: wholeNumber(1).describe('Tokens of the answer; a model that thinks spends its thinking’s from them too.'),
+  system_prompt: z
+    .union([z.string(), promptFile], { error: 'text, or {file, variables?}' })
+    .describe('What the model is told before the conversation; {{name}} in it is a variable. Text, or a file with it.'),
+  description: text().optional().describe('What the config is for. Clients can read it.'),
+  temperature: share().optional().describe('Models from 4.7 on refuse it.'),
+  top_p: share().optional().describe('Models from 4.7 on refuse it.'),
+  top_k: wholeNumber(0).optional().describe('Models from 4.7 on refuse it.'),
+  stop_sequences: z
+    .array(filled('text that is not blank'), { error: 'a list of texts' })
+    .optional()
+    .describe('Texts at which the model stops.'),
   thinking: closed({
-    type: z.enum(['adaptive', 'enabled', 'disabled'], { error: '"adaptive", "enabled" or "disabled"' }).optional(),
-    budget_tokens: wholeNumber(budgetTokensMin).optional(),
-    show: truth.default(false),
+    type: z
+      .enum(['adaptive', 'enabled', 'disabled'], { error: '"adaptive", "enabled" or "disabled"' })
+      .optional()
+      .describe('"enabled" goes with budget_tokens.'),
+    budget_tokens: wholeNumber(budgetTokensMin).optional().describe('Less than max_tokens; with "enabled" only.'),
+    show: truth.default(false).describe('Whether clients get to see it.'),
   })
     .refine(({ type, budget_tokens }) => type !== 'enabled' || budget_tokens !== undefined, {
       path: ['budget_tokens'],
@@ -74,28 +82,42 @@ export const configSchema = closed({
       path: ['budget_tokens'],
       error: 'nothing, since only type "enabled" takes it',
     })
-    .optional(),
-  base_url: text(baseUrlExpected).refine(isBaseUrl, { error: baseUrlExpected }).optional(),
+    .optional()
+    .describe('Unset: upstream’s default for the model, hidden from clients.'),
+  base_url: text(baseUrlExpected)
+    .refine(isBaseUrl, { error: baseUrlExpected })
+    .optional()
+    .describe('Another server that speaks the Messages API. ANTHROPIC_API_KEY is never sent to it.'),
   api_key_env: text(variableNameExpected)
     .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: variableNameExpected })
-    .optional(),
-  cache_prompt: truth.default(false),
+    .optional()
+    .describe('The name of the environment variable that holds this config’s key.'),
+  cache_prompt: truth.default(false).describe('Lets upstream cache the prompt.'),
   on_disconnect: z
     .union([z.literal('continue'), closed({ cancel_after_ms: durationMs() })], {
       error: '"continue", or {cancel_after_ms}',
     })
-    .default({ cancel_after_ms: 15_000 }),
+    .default({ cancel_after_ms: 15_000 })
+    .describe('When the last viewer is lost: cancel after a grace time, or run to the end.'),
   timeouts: closed({
-    first_byte_ms: durationMs().default(60_000),
-    idle_ms: durationMs().default(120_000),
-    total_ms: durationMs().default(600_000),
-  }).prefault({}),
+    first_byte_ms: durationMs().default(60_000).describe('To the first byte of upstream’s answer.'),
+    idle_ms: durationMs().default(120_000).describe('Between two events of upstream.'),
+    total_ms: durationMs().default(600_000).describe('For the whole generation, retries and fallback included.'),
+  })
+    .prefault({})
+    .describe('How long upstream may take.'),
   retries: closed({
-    max: wholeNumber(0, retriesMax).default(2),
-    total_ms: durationMs().default(20_000),
-  }).prefault({}),
-  fallback: text('the name of another config').optional(),
-  price: closed({ input: dollars(), output: dollars(), cache_write: dollars(), cache_read: dollars() }).optional(),
+    max: wholeNumber(0, retriesMax).default(2).describe('0 for none.'),
+    total_ms: durationMs().default(20_000).describe('From the first attempt on; no retry begins later.'),
+  })
+    .prefault({})
+    .describe('Only before the first output.'),
+  fallback: text('the name of another config')
+    .optional()
+    .describe('The config that answers if this one fails before its first output.'),
+  price: closed({ input: dollars(), output: dollars(), cache_write: dollars(), cache_read: dollars() })
+    .optional()
+    .describe('US dollars per million tokens, in place of the built-in table’s.'),
 } satisfies Record<keyof ConfigInput, z.ZodType>).refine(
   ({ thinking, max_tokens }) => thinking?.budget_tokens === undefined || thinking.budget_tokens < max_tokens,
   { path: ['thinking', 'budget_tokens'], error: 'fewer tokens than max_tokens' },
@@ -110,6 +132,29 @@ function isBaseUrl(value: string): boolean {
     url.password === '' &&
     !/[?#]/.test(value)
   );
+}
+
+/** Names stand in URLs and in label values, and are looked up where `constructor` must not be found by chance. */
+export const namePattern = /^(?!\.+$)[A-Za-z0-9_.-]{1,64}$/;
+
+/** Where a JSON or YAML file names its schema, beside its configs. */
+export const schemaKey = '$schema';
+
+/**
+ * The JSON Schema of config files, for editors: a map from config name to config. Draft 7, which they all know. It holds
+ * less than `parseConfigs` does: what one key says of another, files, fallbacks and the environment are not in it.
+ */
+export function configFileJsonSchema(): object {
+  const { $schema, ...config } = z.toJSONSchema(configSchema, { target: 'draft-7', io: 'input' });
+  return {
+    $schema,
+    title: 'Config file of llm-service',
+    description: 'A map from config name to config.',
+    type: 'object',
+    properties: { [schemaKey]: { type: 'string' } },
+    patternProperties: { [namePattern.source]: config },
+    additionalProperties: false,
+  };
 }
 
 // ---------------------------------------------------------------------------------------------------------- faults

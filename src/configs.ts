@@ -4,7 +4,7 @@
  * shows a prompt to nobody but `render`.
  */
 import { createHash } from 'node:crypto';
-import { configSchema, faultsIn, type SoundConfig } from './config-schema.ts';
+import { configSchema, faultsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
 import { definedIn } from './define-configs.ts';
 import { LlmError } from './errors.ts';
 import { describeValue, FaultsError, quote, suggestion, type Fault } from './faults.ts';
@@ -127,9 +127,6 @@ interface Draft {
   readonly hash: string;
 }
 
-/** Names stand in URLs and in label values, and are looked up where `constructor` must not be found by chance. */
-const namePattern = /^(?!\.+$)[A-Za-z0-9_.-]{1,64}$/;
-
 function entriesOf(written: unknown, path: readonly PropertyKey[], faults: Fault[]): [string, Entry][] {
   const map = definedIn(written);
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
@@ -138,6 +135,7 @@ function entriesOf(written: unknown, path: readonly PropertyKey[], faults: Fault
     return [];
   }
   return Object.entries(map).flatMap(([name, value]): [string, Entry][] => {
+    if (name === schemaKey && typeof value === 'string') return [];
     if (namePattern.test(name) && !(name in Object.prototype)) return [[name, { path: [...path, name], value }]];
     const expected = 'a name of 1 to 64 letters, digits, "_", "-" and ".", that no JavaScript object has by itself';
     faults.push({ path: formatPath(path), message: `expected ${expected}, found ${quote(name)}` });

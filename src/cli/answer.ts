@@ -1,0 +1,126 @@
+/** One answer on its way to the terminal: text (or each event as a line of JSON) to stdout, all else to stderr. */
+import { styleText } from 'node:util';
+import { isTerminal, type LlmEvent, type TerminalEvent } from '../protocol.ts';
+import { exitCodeOf, exitCodes, type ExitCode } from './exit-codes.ts';
+import { withoutControls, type Host } from './host.ts';
+import type { Interrupt } from './interrupt.ts';
+import type { ShowOptions } from './options.ts';
+
+export interface Shown {
+  readonly exitCode: ExitCode;
+  /** Of all text blocks. */
+  readonly text: string;
+  /** Absent where the view was closed before it came. */
+  readonly terminal?: TerminalEvent;
+}
+
+/** What there is to show, and what becomes of it when nobody wants it any more. */
+export interface Answer {
+  /** Follows the answer until the signal aborts. */
+  view(signal: AbortSignal): AsyncIterable<LlmEvent>;
+  /** Asks for its end, which then comes as its terminal event. Absent: leaving it is enough. */
+  readonly cancel?: () => Promise<unknown>;
+}
+
+/**
+ * Shows an answer to its end. Ctrl-C, or a reader of stdout who leaves, cancels it.
+ *
+ * @throws whatever the view throws, unless it was to end anyway.
+ */
+export async function show(answer: Answer, interrupt: Interrupt, host: Host, options: ShowOptions): Promise<Shown> {
+  const unwanted = AbortSignal.any([interrupt.signal, host.stdout.gone]);
+  const leave = new AbortController();
+  const stop = () => {
+    if (answer.cancel) answer.cancel().catch(() => leave.abort());
+    else leave.abort();
+  };
+  const endedBy = () => (interrupt.signal.aborted ? exitCodes.interrupted : exitCodes.success);
+  const screen = new Screen(host, options);
+  unwanted.addEventListener('abort', stop, { once: true });
+  if (unwanted.aborted) stop();
+  try {
+    for await (const event of answer.view(leave.signal)) {
+      await screen.put(event);
+      if (!isTerminal(event)) continue;
+      await screen.end();
+      if (!host.stdout.gone.aborted) report(event, host, { ...options, interrupted: interrupt.signal.aborted });
+      const exitCode = unwanted.aborted ? endedBy() : exitCodeOfTerminal(event);
+      return { exitCode, text: screen.text, terminal: event };
+    }
+  } catch (error) {
+    if (!unwanted.aborted) throw error;
+  } finally {
+    unwanted.removeEventListener('abort', stop);
+    await screen.end();
+  }
+  return { exitCode: endedBy(), text: screen.text };
+}
+
+class Screen {
+  text = '';
+  readonly #host: Host;
+  readonly #json: boolean;
+  #midLine = false;
+
+  constructor(host: Host, { json = false }: ShowOptions) {
+    this.#host = host;
+    this.#json = json;
+  }
+
+  async put(event: LlmEvent): Promise<void> {
+    const { stdout, stderr } = this.#host;
+    if (event.type === 'text') this.text += event.text;
+    if (this.#json) return stdout.write(`${JSON.stringify(event)}\n`);
+    if (event.type === 'start' && event.simulated) this.#host.note('(simulated)');
+    if (event.type === 'thinking') stderr.write(styleText('dim', withoutControls(event.text), { stream: stderr }));
+    if (event.type !== 'text' || event.text === '') return;
+    this.#midLine = !event.text.endsWith('\n');
+    await stdout.write(stdout.isTerminal ? withoutControls(event.text) : event.text);
+  }
+
+  /** Ends the line that the answer left open. */
+  async end(): Promise<void> {
+    if (this.#midLine) await this.#host.stdout.write('\n');
+    this.#midLine = false;
+  }
+}
+
+/** Stop reasons by which a model says that it had its say. */
+const wholeReasons: ReadonlySet<string | null> = new Set(['end_turn', 'stop_sequence']);
+
+function report(terminal: TerminalEvent, host: Host, options: ShowOptions & { readonly interrupted: boolean }): void {
+  if (terminal.type === 'error') host.note(`error: ${terminal.code}: ${terminal.message}${retryHint(terminal)}`);
+  if (terminal.type === 'cancelled' && !options.interrupted) host.note(`cancelled: ${terminal.reason}`);
+  if (terminal.type === 'done' && !wholeReasons.has(terminal.stopReason)) {
+    host.note(`stopped: ${terminal.stopReason ?? 'for no reason that was told'}`);
+  }
+  if (options.usage || options.interrupted) host.note(usageLine(terminal));
+}
+
+function retryHint({ retryable, retryAfterMs }: Extract<TerminalEvent, { type: 'error' }>): string {
+  if (!retryable) return '';
+  return retryAfterMs === undefined
+    ? ' (trying again can help)'
+    : ` (try again in ${Math.ceil(retryAfterMs / 1_000)} s)`;
+}
+
+function usageLine({ type, model, usage, costUsd, timing }: TerminalEvent): string {
+  const cached = usage.cacheReadInputTokens + usage.cacheCreationInputTokens;
+  return [
+    `${type}: ${model}`,
+    `${usage.inputTokens} tokens in${cached === 0 ? '' : ` and ${cached} by the cache`}`,
+    `${usage.outputTokens} out${usage.estimated ? ' (estimated)' : ''}`,
+    costUsd === null ? 'cost unknown' : `$${Number(costUsd.toPrecision(3))}`,
+    ...(timing.firstTokenMs === null ? [] : [`first token ${seconds(timing.firstTokenMs)}`]),
+    seconds(timing.totalMs),
+  ].join(', ');
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}
+
+function exitCodeOfTerminal(terminal: TerminalEvent): ExitCode {
+  if (terminal.type === 'error') return exitCodeOf[terminal.code];
+  return terminal.type === 'done' ? exitCodes.success : exitCodes.failure;
+}

@@ -1,0 +1,48 @@
+/** `chat`: one answer to one prompt, from this process or from a service elsewhere. */
+import { randomUUID } from 'node:crypto';
+import type { StreamRequest } from '../protocol.ts';
+import { show, type Shown } from './answer.ts';
+import { keepConversation, lastConversation, type Conversation } from './conversation.ts';
+import { exitCodes } from './exit-codes.ts';
+import type { Host } from './host.ts';
+import { Interrupt } from './interrupt.ts';
+import type { RemoteOptions, ShowOptions } from './options.ts';
+import { readPrompt } from './prompt.ts';
+import { openTarget } from './target.ts';
+
+export interface ChatOptions extends ShowOptions, RemoteOptions {
+  readonly var?: Readonly<Record<string, string>>;
+  readonly continue?: boolean;
+  /** False where `--no-keep` is given. */
+  readonly keep: boolean;
+}
+
+export async function chat(host: Host, config: string, words: readonly string[], options: ChatOptions): Promise<void> {
+  using interrupt = new Interrupt();
+  const past = options.continue ? await lastConversation(host) : undefined;
+  const prompt = await readPrompt(words, host, interrupt.signal);
+  if (interrupt.signal.aborted) return host.exitWith(exitCodes.interrupted);
+
+  // The variables belong to the config's prompt; another config has others.
+  const kept = past?.config === config ? past.variables : {};
+  const conversation: Conversation = {
+    config,
+    variables: { ...kept, ...options.var },
+    messages: [...(past?.messages ?? []), { role: 'user', content: prompt }],
+  };
+  const { exitCode, text, terminal } = await ask(host, conversation, interrupt, options);
+  host.exitWith(exitCode);
+  if (!options.keep || terminal?.type !== 'done' || text.trim() === '') return;
+  const messages = [...conversation.messages, { role: 'assistant' as const, content: text }];
+  await keepConversation(host, { ...conversation, messages });
+}
+
+async function ask(host: Host, request: StreamRequest, interrupt: Interrupt, options: ChatOptions): Promise<Shown> {
+  const generationId = randomUUID();
+  await using target = await openTarget(host, options);
+  const answer = {
+    view: (signal: AbortSignal) => target.stream({ ...request, generationId }, signal),
+    cancel: () => target.cancel(generationId),
+  };
+  return await show(answer, interrupt, host, options);
+}

@@ -1,0 +1,45 @@
+/** `configs`, `config check` and `config schema`: what is served, whether it can be, and how it is written. */
+import { loadConfigs } from '../config-file.ts';
+import { configFileJsonSchema } from '../config-schema.ts';
+import type { ConfigSummary } from '../protocol.ts';
+import { readSettings } from '../settings.ts';
+import { withoutControls, type Host } from './host.ts';
+import type { RemoteOptions } from './options.ts';
+
+export async function listConfigs(host: Host, options: RemoteOptions & { readonly json?: boolean }): Promise<void> {
+  const { json, url, token } = options;
+  const summaries =
+    url === undefined ? (await load(host)).configs.summaries() : await remoteConfigs(host, { url, token });
+  await host.stdout.write(json ? `${JSON.stringify(summaries, null, 2)}\n` : table(summaries));
+}
+
+async function remoteConfigs(host: Host, there: { url: string; token: string | undefined }): Promise<ConfigSummary[]> {
+  const { openRemote } = await import('./remote.ts');
+  await using target = openRemote(host, there);
+  return await target.configs();
+}
+
+function table(summaries: readonly ConfigSummary[]): string {
+  const rows = summaries.map(({ name, model, variables, description = '' }) =>
+    [name, model, variables.map((variable) => `{{${variable}}}`).join(' '), description].map(withoutControls),
+  );
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ');
+  return rows.map((row) => `${line(row).trimEnd()}\n`).join('');
+}
+
+/** @throws SettingsError, ConfigError with every fault there is. */
+export async function checkConfigs(host: Host, given: string | undefined): Promise<void> {
+  const { file, configs } = await load(host, given);
+  await host.stdout.write(`${file} is valid: ${configs.names.join(', ')}\n`);
+}
+
+export async function printConfigSchema(host: Host): Promise<void> {
+  await host.stdout.write(`${JSON.stringify(configFileJsonSchema(), null, 2)}\n`);
+}
+
+async function load({ env, cwd }: Host, given?: string) {
+  const settings = readSettings(env);
+  const file = given ?? settings.configFile;
+  return { file, configs: await loadConfigs({ file, overrides: settings.configs, cwd, env }) };
+}

@@ -1,0 +1,57 @@
+/** What a command ends with: the exit codes, what leads to each, and the words on stderr. Knows no command. */
+import { CommanderError } from 'commander';
+import type { LlmClientErrorCode } from '../client.ts';
+import { FaultsError } from '../faults.ts';
+
+export const exitCodes = { success: 0, failure: 1, usage: 2, auth: 3, limited: 4, interrupted: 130 } as const;
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+const { failure, usage, auth, limited } = exitCodes;
+
+/** Of a refusal, and of a generation that ended as `error`. */
+export const exitCodeOf: Readonly<Record<LlmClientErrorCode, ExitCode>> = {
+  invalid_input: usage,
+  unauthorized: auth,
+  forbidden: auth,
+  config_not_found: usage,
+  generation_not_found: failure,
+  conflict: failure,
+  too_large: usage,
+  rate_limited: limited,
+  at_capacity: limited,
+  shutting_down: limited,
+  upstream_auth: auth,
+  upstream_invalid_request: failure,
+  upstream_rate_limited: limited,
+  upstream_overloaded: limited,
+  upstream_unreachable: failure,
+  upstream_timeout: failure,
+  upstream_truncated: failure,
+  upstream_error: failure,
+  log_limit: failure,
+  producer_lost: failure,
+  internal: failure,
+  unreachable: failure,
+  cancelled: failure,
+  closed: failure,
+};
+
+/** A command that was called in a way that makes no sense. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** The exit code for what a command threw, and what is to be said of it: nothing where it has been said. */
+export function explain(thrown: unknown): { readonly code: ExitCode; readonly message?: string } {
+  // commander prints its own, and throws for --help and --version too.
+  if (thrown instanceof CommanderError) return { code: thrown.exitCode === 0 ? exitCodes.success : usage };
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  if (isCoded(thrown)) return { code: exitCodeOf[thrown.code], message };
+  return { code: thrown instanceof FaultsError || thrown instanceof UsageError ? usage : failure, message };
+}
+
+/** Whether it is an LlmError or LlmClientError: told by the code, so that not every command loads both. */
+function isCoded(thrown: unknown): thrown is { readonly code: LlmClientErrorCode } {
+  const code = typeof thrown === 'object' && thrown !== null && 'code' in thrown ? thrown.code : undefined;
+  return typeof code === 'string' && Object.hasOwn(exitCodeOf, code);
+}

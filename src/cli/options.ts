@@ -1,0 +1,78 @@
+/** The options that several commands share, and how the values of options are read. Refuses by commander's own error. */
+import { readFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError } from 'commander';
+import { quote, suggestion } from '../faults.ts';
+import { faults, isFaultName, type FaultName, type TokensPerSecond } from '../simulator.ts';
+
+export interface RemoteOptions {
+  readonly url?: string;
+  readonly token?: string;
+}
+
+export interface ShowOptions {
+  readonly json?: boolean;
+  readonly usage?: boolean;
+}
+
+/** Adds `--url` and `--token`. */
+export function takesRemote(command: Command, urlDefault?: string): Command {
+  const elsewhere = urlDefault === undefined ? ' instead of working within this process' : '';
+  return command
+    .option('--url <url>', `ask the service there${elsewhere}`, parseUrl, urlDefault)
+    .option('--token <key>', 'the key for it; @FILE reads it from a file, away from the list of processes', parseToken);
+}
+
+/** Adds `--json` and `--usage`. */
+export function showsAnswer(command: Command): Command {
+  return command
+    .option('--json', 'each event as a line of JSON')
+    .option('-u, --usage', 'tell tokens, cost and time on stderr');
+}
+
+function parseUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if ((url?.protocol !== 'http:' && url?.protocol !== 'https:') || url.username !== '' || url.password !== '') {
+    throw new InvalidArgumentError('Expected an http or https URL without credentials.');
+  }
+  return text;
+}
+
+function parseToken(text: string): string {
+  if (!text.startsWith('@')) return text;
+  try {
+    return readFileSync(text.slice(1), 'utf8').trim();
+  } catch {
+    throw new InvalidArgumentError('Expected a file that can be read after the @.');
+  }
+}
+
+/** Collects `--var name=value`. */
+export function collectVariable(pair: string, variables: Readonly<Record<string, string>> = {}) {
+  const at = pair.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('Expected name=value.');
+  return { ...variables, [pair.slice(0, at)]: pair.slice(at + 1) };
+}
+
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
+    if (value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+  };
+}
+
+export function parseFault(name: string): FaultName {
+  if (isFaultName(name)) return name;
+  const hint = suggestion(
+    name,
+    faults.map((fault) => fault.name),
+  );
+  throw new InvalidArgumentError(`Expected one of those that --help lists, found ${quote(name)}${hint}`);
+}
+
+export function parsePace(text: string): TokensPerSecond {
+  if (text === 'unpaced') return text;
+  const value = Number(text);
+  if (value > 0 && value < Infinity) return value;
+  throw new InvalidArgumentError('Expected a number over 0, or "unpaced".');
+}

@@ -1,0 +1,18 @@
+/** `serve`: the service as a process, from its settings to its last generation. */
+import { startService } from '../service.ts';
+import { readSettings } from '../settings.ts';
+import type { Host } from './host.ts';
+import { aborted, Interrupt } from './interrupt.ts';
+
+/** Settles when it was told to end and has drained. */
+export async function serve(host: Host): Promise<void> {
+  using interrupt = new Interrupt();
+  const settings = readSettings(host.env);
+  await using service = await startService({ settings, env: host.env, cwd: host.cwd, watch: true });
+  host.note(`llm-service listens on ${service.url}`);
+  if (settings.simulate) {
+    host.note('No key is set (ANTHROPIC_API_KEY): answers come from the built-in simulator, and say so.');
+  }
+  await aborted(interrupt.signal);
+  host.note('Finishing what runs; once more to leave at once');
+}
