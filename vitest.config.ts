@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/built-page.ts'],
     // Those under support/ fail by design: harness.test.ts runs them.
     exclude: ['test/support/**'],
     environment: 'node',

@@ -30,11 +30,38 @@ export class EventBatches implements AsyncIterable<TrackedEnvelope<LlmEvent>, vo
       for await (const batch of this.batches) {
         for (const { id, event } of batch) {
           await this.#ready();
-          yield tracked(id, event);
+          yield envelope(id, forAnyTransformer(event));
         }
       }
     } catch (error) {
       throw this.refusal(error);
     }
   }
+}
+
+/**
+ * Adapters unpack the tuple; a caller in this process gets the envelope as it is, of which tRPC's types say that it has
+ * `id` and `data`. So it has both.
+ */
+function envelope(id: string, data: LlmEvent): TrackedEnvelope<LlmEvent> {
+  return Object.assign(tracked(id, data), { id, data });
+}
+
+/** superjson refuses to encode plain objects with these keys, which the input of a tool may well have. */
+const refusedKeys = new Set(['__proto__', 'constructor', 'prototype']);
+/** As objects of another realm have it: transformers take them as they are, and JSON doesn't care. */
+const foreignPrototype: object = Object.create(null) as object;
+
+/**
+ * The event, in a form that whatever transformer a host has will encode. One that threw would end the subscription under
+ * -32603, and so for ever again at the same event.
+ */
+function forAnyTransformer(event: LlmEvent): LlmEvent {
+  if (event.type === 'text' || event.type === 'thinking' || !hasRefusedKey(event)) return event;
+  return Object.setPrototypeOf({ ...event }, foreignPrototype) as LlmEvent;
+}
+
+function hasRefusedKey(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.entries(value).some(([key, child]) => refusedKeys.has(key) || hasRefusedKey(child));
 }

@@ -1,57 +1,72 @@
 /**
- * Back pressure for the doors: wait until a socket has room again. No door queues; while it waits, the log holds what
- * its viewer has not taken. A socket that makes no headway for too long is destroyed, and its client resumes.
+ * Back pressure for the doors: wait until a client has room again. No door queues; while it waits, the log holds what
+ * its viewer has not taken. A client that takes nothing for too long is the listener's to close, not ours.
  */
-import type { Socket } from 'node:net';
 
 export interface FlowLimits {
-  /** Unsent bytes of one socket at which its viewers wait. */
+  /** Unsent bytes of one connection at which its viewers wait. */
   readonly socketBufferBytesMax: number;
-  /** How long a socket may stay full before it is taken for dead. */
-  readonly socketStallMs: number;
 }
 
+/** What a door writes to: an HTTP response, or the TCP socket under a WebSocket. */
+export interface Sink {
+  readonly destroyed: boolean;
+  /** Whether a 'drain' is to come. */
+  readonly writableNeedDrain: boolean;
+  on(event: 'drain' | 'close', listener: () => void): unknown;
+}
+
+/** Who waits for a sink; all subscriptions of one WebSocket may do so at once. */
+const waiting = new WeakMap<Sink, Set<() => void>>();
+
 /**
- * Waits while the socket holds more than its limit: undefined if it doesn't, so that nothing is awaited where nothing has
- * to be; else settles when there is room, the socket has closed, or the signal aborts.
+ * Waits while the sink holds more than its limit: undefined if it doesn't, so that nothing is awaited where nothing has
+ * to be; else settles when there is room, the sink has closed, or the signal aborts.
  *
- * @param unsentBytes What the socket holds; asked anew each time, since other viewers may fill the same socket again.
+ * @param unsentBytes What the sink holds; asked anew each time, since other viewers may fill the same one again.
  */
 export function untilRoom(
-  socket: Socket,
+  sink: Sink,
   unsentBytes: () => number,
   signal: AbortSignal,
-  limits: FlowLimits,
+  { socketBufferBytesMax }: FlowLimits,
 ): Promise<void> | undefined {
-  return unsentBytes() > limits.socketBufferBytesMax ? waitForRoom(socket, unsentBytes, signal, limits) : undefined;
+  return unsentBytes() > socketBufferBytesMax
+    ? waitForRoom(sink, unsentBytes, signal, socketBufferBytesMax)
+    : undefined;
 }
 
 async function waitForRoom(
-  socket: Socket,
+  sink: Sink,
   unsentBytes: () => number,
   signal: AbortSignal,
-  limits: FlowLimits,
+  bytesMax: number,
 ): Promise<void> {
-  while (unsentBytes() > limits.socketBufferBytesMax && !signal.aborted && !socket.destroyed) {
-    await drained(socket, signal, limits.socketStallMs);
+  // A limit below the sink's own high-water mark is met by no 'drain'; then that mark is the limit.
+  while (unsentBytes() > bytesMax && sink.writableNeedDrain && !sink.destroyed && !signal.aborted) {
+    await new Promise<void>((resolve) => {
+      const waiters = waitersOf(sink);
+      const settle = () => {
+        waiters.delete(settle);
+        signal.removeEventListener('abort', settle);
+        resolve();
+      };
+      waiters.add(settle);
+      signal.addEventListener('abort', settle);
+    });
   }
 }
 
-/** The limit is above every socket's high-water mark, so whoever waits for a drain has one to come. */
-function drained(socket: Socket, signal: AbortSignal, stallMs: number): Promise<void> {
-  // All subscriptions of one WebSocket may wait here at once.
-  socket.setMaxListeners(0);
-  return new Promise((resolve) => {
-    const stall = setTimeout(() => socket.destroy(), stallMs);
-    const settle = () => {
-      clearTimeout(stall);
-      socket.off('drain', settle);
-      socket.off('close', settle);
-      signal.removeEventListener('abort', settle);
-      resolve();
+function waitersOf(sink: Sink): Set<() => void> {
+  let waiters = waiting.get(sink);
+  if (!waiters) {
+    const all = new Set<() => void>();
+    const wake = () => {
+      for (const settle of all) settle();
     };
-    socket.on('drain', settle);
-    socket.on('close', settle);
-    signal.addEventListener('abort', settle);
-  });
+    sink.on('drain', wake);
+    sink.on('close', wake);
+    waiting.set(sink, (waiters = all));
+  }
+  return waiters;
 }

@@ -8,6 +8,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { Caller } from './caller.ts';
 import { checkVariables, type Config, type ConfigSnapshot } from './configs.ts';
 import { LlmError } from './errors.ts';
+import { suggestion } from './faults.ts';
 import {
   formatEventId,
   parseEventId,
@@ -143,6 +144,7 @@ export class Generations implements AsyncDisposable {
     this.#draining = true;
     await within(drainMs, Promise.all([...this.#running.values()].map(({ ended }) => ended)));
     await Promise.all([...this.#running.values()].map((generation) => generation.cancel('shutdown')));
+    await Promise.all(this.#settling);
     if (this.#viewers > 0) await within(viewersLeaveMs, new Promise<void>((resolve) => (this.#allLeft = resolve)));
   }
 
@@ -187,8 +189,12 @@ export class Generations implements AsyncDisposable {
     const configs = this.#options.configs();
     const config = configs.get(name);
     if (config) return config;
+    const meant = suggestion(name, configs.names) || '.';
     const known = configs.names.join(', ');
-    throw new LlmError('config_not_found', `Configuration not found: ${JSON.stringify(name)}. Known are: ${known}`);
+    throw new LlmError(
+      'config_not_found',
+      `Configuration not found: ${JSON.stringify(name)}${meant} Known are: ${known}`,
+    );
   }
 
   #view(caller: Caller, request: Resumable, signal: AbortSignal, attach: Attach): AsyncIterableIterator<LogBatch> {
@@ -197,6 +203,8 @@ export class Generations implements AsyncDisposable {
       atEnd(() => place[Symbol.dispose]());
       const cursor = parseCursor(request);
       const log = await attach(cursor);
+      // Whoever is refused here was no viewer, and stops no clock.
+      const batches = log.read(cursor?.offset ?? -1, signal);
       const generation = this.#running.get(mapKey(log.record));
       generation?.viewerCame();
       this.#viewers += 1;
@@ -205,7 +213,7 @@ export class Generations implements AsyncDisposable {
         this.#viewers -= 1;
         if (this.#viewers === 0) this.#allLeft();
       });
-      return log.read(cursor?.offset ?? -1, signal);
+      return batches;
     });
   }
 }
@@ -239,6 +247,8 @@ class View implements AsyncIterableIterator<LogBatch> {
     if (this.#over || this.#signal.aborted) return this.#end();
     try {
       this.#batches ??= await this.#open((release) => this.#releases.push(release));
+      // The reader may have left while it was opened.
+      if (this.#over) return this.#end();
       const result = await this.#batches.next();
       return result.done ? this.#end() : result;
     } catch (error) {

@@ -35,20 +35,25 @@ export const errorCodes = [
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];
 
-/** One fault in an input: where it is (`messages[0].role`, empty for the input itself) and what was expected there. */
-export interface InputIssue {
-  readonly path: string;
-  readonly message: string;
-}
+const inputIssueSchema = z
+  .object({
+    path: z.string().describe('Where it is: `messages[0].role`, empty for the input itself.'),
+    message: z.string().describe('What was expected there.'),
+  })
+  .meta({ id: 'InputIssue', description: 'One fault in an input.' });
+export type InputIssue = Readonly<z.infer<typeof inputIssueSchema>>;
 
+export const errorDataSchema = z
+  .object({
+    code: z.enum(errorCodes),
+    message: z.string(),
+    retryable: z.boolean().describe('Whether asking again can help, unchanged and later.'),
+    retryAfterMs: z.number().optional(),
+    issues: z.array(inputIssueSchema).readonly().optional(),
+  })
+  .meta({ id: 'ErrorData' });
 /** What a refused request carries: `error.data.llm` over tRPC, `error` over REST. */
-export interface ErrorData {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly retryable: boolean;
-  readonly retryAfterMs?: number;
-  readonly issues?: readonly InputIssue[];
-}
+export type ErrorData = Readonly<z.infer<typeof errorDataSchema>>;
 
 // ---------------------------------------------------------------------------------------------------------- events
 
@@ -326,5 +331,6 @@ export interface GenerationSnapshot extends GenerationSummary {
   text: string;
 }
 
-/** What `llm.cancel` answers. */
-export type CancelOutcome = 'cancelled' | 'already_ended';
+/** What `llm.cancel` answers as `outcome`. */
+export const cancelOutcomes = ['cancelled', 'already_ended'] as const;
+export type CancelOutcome = (typeof cancelOutcomes)[number];

@@ -8,6 +8,7 @@ import type { Caller } from './caller.ts';
 import type { ConfigSnapshot } from './configs.ts';
 import { LlmError } from './errors.ts';
 import type { Generations } from './generations.ts';
+import { createOpenApiDocument } from './openapi.ts';
 import type { InputSchemas } from './protocol.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
 import type { LogBatch } from './stream-log/stream-log.ts';
@@ -23,9 +24,12 @@ export interface RestOptions extends Omit<SseOptions, 'heartbeat'> {
 /** A comment: parsers of event streams pass over it. */
 const heartbeat = ':\n\n';
 
-/** Adds the routes under `/api/llm`. What they throw is an LlmError, for the server's error handler. */
+/** Adds the routes under `/api/llm`, and the document that describes them. What they throw is an LlmError, for the server's error handler. */
 export function registerRest(app: FastifyInstance, options: RestOptions): void {
   const { generations, schemas, authenticate } = options;
+
+  const openApi = createOpenApiDocument(schemas);
+  app.get('/openapi.json', () => openApi);
 
   app.get('/api/llm/configs', (request) => {
     authenticate(request);

@@ -12,10 +12,11 @@ import type { z } from 'zod';
 import type { Credentials } from './access.ts';
 import type { Caller } from './caller.ts';
 import type { ConfigNames, ConfigSnapshot, VariablesOf } from './configs.ts';
-import { errorTable, LlmError } from './errors.ts';
+import { LlmError } from './errors.ts';
 import { EventBatches } from './event-batches.ts';
 import { untilRoom, type FlowLimits } from './flow-control.ts';
 import type { Generations } from './generations.ts';
+import { readPlainInput } from './plain-input.ts';
 import type { ErrorCode, ErrorData, InputSchemas, Message, Resumable } from './protocol.ts';
 import type { LogBatch } from './stream-log/stream-log.ts';
 import type { Telemetry } from './telemetry.ts';
@@ -27,6 +28,8 @@ export interface RouterOptions {
   readonly schemas: InputSchemas;
   readonly telemetry: Telemetry;
   readonly flow: FlowLimits;
+  /** Whether it is to be mounted in somebody else's app, whose error formatter may send all that it finds. */
+  readonly embedded?: boolean;
 }
 
 /** What `authenticate` is given: the credentials that came with the request, and the context of the tRPC app. */
@@ -61,11 +64,11 @@ type VariablesInput<Names extends string> = [Names] extends [never]
 export type LlmRouter<C> = ReturnType<typeof createRouter<C>>;
 
 /**
- * superjson's wire, written without its walk: all that these procedures answer is plain JSON. The walk would also refuse
+ * superjson's wire, without its walks: all that these procedures take and answer is plain JSON. The walk would also refuse
  * answers that hold a key named `constructor` or `prototype`, as the input of a tool may.
  */
 const transformer = {
-  input: superjson,
+  input: { serialize: superjson.serialize.bind(superjson), deserialize: readPlainInput },
   output: { serialize: (value: unknown) => ({ json: value }), deserialize: superjson.deserialize.bind(superjson) },
 };
 
@@ -74,14 +77,29 @@ export function wrapJson(json: string): string {
   return `{"json":${json}}`;
 }
 
-/** Puts `error.data.llm` on every error, and leaves stacks out. For hosts: call it from your own `errorFormatter`. */
-export const llmErrorFormatter = (({ shape, error, type }) => {
-  const llm = describe(error);
+/** Puts `error.data.llm` on every error, and leaves stacks out. */
+const errorFormatter = (({ shape, error, type }) => {
+  const llm = fromTrpc(error).data;
   const { stack: _stack, ...data } = shape.data;
   // What the adapters themselves throw (and a host's middleware) may carry the number that makes links re-run.
   const code = type === 'subscription' && shape.code === internalErrorNumber ? unprocessableNumber : shape.code;
   return { ...shape, message: llm.message, code, data: { ...data, llm } };
 }) satisfies TRPCErrorFormatter<object, TRPCDefaultErrorShape & { data: { llm: ErrorData } }>;
+
+/**
+ * For the `errorFormatter` of a host: puts `error.data.llm` on what is thrown as an LlmError outside of our procedures,
+ * in a middleware of the host's say, and leaves everything else as it is. Our procedures need no help with their errors.
+ */
+export function llmErrorFormatter<Shape extends TRPCDefaultErrorShape>({
+  shape,
+  error,
+}: {
+  readonly shape: Shape;
+  readonly error: TRPCError;
+}): Shape & { readonly data: { readonly llm?: ErrorData } } {
+  if (!(error.cause instanceof LlmError)) return shape;
+  return { ...shape, data: { ...shape.data, llm: error.cause.data } };
+}
 
 const internalErrorNumber = -32603;
 const unprocessableNumber = -32022;
@@ -89,15 +107,23 @@ const unprocessableNumber = -32022;
 /** Builds the router over what serves it. */
 export function createRouter<C>(options: RouterOptions) {
   const { generations, schemas } = options;
-  const t = initTRPC.context<LlmContext>().create({ transformer, errorFormatter: llmErrorFormatter, isDev: false });
+  const t = initTRPC.context<LlmContext>().create({ transformer, errorFormatter, isDev: false });
 
-  const procedure = t.procedure
+  // What `errors` formats is final: a host's own formatter isn't asked. Our own service needs none of it, and its SSE
+  // door takes what a subscription returns as it is, without the generator that `errors` puts around it.
+  const first = options.embedded ? t.procedure.errors(errorFormatter) : t.procedure;
+  const procedure = first
     .use(async ({ next }) => {
       const result = await next();
       if (!result.ok) throw publicError(result.error, options.telemetry);
       return result;
     })
-    .use(async ({ ctx, next }) => next({ ctx: { caller: await options.authenticate(authRequest(ctx)) } }));
+    .use(async ({ ctx, next }) => next({ ctx: { caller: await options.authenticate(authRequest(ctx)) } }))
+    .use(async ({ getRawInput, next }) => {
+      // Read first by itself: what fails here is the client's fault, and tRPC takes it for the procedure's.
+      await getRawInput().catch(refuseUnreadable);
+      return next();
+    });
   const byId = procedure.input(parse(schemas.generation));
   // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
   const parseStream: (input: unknown) => unknown = parse(schemas.stream);
@@ -143,11 +169,11 @@ function parse<T>(schema: z.ZodType<T>): (input: unknown) => T {
   };
 }
 
-function authRequest(context: LlmContext): AuthRequest {
-  const headers = context.req?.headers ?? {};
+function authRequest(context: LlmContext | null | undefined): AuthRequest {
+  const headers = context?.req?.headers ?? {};
   return {
     headers: headers instanceof Headers ? Object.fromEntries(headers) : headers,
-    connectionParams: context.info?.connectionParams,
+    connectionParams: context?.info?.connectionParams,
     context,
   };
 }
@@ -172,7 +198,7 @@ function neverAborts(): AbortSignal {
  * may send all that it finds.
  */
 function publicError(thrown: unknown, telemetry: Telemetry): TRPCError {
-  const error = LlmError.from(thrown);
+  const error = thrown instanceof TRPCError ? fromTrpc(thrown) : LlmError.from(thrown);
   if (error.code === 'internal') telemetry.internalError('procedure', error.cause);
   const { retryAfterMs, issues } = error;
   const told = new LlmError(error.code, error.message, { retryAfterMs, issues });
@@ -182,13 +208,19 @@ function publicError(thrown: unknown, telemetry: Telemetry): TRPCError {
   return wrapped;
 }
 
-/** What may be told of an error that reaches a formatter: ours by its code, tRPC's own by theirs. */
-function describe(error: TRPCError): ErrorData {
-  if (error.cause instanceof LlmError) return error.cause.data;
+/** What may be told of an error that tRPC has in hand: ours by its code, its own by theirs. */
+function fromTrpc(error: TRPCError): LlmError {
+  if (error.cause instanceof LlmError) return error.cause;
   const code = ownCode(error.code);
+  if (code === 'internal') return LlmError.from(error);
   // tRPC's own messages name a procedure, a content type or a size; those of plain errors can hold anything.
-  const message = code === 'internal' || error.cause !== undefined ? fixedMessages[code] : error.message;
-  return { code, message, retryable: errorTable[code].retryable };
+  return new LlmError(code, error.cause === undefined ? error.message : fixedMessages[code], { cause: error });
+}
+
+/** @throws LlmError, or what an adapter has to say of the request already. */
+function refuseUnreadable(thrown: unknown): never {
+  if (thrown instanceof TRPCError) throw thrown;
+  throw LlmError.invalidInput([{ path: '', message: fixedMessages.invalid_input }]);
 }
 
 type OwnCode = Extract<

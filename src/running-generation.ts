@@ -4,6 +4,7 @@
  */
 import type { Config } from './configs.ts';
 import { LlmError } from './errors.ts';
+import { tellEnd, type OnGenerationEnd } from './generation-end.ts';
 import type { LLMService } from './llm-service.ts';
 import {
   isTerminal,
@@ -21,6 +22,7 @@ export interface GenerationParts {
   readonly logs: StreamLogs;
   readonly llm: LLMService;
   readonly telemetry: Telemetry;
+  readonly onGenerationEnd?: OnGenerationEnd | undefined;
 }
 
 export class RunningGeneration {
@@ -28,6 +30,8 @@ export class RunningGeneration {
   readonly opened: Promise<StreamLog | undefined>;
   /** Settles after the terminal event is in the log and upstream is closed. Never rejects. */
   readonly ended: Promise<void>;
+  /** Settles when, after that, whoever wants to know of the end has been told. Never rejects. */
+  readonly settled: Promise<void>;
   readonly #parts: GenerationParts;
   readonly #key: GenerationKey & { readonly requestHash: string };
   readonly #config: Config;
@@ -37,6 +41,7 @@ export class RunningGeneration {
   readonly #startedAtMs = performance.now();
   readonly #resolveOpened: (log: StreamLog | undefined) => void;
   readonly #resolveEnded: () => void;
+  readonly #resolveSettled: () => void;
   #terminal: TerminalEvent | undefined;
   #viewers = 0;
   #viewersSeen = 0;
@@ -56,6 +61,7 @@ export class RunningGeneration {
     this.#variables = variables;
     ({ promise: this.opened, resolve: this.#resolveOpened } = deferred<StreamLog | undefined>());
     ({ promise: this.ended, resolve: this.#resolveEnded } = deferred<void>());
+    ({ promise: this.settled, resolve: this.#resolveSettled } = deferred<void>());
   }
 
   /** Opens the log and sets the pump going. */
@@ -76,11 +82,11 @@ export class RunningGeneration {
       );
       this.#resolveOpened(log);
       if (created) void this.#run(log);
-      else this.#resolveEnded();
+      else this.#end();
       return log;
     } catch (error) {
       this.#resolveOpened(undefined);
-      this.#resolveEnded();
+      this.#end();
       throw error;
     }
   }
@@ -120,6 +126,14 @@ export class RunningGeneration {
       clearTimeout(this.#disconnectClock);
       this.#resolveEnded();
     }
+    await this.#tellEnd(log);
+    this.#resolveSettled();
+  }
+
+  /** Nothing was run. */
+  #end(): void {
+    this.#resolveEnded();
+    this.#resolveSettled();
   }
 
   /** Moves events from upstream to the log, one batch at a time, until the terminal one is in it. */
@@ -190,6 +204,15 @@ export class RunningGeneration {
         ? { content: { messages: this.#request.messages, text: (await log.snapshot()).text } }
         : {}),
     });
+  }
+
+  async #tellEnd(log: StreamLog): Promise<void> {
+    const { onGenerationEnd, telemetry } = this.#parts;
+    if (!onGenerationEnd || !this.#terminal) return;
+    const { caller: name, generationId } = this.#key;
+    const { messages } = this.#request;
+    const facts = { caller: { name }, generationId, messages, variables: this.#variables, terminal: this.#terminal };
+    await tellEnd(onGenerationEnd, log, facts, telemetry);
   }
 }
 

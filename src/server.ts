@@ -1,17 +1,21 @@
 /**
- * One listener: tRPC over HTTP, SSE and WebSocket under /trpc, REST under /api, health. Knows which request goes to
- * which door, and who is kept out before any; nothing of what the doors say.
+ * One listener: tRPC over HTTP, SSE and WebSocket under /trpc, REST under /api, health, the page. Knows which request
+ * goes to which door, and who is kept out before any; nothing of what the doors say.
  */
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { getTRPCErrorShape, transformTRPCResponse, TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
 import type { ConfigSnapshot } from './configs.ts';
 import { isSubscription, serveSubscription } from './doors/sse.ts';
-import { createWebSocketDoor, type WebSocketDoor } from './doors/websocket.ts';
+import { createWebSocketDoor, refuseUpgrade, type WebSocketDoor } from './doors/websocket.ts';
 import { LlmError } from './errors.ts';
 import type { FlowLimits } from './flow-control.ts';
 import type { Generations } from './generations.ts';
+import { registerPage } from './page.ts';
 import type { InputSchemas } from './protocol.ts';
 import { registerRest } from './rest.ts';
 import type { LlmRouter } from './router.ts';
@@ -29,6 +33,8 @@ export interface ServerOptions extends FlowLimits {
   readonly telemetry: Telemetry;
   readonly bodyBytesMax: number;
   readonly heartbeatMs: number;
+  /** How long a connection may take nothing of what is there for it, before it is closed. */
+  readonly socketStallMs: number;
   readonly reconnectMs: number;
   readonly socketsMax: number;
   readonly connectionParamsMs: number;
@@ -46,20 +52,35 @@ export interface Server extends AsyncDisposable {
 const batchSizeMax = 100;
 /** How long a client may take to send a request whole. */
 const requestTimeoutMs = 120_000;
+/** How long answers that have been given may take to leave when the listener closes. */
+const closeMs = 1_000;
 
-/** Listens; disposing it closes every connection at once. */
+/** Listens; disposing it lets what has been answered leave, for a moment, and closes every connection. */
 export async function startServer(options: ServerOptions): Promise<Server> {
   const app = fastify({
     bodyLimit: options.bodyBytesMax,
     forceCloseConnections: true,
     requestTimeout: requestTimeoutMs,
+    // Else a HEAD would run what GET runs, and a subscription is among that.
+    exposeHeadRoutes: false,
     // A config's name that isn't one must reach the handler, to be told which there are.
     routerOptions: { maxParamLength: 1_000 },
+    frameworkErrors: (_error, _request, reply) => void refuse(reply, invalidRequest('The URL can’t be read')),
   });
-  guard(app, options);
+  // Node takes each part of a long write that leaves for progress. A client that is closed so resumes where it was.
+  app.server.setTimeout(options.socketStallMs, (socket) => {
+    if (socket.writableLength > 0) socket.destroy();
+  });
+  registerRefusals(app, options.telemetry);
+  app.addHook('onRequest', async ({ headers }) => options.access.checkHost(headers));
   registerHealth(app, options.generations);
-  registerRest(app, { ...options, authenticate: (request) => options.access.authenticate(request) });
-  await app.register((scope) => registerTrpc(scope, options));
+  await registerPage(app);
+  await app.register(async (guarded) => {
+    guard(guarded, options.access);
+    registerRest(guarded, { ...options, authenticate: (request) => options.access.authenticate(request) });
+    await guarded.register((scope) => registerTrpc(scope, options));
+  });
+  const answering = trackAnswers(app);
 
   const webSockets = createWebSocketDoor({
     ...options,
@@ -82,35 +103,53 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       return webSockets.sockets;
     },
     async [Symbol.asyncDispose]() {
-      await webSockets[Symbol.asyncDispose]();
+      const impatient = new AbortController();
+      const patience = setTimeout(() => impatient.abort(), closeMs);
+      await Promise.all([webSockets[Symbol.asyncDispose](), answering(impatient.signal)]);
+      clearTimeout(patience);
       await app.close();
     },
   };
 }
 
-/** Checks each request for where it comes from, and gives every failure the shape that the doors share. */
-function guard(app: FastifyInstance, { access, telemetry }: ServerOptions): void {
-  app.addHook('onRequest', async (request, reply) => {
-    access.checkHost(request.headers);
-    if (!/^\/(trpc|api)\b/.test(request.url)) return;
+/** Gives every failure the shape that the doors share. */
+function registerRefusals(app: FastifyInstance, telemetry: Telemetry): void {
+  // fastify would take it for a body, as the string that it is.
+  app.removeContentTypeParser('text/plain');
+  app.setErrorHandler((error: FastifyError, _request, reply) => {
+    const refusal = fromFastify(error);
+    if (refusal.code === 'internal') telemetry.internalError('rest', refusal.cause);
+    return refuse(reply, refusal);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    return refuse(reply, invalidRequest(`No such route: ${request.method} ${pathOf(request)}`), 404);
+  });
+}
+
+function refuse(reply: FastifyReply, error: LlmError, status: number = error.traits.status): FastifyReply {
+  if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1_000));
+  return reply.code(status).send({ error: error.data });
+}
+
+function invalidRequest(message: string): LlmError {
+  return LlmError.invalidInput([{ path: '', message }]);
+}
+
+/**
+ * Keeps other sites' pages from what is registered on this scope. Bound to the routes rather than to a URL's text, which
+ * can be written in other ways (`/%61pi/…`) than the router understands it.
+ */
+function guard(scope: FastifyInstance, access: Access): void {
+  scope.addHook('onRequest', async (request, reply) => {
     access.checkOrigin(request.headers);
     const origin = access.allowedOrigin(request.headers);
     // On the raw response, since the streams take it over and fastify's own headers would be lost.
     if (origin !== undefined) allowCrossOrigin(request, reply, origin);
+    // One of several requests that were sent at once waits for its turn: without the socket, nothing could hold its
+    // answer back, nor tell it that the client has left.
+    if (!reply.raw.socket) await once(reply.raw, 'socket');
   });
-  app.options('*', async (_request, reply) => reply.code(204).send());
-  app.setErrorHandler((error: FastifyError, _request, reply) => {
-    const refusal = fromFastify(error);
-    if (refusal.code === 'internal') telemetry.internalError('rest', refusal.cause);
-    if (refusal.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(refusal.retryAfterMs / 1_000));
-    return reply.code(refusal.traits.status).send({ error: refusal.data });
-  });
-  app.setNotFoundHandler((request, reply) => {
-    const refusal = LlmError.invalidInput([
-      { path: '', message: `No such route: ${request.method} ${pathOf(request)}` },
-    ]);
-    return reply.code(404).send({ error: refusal.data });
-  });
+  scope.options('/*', async (_request, reply) => reply.code(204).send());
 }
 
 function allowCrossOrigin(request: FastifyRequest, reply: FastifyReply, origin: string): void {
@@ -126,8 +165,8 @@ function allowCrossOrigin(request: FastifyRequest, reply: FastifyReply, origin: 
 }
 
 function registerHealth(app: FastifyInstance, generations: Generations): void {
-  app.get('/healthz', () => ({ status: 'ok' }));
-  app.get('/readyz', (_request, reply) =>
+  app.get('/healthz', { exposeHeadRoute: true }, () => ({ status: 'ok' }));
+  app.get('/readyz', { exposeHeadRoute: true }, (_request, reply) =>
     generations.ready ? { status: 'ready' } : reply.code(503).send({ status: 'shutting_down' }),
   );
 }
@@ -137,7 +176,14 @@ async function registerTrpc(scope: FastifyInstance, options: ServerOptions): Pro
   // tRPC's handlers read the body themselves.
   scope.removeAllContentTypeParsers();
   scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
-  scope.all<{ Params: { '*': string } }>('/trpc/*', async (request, reply) => {
+  scope.setErrorHandler((error: FastifyError, { params }, reply) => {
+    const refusal = fromFastify(error);
+    return reply.code(refusal.traits.status).send(trpcRefusal(router, (params as { '*': string })['*'], refusal));
+  });
+  const method = ['GET', 'POST'];
+  scope.route<{ Params: { '*': string } }>({ method, url: '/trpc/*', handler });
+
+  async function handler(request: FastifyRequest<{ Params: { '*': string } }>, reply: FastifyReply): Promise<void> {
     reply.hijack();
     const path = request.params['*'];
     if (isSubscription(router, path, request.headers.accept)) {
@@ -154,14 +200,32 @@ async function registerTrpc(scope: FastifyInstance, options: ServerOptions): Pro
       maxBatchSize: batchSizeMax,
       allowMethodOverride: true,
     });
-  });
+  }
+}
+
+/** A refusal that came before tRPC's own handlers, as its links read it. */
+function trpcRefusal(router: AnyTRPCRouter, path: string, cause: LlmError) {
+  const config = router._def._config;
+  const error = new TRPCError({ code: cause.traits.trpc, message: cause.message, cause });
+  const shape = getTRPCErrorShape({ config, error, type: 'unknown', path, input: undefined, ctx: undefined });
+  return transformTRPCResponse(config, { error: shape });
 }
 
 function routeUpgrades(app: FastifyInstance, webSockets: WebSocketDoor): void {
   app.server.on('upgrade', (request, socket, head) => {
     if (/^\/trpc\/?(\?|$)/.test(request.url ?? '')) webSockets.upgrade(request, socket, head);
-    else socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    else refuseUpgrade(socket, invalidRequest('No such route for an upgrade'), 404);
   });
+}
+
+/** Waits until all answers that were asked for have left, or their clients have, or the signal aborts. */
+function trackAnswers(app: FastifyInstance): (signal: AbortSignal) => Promise<unknown> {
+  const open = new Set<ServerResponse>();
+  app.server.on('request', (_request, response: ServerResponse) => {
+    open.add(response);
+    response.once('close', () => open.delete(response));
+  });
+  return (signal) => Promise.allSettled([...open].map((response) => once(response, 'close', { signal })));
 }
 
 /** fastify's own refusals in our codes; https://fastify.dev/docs/latest/Reference/Errors/ */
@@ -170,10 +234,10 @@ function fromFastify(error: FastifyError): LlmError {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new LlmError('too_large', 'The body is larger than this service takes');
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return LlmError.invalidInput([{ path: '', message: 'Expected a body of content-type application/json' }]);
+      return invalidRequest('Expected a body of content-type application/json');
     default:
   }
-  if (error.statusCode === 400) return LlmError.invalidInput([{ path: '', message: 'The body is not valid JSON' }]);
+  if (error.statusCode === 400) return invalidRequest('The body is not valid JSON');
   return LlmError.from(error);
 }
 

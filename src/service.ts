@@ -1,19 +1,17 @@
 /**
- * Builds the service and wires it: the one place that knows which parts there are and which log they write to. Reads no
- * environment of its own; who starts it passes settings, and disposes it.
+ * The service as a process runs it: configs from their file, the simulator where it stands in, the core, a listener in
+ * front of it. Reads no environment of its own; who starts it passes settings, and disposes it.
  */
-import { Access } from './access.ts';
-import { loadConfigs } from './config-file.ts';
-import { parseConfigs, type Config, type ConfigSnapshot } from './configs.ts';
-import { Generations } from './generations.ts';
-import { LLMService, type UpstreamAddress } from './llm-service.ts';
+import { openConfigs, type LiveConfigs } from './config-watch.ts';
+import { parseConfigs } from './configs.ts';
+import { assembleCore, type Core } from './core.ts';
+import type { OnGenerationEnd } from './generation-end.ts';
 import { createInputSchemas } from './protocol.ts';
-import { createRouter, type LlmRouter } from './router.ts';
 import { startServer, type Server } from './server.ts';
 import type { Settings } from './settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
-import { MemoryStreamLogs } from './stream-log/memory.ts';
 import { Telemetry } from './telemetry.ts';
+import type { RetryTiming } from './upstream/retry.ts';
 
 export interface ServiceOptions {
   readonly settings: Settings;
@@ -23,18 +21,20 @@ export interface ServiceOptions {
   readonly configs?: unknown;
   /** The folder that `LLM_CONFIG` is relative to. */
   readonly cwd?: string;
+  /** Whether the config file, and what it names, is read again when it changes. */
+  readonly watch?: boolean;
   /** Made from the settings unless given. */
   readonly telemetry?: Telemetry;
+  /** The waits between attempts; for tests, which can't wait. */
+  readonly retryTiming?: RetryTiming;
+  /** Told of each generation that has ended, to keep what was said. */
+  readonly onGenerationEnd?: OnGenerationEnd;
 }
 
-/** All of the service but its listener. */
-export interface Core extends AsyncDisposable {
-  readonly configs: () => ConfigSnapshot;
-  readonly generations: Generations;
-  readonly router: LlmRouter<never>;
-  readonly access: Access;
-  readonly logs: MemoryStreamLogs;
-  readonly telemetry: Telemetry;
+/** All of the service but its listener, with the simulator where it stands in for upstream. */
+export interface ServiceCore extends Core {
+  /** The configs of the file; undefined where they were given. */
+  readonly liveConfigs: LiveConfigs | undefined;
   /** Stands in for upstream where neither key nor base URL is set. */
   readonly simulator: Simulator | undefined;
 }
@@ -42,11 +42,9 @@ export interface Core extends AsyncDisposable {
 export interface Service extends AsyncDisposable {
   /** Where it listens. */
   readonly url: string;
-  readonly core: Core;
+  readonly core: ServiceCore;
   readonly server: Server;
 }
-
-const anthropicBaseUrl = 'https://api.anthropic.com';
 
 /**
  * Listens. Disposing it drains: new generations are refused, running ones may finish within `LLM_DRAIN_MS`, the rest
@@ -83,71 +81,33 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 }
 
 /** @throws ConfigError if the configs are not valid. */
-export async function createCore(options: ServiceOptions): Promise<Core> {
+export async function createCore(options: ServiceOptions): Promise<ServiceCore> {
   const { settings, env = {}, cwd = '.' } = options;
-  const { limits } = settings;
   const telemetry = options.telemetry ?? new Telemetry(settings);
-  const snapshot =
+  const liveConfigs =
     options.configs === undefined
-      ? await loadConfigs({ file: settings.configFile, overrides: settings.configs, cwd, env })
-      : parseConfigs(options.configs, { env });
-  const configs = () => snapshot;
+      ? await openConfigs({ file: settings.configFile, overrides: settings.configs, cwd, env, telemetry })
+      : undefined;
+  const snapshot = liveConfigs?.snapshot() ?? parseConfigs(options.configs, { env });
   const simulator = settings.simulate ? await startSimulator() : undefined;
-  const llm = new LLMService({
-    resolveUpstream: (config) => resolveUpstream(config, settings, env, simulator),
+  const core = assembleCore({
+    settings,
+    env,
+    configs: () => liveConfigs?.snapshot() ?? snapshot,
     telemetry,
+    simulatorUrl: simulator && (() => simulator.url),
+    onGenerationEnd: options.onGenerationEnd,
+    retryTiming: options.retryTiming,
   });
-  const logs = new MemoryStreamLogs(limits);
-  const access = new Access({
-    keys: settings.apiKeys,
-    allowedOrigins: settings.allowedOrigins,
-    allowedHosts: settings.allowedHosts,
-    loopback: settings.loopback,
-    limits,
-  });
-  const generations = new Generations({ logs, llm, configs, admission: access, telemetry, barMs: limits.barMs });
-  const router = createRouter<never>({
-    generations,
-    configs,
-    authenticate: (request) => access.authenticate(request),
-    schemas: createInputSchemas(limits),
-    telemetry,
-    flow: limits,
-    subscriptionsPerSocketMax: limits.subscriptionsPerSocketMax,
-  });
+  if (options.watch) liveConfigs?.watch();
   return {
-    configs,
-    generations,
-    router,
-    access,
-    logs,
-    telemetry,
+    ...core,
+    liveConfigs,
     simulator,
     async [Symbol.asyncDispose]() {
-      await generations[Symbol.asyncDispose]();
-      await llm[Symbol.asyncDispose]();
+      await liveConfigs?.[Symbol.asyncDispose]();
+      await core[Symbol.asyncDispose]();
       await simulator?.[Symbol.asyncDispose]();
-      await logs[Symbol.asyncDispose]();
     },
-  };
-}
-
-/**
- * Where a config's requests go and with what key. `ANTHROPIC_API_KEY` goes to Anthropic or `ANTHROPIC_BASE_URL` only: a
- * config that names a server of its own gets the key that it names, or none.
- */
-function resolveUpstream(
-  { baseUrl, apiKeyEnv }: Config,
-  settings: Settings,
-  env: Readonly<Record<string, string | undefined>>,
-  simulator: Simulator | undefined,
-): UpstreamAddress {
-  const ownKey = apiKeyEnv === undefined ? undefined : env[apiKeyEnv];
-  const apiKey = ownKey ?? (baseUrl === undefined ? settings.anthropicApiKey : undefined);
-  const simulated = simulator !== undefined && baseUrl === undefined && ownKey === undefined;
-  return {
-    baseUrl: baseUrl ?? (simulated ? simulator.url : (settings.anthropicBaseUrl ?? anthropicBaseUrl)),
-    ...(apiKey === undefined ? {} : { apiKey }),
-    simulated,
   };
 }

@@ -60,8 +60,7 @@ export class SseResponse {
 
   /** Undefined if the client has room for more; else settles when it has, or has left. */
   ready(): Promise<void> | undefined {
-    const { socket } = this.#response;
-    return socket ? untilRoom(socket, () => this.#response.writableLength, this.signal, this.#options) : undefined;
+    return untilRoom(this.#response, () => this.#response.writableLength, this.signal, this.#options);
   }
 
   end(): void {

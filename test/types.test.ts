@@ -33,8 +33,8 @@ async function compile(file: string, folder: string, compilerOptions: object = {
   );
 }
 
-it('the compiler knows what clients may send and refuses the rest', async () => {
-  expect(await compile(join(root, 'test/types.test-d.ts'), await temporaryFolder())).toBe('');
+it.each(['types', 'client'])('the compiler knows what clients may send and refuses the rest: %s', async (name) => {
+  expect(await compile(join(root, `test/${name}.test-d.ts`), await temporaryFolder())).toBe('');
 });
 
 it('the declaration file of a config file holds names and variables, and no prompt', async () => {

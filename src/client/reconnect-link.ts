@@ -214,8 +214,10 @@ class Course {
     const backoffMs = Math.min(limits.delayMsMax, limits.delayMs * 2 ** (failures - 1)) * (1 - Math.random() / 2);
     const delayMs = Math.max(backoffMs, Math.min(error.retryAfterMs ?? 0, retryAfterMsMax));
     this.#timer = setTimeout(() => this.#try(), delayMs);
-    // Last, for whoever is told may leave.
-    this.#observer.next({ result: { type: 'state', state: 'connecting', error: clientErrorOf(error) } });
+    // Last, for whoever is told may leave. A call would take the state for its answer.
+    if (this.#op.type === 'subscription') {
+      this.#observer.next({ result: { type: 'state', state: 'connecting', error: clientErrorOf(error) } });
+    }
     onReconnect?.({ error, failures, delayMs });
   }
 }

@@ -53,12 +53,10 @@ class TrpcSocket {
   listen(): void {
     const webSocket = this.#webSocket;
     const announced = new URL(this.#request.url ?? '', 'http://localhost').searchParams.get('connectionParams') === '1';
-    let patience: NodeJS.Timeout | undefined;
-    if (announced) {
-      patience = setTimeout(() => webSocket.close(1008, 'no connection params'), this.#options.connectionParamsMs);
-    } else {
-      this.#connectionParams = null;
-    }
+    if (!announced) this.#connectionParams = null;
+    const patience = setTimeout(() => {
+      if (this.#connectionParams === undefined) webSocket.close(1008, 'no connection params');
+    }, this.#options.connectionParamsMs);
     // Frames that are no WebSocket, messages over the limit: ws closes the socket by itself.
     webSocket.on('error', () => {});
     webSocket.on('close', () => {
@@ -69,9 +67,8 @@ class TrpcSocket {
     webSocket.on('message', (data, isBinary) => {
       const text = isBinary || !Buffer.isBuffer(data) ? undefined : data.toString();
       if (text === 'PONG') return;
-      if (text === 'PING') return this.#send('PONG');
-      clearTimeout(patience);
-      this.#take(text);
+      if (text === 'PING') this.#send('PONG');
+      else this.#take(text);
     });
   }
 

@@ -15,6 +15,8 @@ export interface WebSocketDoorOptions extends TrpcSocketOptions {
   readonly bodyBytesMax: number;
   readonly socketsMax: number;
   readonly heartbeatMs: number;
+  /** How long a client may take nothing of what is there for it, and how long it may leave a heartbeat unanswered. */
+  readonly socketStallMs: number;
 }
 
 export interface WebSocketDoor extends AsyncDisposable {
@@ -22,6 +24,9 @@ export interface WebSocketDoor extends AsyncDisposable {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   readonly sockets: number;
 }
+
+/** How long a client may take to answer that its socket is to be closed. */
+const closeMs = 1_000;
 
 export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoor {
   const server = new WebSocketServer({
@@ -37,6 +42,10 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     hear();
     webSocket.on('message', hear);
     webSocket.on('close', () => lastHeardMs.delete(webSocket));
+    // Node counts what a socket sends of a long write as progress.
+    request.socket.setTimeout(options.socketStallMs).on('timeout', () => {
+      if (webSocket.bufferedAmount > 0) webSocket.terminate();
+    });
     serveSocket(webSocket, request, options);
   });
 
@@ -44,7 +53,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
   const heartbeat = setInterval(() => {
     const now = performance.now();
     for (const [webSocket, heardMs] of lastHeardMs) {
-      // Whoever still has something to read is merely slow; `drained` judges those.
+      // Whoever still has something to read is merely slow; the socket's timeout judges those.
       if (webSocket.bufferedAmount > 0) lastHeardMs.set(webSocket, now);
       else if (now - heardMs > options.heartbeatMs + options.socketStallMs) webSocket.terminate();
       else webSocket.send('PING');
@@ -57,7 +66,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
         options.check(request);
         if (lastHeardMs.size >= options.socketsMax) throw new LlmError('at_capacity', 'Too many sockets are open');
       } catch (error) {
-        return refuse(socket, LlmError.from(error));
+        return refuseUpgrade(socket, LlmError.from(error));
       }
       server.handleUpgrade(request, socket, head, (webSocket) => server.emit('connection', webSocket, request));
     },
@@ -67,18 +76,31 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     async [Symbol.asyncDispose]() {
       clearInterval(heartbeat);
       const closed = new Promise((resolve) => server.close(resolve));
-      for (const webSocket of server.clients) webSocket.terminate();
+      // What was sent before goes out first, so that nobody misses the end of an answer.
+      for (const webSocket of server.clients) webSocket.close(1001, 'shutting down');
+      const patience = setTimeout(() => {
+        for (const webSocket of server.clients) webSocket.terminate();
+      }, closeMs);
       await closed;
+      clearTimeout(patience);
     },
   };
 }
 
-function refuse(socket: Duplex, error: LlmError): void {
+/**
+ * Answers an upgrade request with an HTTP refusal.
+ *
+ * @param status The one that belongs to the error's code unless given.
+ */
+export function refuseUpgrade(socket: Duplex, error: LlmError, status: number = error.traits.status): void {
   const body = JSON.stringify({ error: error.data });
-  // The status text is free; clients show it where they don't show the body.
+  // From here on nobody but us looks after the socket: an error unheard would end the process.
   socket.on('error', () => socket.destroy());
+  // A client that never closes its side would keep ours open.
+  socket.once('finish', () => socket.destroy());
+  // The status text is free; clients show it where they don't show the body.
   socket.end(
-    `HTTP/1.1 ${error.traits.status} ${error.code}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
+    `HTTP/1.1 ${status} ${error.code}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

@@ -21,6 +21,7 @@ export class Wire {
   #destroyed = false;
   #timer: NodeJS.Timeout | undefined;
   readonly #waiting = new Set<() => void>();
+  #drained: Promise<void> | undefined;
 
   constructor(response: ServerResponse) {
     this.#response = response;
@@ -69,7 +70,9 @@ export class Wire {
     if (this.over || this.#pending === '') return undefined;
     const response = this.#response!;
     if (response.write(this.#take())) return undefined;
-    return this.#until((wake) => response.once('drain', wake));
+    // One wait for all that were not waited for: a listener each would be a leak to Node.
+    this.#drained ??= this.#until((wake) => response.once('drain', wake)).finally(() => (this.#drained = undefined));
+    return this.#drained;
   }
 
   /** Sends what was put, and then `bytes`, as one write; settles when the operating system has it. */

@@ -1,11 +1,13 @@
 /**
- * The stream log in this process's memory. Each log is an array whose index is the offset; what has been read stays,
- * so a late viewer and a live one take the same path.
+ * The stream log in this process's memory. Each log is a list whose index is the offset; what has been read stays, so a
+ * late viewer and a live one take the same path.
  *
  * Bounded three ways: a log in bytes, all logs in bytes, spent ids in number. Ended logs go first.
  */
 import { LlmError } from '../errors.ts';
 import { formatEventId, isTerminal, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
+import { EventList } from './event-list.ts';
+import { SpentIds } from './spent-ids.ts';
 import {
   generationNotFound,
   LoggedEvent,
@@ -31,8 +33,6 @@ export interface MemoryLogLimits {
   readonly viewerBatchBytesMax: number;
 }
 
-/** What an event costs beside its text: the object, its place in the array, the string's header. */
-const eventOverheadBytes = 64;
 /** What a log costs beside its events. */
 const logOverheadBytes = 1_024;
 /** What a client is told to wait when there is no room for another log. */
@@ -148,11 +148,11 @@ export class MemoryStreamLogs implements StreamLogs {
 
 class MemoryStreamLog implements StreamLog {
   readonly record: GenerationRecord;
-  /** Counted by `eventOverheadBytes` and UTF-8; what the store was asked for. */
+  /** What the store was asked for. */
   bytes = logOverheadBytes;
   readonly #limits: MemoryLogLimits;
   readonly #store: { grow(bytes: number): boolean; ended(): void };
-  readonly #events: LlmEvent[];
+  readonly #events = new EventList();
   #terminal: TerminalEvent | undefined;
   readonly #readers = new Set<Reader>();
   #lastTaken:
@@ -166,7 +166,7 @@ class MemoryStreamLog implements StreamLog {
     store: { grow(bytes: number): boolean; ended(): void },
   ) {
     this.record = record;
-    this.#events = [start];
+    this.#events.push(this.#events.weigh([start]));
     this.#limits = limits;
     this.#store = store;
   }
@@ -179,15 +179,15 @@ class MemoryStreamLog implements StreamLog {
     if (this.#terminal) throw new Error('append to a log that has its terminal event');
     const last = events.at(-1);
     const terminal = last && isTerminal(last) ? last : undefined;
-    let bytes = 0;
-    for (const event of events) bytes += sizeOf(event);
+    const weighed = this.#events.weigh(events);
+    const { bytes } = weighed;
     const fits = this.bytes + bytes <= this.#limits.logBytesMax && this.#store.grow(bytes);
     // A lone terminal event is let in whatever the bounds say: without it the log would never end.
     if (!fits && !(terminal && events.length === 1)) {
       throw new LlmError('log_limit', 'The answer grew beyond what the service keeps of one');
     }
     if (fits) this.bytes += bytes;
-    for (const event of events) this.#events.push(event);
+    this.#events.push(weighed);
     this.#terminal = terminal;
     for (const reader of this.#readers) reader.wake();
     if (terminal) this.#store.ended();
@@ -195,7 +195,10 @@ class MemoryStreamLog implements StreamLog {
 
   read(after: number, signal: AbortSignal): AsyncIterator<LogBatch, undefined> {
     if (after >= this.#events.length) throw LlmError.invalidInput([{ path: 'lastEventId', message: 'beyond the end' }]);
-    const reader = new Reader(this, after + 1, signal, () => this.#readers.delete(reader));
+    const reader = new Reader(this, after + 1, signal, () => {
+      this.#readers.delete(reader);
+      if (this.#readers.size === 0) this.#lastTaken = undefined;
+    });
     this.#readers.add(reader);
     return reader;
   }
@@ -213,9 +216,7 @@ class MemoryStreamLog implements StreamLog {
   }
 
   async snapshot(): Promise<LogStatus & { text: string }> {
-    let text = '';
-    for (const event of this.#events) if (event.type === 'text') text += event.text;
-    return { ...this.#status(), text };
+    return { ...this.#status(), text: this.#events.text() };
   }
 
   #status(): LogStatus {
@@ -228,30 +229,12 @@ class MemoryStreamLog implements StreamLog {
 
   /** What there is from `next` on, up to the bound of a batch; `end` is the first offset that it leaves. */
   #batch(next: number): { batch: LogBatch; end: number } {
-    const batch: LoggedEvent[] = [];
-    let bytes = 0;
-    let end = next;
-    while (end < this.#events.length && (batch.length === 0 || bytes < this.#limits.viewerBatchBytesMax)) {
-      let event = this.#events[end]!;
-      bytes += sizeOf(event);
-      if (event.type === 'text' || event.type === 'thinking') {
-        const { type, index } = event;
-        let text = event.text;
-        for (;;) {
-          const following = this.#events[end + 1];
-          if (following?.type !== type || following.index !== index) break;
-          const size = sizeOf(following);
-          if (bytes + size > this.#limits.viewerBatchBytesMax) break;
-          text += following.text;
-          bytes += size;
-          end += 1;
-        }
-        if (text.length > event.text.length) event = { type, index, text };
-      }
-      batch.push(new LoggedEvent(formatEventId(this.record.generationId, end), event));
-      end += 1;
-    }
-    return { batch, end };
+    const { events, end } = this.#events.slice(next, this.#limits.viewerBatchBytesMax);
+    const { generationId } = this.record;
+    return {
+      batch: events.map(({ offset, event }) => new LoggedEvent(formatEventId(generationId, offset), event)),
+      end,
+    };
   }
 }
 
@@ -264,6 +247,7 @@ class Reader implements AsyncIterator<LogBatch, undefined> {
   readonly #signal: AbortSignal;
   readonly #left: () => void;
   #next: number;
+  #over = false;
   #settle: ((result: IteratorResult<LogBatch, undefined>) => void) | undefined;
 
   constructor(log: MemoryStreamLog, next: number, signal: AbortSignal, left: () => void) {
@@ -280,6 +264,8 @@ class Reader implements AsyncIterator<LogBatch, undefined> {
   }
 
   async return(): Promise<IteratorResult<LogBatch, undefined>> {
+    this.#over = true;
+    this.wake();
     return this.#end();
   }
 
@@ -292,7 +278,7 @@ class Reader implements AsyncIterator<LogBatch, undefined> {
   };
 
   #take(): IteratorResult<LogBatch, undefined> | undefined {
-    const taken = this.#signal.aborted ? 'ended' : this.#log.take(this.#next);
+    const taken = this.#over || this.#signal.aborted ? 'ended' : this.#log.take(this.#next);
     if (taken === undefined) return undefined;
     if (taken === 'ended') return this.#end();
     this.#next = taken.end;
@@ -304,43 +290,4 @@ class Reader implements AsyncIterator<LogBatch, undefined> {
     this.#left();
     return { done: true, value: undefined };
   }
-}
-
-function sizeOf(event: LlmEvent): number {
-  if (event.type === 'text' || event.type === 'thinking') return eventOverheadBytes + Buffer.byteLength(event.text);
-  return eventOverheadBytes + Buffer.byteLength(JSON.stringify(event));
-}
-
-/** Ids that can't be started (again), each for its time. Bounded: past `max` the oldest are forgotten. */
-class SpentIds {
-  readonly #max: number;
-  readonly #expiries = new Map<string, number>();
-
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  add(key: GenerationKey, durationMs: number): void {
-    const id = spentKey(key);
-    this.#expiries.delete(id);
-    this.#expiries.set(id, Date.now() + durationMs);
-    if (this.#expiries.size > this.#max) {
-      const [oldest] = this.#expiries.keys();
-      if (oldest !== undefined) this.#expiries.delete(oldest);
-    }
-  }
-
-  has(key: GenerationKey): boolean {
-    const id = spentKey(key);
-    const expiresAt = this.#expiries.get(id);
-    if (expiresAt === undefined) return false;
-    if (expiresAt > Date.now()) return true;
-    this.#expiries.delete(id);
-    return false;
-  }
-}
-
-/** A generationId has no blank, so no two keys share this form. */
-function spentKey({ caller, generationId }: GenerationKey): string {
-  return `${generationId} ${caller}`;
 }

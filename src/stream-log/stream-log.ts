@@ -25,21 +25,28 @@ export interface GenerationRecord extends GenerationKey {
 /** Some events of a log, as a viewer takes them: in order, adjacent text of one block merged under the last one's id. */
 export type LogBatch = readonly LoggedEvent[];
 
-/** An event under its id. Viewers that stand at the same place share it, and what has been made of it. */
+/**
+ * An event under its id, made of the event or of its JSON, whichever the log keeps. Viewers that stand at the same place
+ * share it, so the other form is made once at most, however many there are.
+ */
 export class LoggedEvent {
   /** The event id: `<generationId>:<offset>`. */
   readonly id: string;
-  readonly event: LlmEvent;
+  #event: LlmEvent | undefined;
   #json: string | undefined;
 
-  constructor(id: string, event: LlmEvent) {
+  constructor(id: string, event: LlmEvent | string) {
     this.id = id;
-    this.event = event;
+    if (typeof event === 'string') this.#json = event;
+    else this.#event = event;
   }
 
-  /** The event as JSON, made once however many viewers there are. */
+  get event(): LlmEvent {
+    return (this.#event ??= JSON.parse(this.#json!) as LlmEvent);
+  }
+
   get json(): string {
-    return (this.#json ??= JSON.stringify(this.event));
+    return (this.#json ??= JSON.stringify(this.#event));
   }
 }
 

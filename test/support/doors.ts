@@ -30,9 +30,9 @@ export interface View extends AsyncIterable<Seen> {
 }
 
 export interface Door {
-  readonly name: 'sse' | 'websocket' | 'rest';
-  stream(url: string, request: StreamRequest): View;
-  follow(url: string, request: FollowRequest): View;
+  readonly name: string;
+  stream(url: string, request: StreamRequest, token?: string): View;
+  follow(url: string, request: FollowRequest, token?: string): View;
 }
 
 /** The router as a client sees it whose config names are not known when it is compiled. */
@@ -41,42 +41,58 @@ export type AnyConfigRouter = LlmRouter<Configs<Record<string, string>>>;
 export const doors: readonly Door[] = [
   {
     name: 'sse',
-    stream: (url, request) => subscribe(sseClient(url), 'stream', request),
-    follow: (url, request) => subscribe(sseClient(url), 'follow', request),
+    stream: (url, request, token) => subscribe(sseClient(url, token), 'stream', request),
+    follow: (url, request, token) => subscribe(sseClient(url, token), 'follow', request),
   },
   {
     name: 'websocket',
-    stream: (url, request) => overWebSocket(url, 'stream', request),
-    follow: (url, request) => overWebSocket(url, 'follow', request),
+    stream: (url, request, token) => overWebSocket(url, 'stream', request, token),
+    follow: (url, request, token) => overWebSocket(url, 'follow', request, token),
   },
   {
     name: 'rest',
-    stream: (url, { config, generationId, lastEventId, ...body }) =>
+    stream: (url, { config, generationId, lastEventId, ...body }, token) =>
       overRest(`${url}/api/llm/process_stream/${encodeURIComponent(config)}`, {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
+          ...bearer(token),
           ...(generationId ? { 'idempotency-key': generationId } : {}),
           ...(lastEventId ? { 'last-event-id': lastEventId } : {}),
         },
         body: JSON.stringify(body),
       }),
-    follow: (url, { generationId, lastEventId }) =>
+    follow: (url, { generationId, lastEventId }, token) =>
       overRest(`${url}/api/llm/generations/${generationId}/events`, {
-        headers: lastEventId ? { 'last-event-id': lastEventId } : {},
+        headers: { ...bearer(token), ...(lastEventId ? { 'last-event-id': lastEventId } : {}) },
       }),
   },
 ];
 
-function sseClient(url: string) {
+function bearer(token: string | undefined): Record<string, string> {
+  return token === undefined ? {} : { authorization: `Bearer ${token}` };
+}
+
+function sseClient(url: string, token?: string) {
   return createTRPCClient<AnyConfigRouter>({
-    links: [httpSubscriptionLink({ url: `${url}/trpc`, transformer: superjson, EventSource: PostingEventSource })],
+    links: [
+      httpSubscriptionLink({
+        url: `${url}/trpc`,
+        transformer: superjson,
+        EventSource: PostingEventSource,
+        eventSourceOptions: { headers: bearer(token) },
+      }),
+    ],
   });
+}
+
+interface PostingOptions {
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** Moves the input from the URL into a body, since a URL ends at 16 KB; and comes back at once when cut. */
 class PostingEventSource extends EventSource {
-  constructor(url: string | URL) {
+  constructor(url: string | URL, options?: PostingOptions) {
     super(url, {
       fetch: (input, init) => {
         const target = new URL(String(input));
@@ -85,7 +101,7 @@ class PostingEventSource extends EventSource {
         return fetch(target, {
           ...init,
           method: 'POST',
-          headers: { ...init.headers, 'content-type': 'application/json' },
+          headers: { ...init.headers, ...options?.headers, 'content-type': 'application/json' },
           body,
         });
       },
@@ -93,11 +109,17 @@ class PostingEventSource extends EventSource {
   }
 }
 
-function overWebSocket(url: string, procedure: 'stream' | 'follow', request: StreamRequest | FollowRequest): View {
+function overWebSocket(
+  url: string,
+  procedure: 'stream' | 'follow',
+  request: StreamRequest | FollowRequest,
+  token: string | undefined,
+): View {
   const socket = createWSClient({
     url: `${url.replace('http', 'ws')}/trpc`,
     WebSocket: WebSocket as never,
     retryDelayMs: () => 10,
+    ...(token === undefined ? {} : { connectionParams: { token } }),
   });
   const client = createTRPCClient<AnyConfigRouter>({ links: [wsLink({ client: socket, transformer: superjson })] });
   return subscribe(client, procedure, request, () => void socket.close());
@@ -152,13 +174,15 @@ async function* parseEvents(response: Response): AsyncGenerator<{ id: string; da
   }
 }
 
-interface Sink {
+/** Where a view's events come from puts them. */
+export interface ViewSink {
   readonly push: (arrived: { id: string; data: LlmEvent }) => void;
   readonly fail: (error: unknown) => void;
   readonly complete: () => void;
 }
 
-function view(open: (sink: Sink) => () => void): View {
+/** @param open Called at once; what it returns closes the subscription. */
+export function view(open: (sink: ViewSink) => () => void): View {
   const seen: Seen[] = [];
   const waiting = new Set<() => void>();
   let outcome: { error?: unknown } | undefined;
@@ -232,7 +256,7 @@ export async function refusalOf({ completed }: View): Promise<ErrorData & { read
   throw error instanceof Error ? error : new Error('the view was not refused');
 }
 
-class RestRefusal extends Error {
+export class RestRefusal extends Error {
   readonly status: number;
   readonly data: ErrorData;
 

@@ -11,7 +11,7 @@ const ranks: readonly (readonly string[])[] = [
   ['service', 'client'],
   ['server'],
   ['doors'],
-  ['router', 'rest'],
+  ['router', 'rest', 'page'],
   ['access', 'generations', 'sse-response', 'openapi'],
   ['llm-service'],
   ['upstream'],
@@ -25,12 +25,14 @@ const ranks: readonly (readonly string[])[] = [
 const partOf: Readonly<Record<string, string>> = {
   'config-file': 'configs',
   'config-schema': 'configs',
+  'config-watch': 'configs',
   core: 'service',
   'define-configs': 'configs',
   embed: 'service',
   'generation-end': 'generations',
   prompt: 'configs',
   'event-batches': 'router',
+  'plain-input': 'router',
   'running-generation': 'generations',
 };
 

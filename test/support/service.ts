@@ -1,7 +1,7 @@
 /** A service under test, with a simulator as its upstream that the test steers. */
 import { afterEach, beforeEach, expect } from 'vitest';
 import { readSettings } from '../../src/settings.ts';
-import { startService, type Service } from '../../src/service.ts';
+import { startService, type Service, type ServiceOptions } from '../../src/service.ts';
 import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator.ts';
 
 export interface TestService extends AsyncDisposable {
@@ -12,7 +12,7 @@ export interface TestService extends AsyncDisposable {
   leftovers(): Record<string, number>;
 }
 
-export interface TestServiceOptions {
+export interface TestServiceOptions extends Pick<ServiceOptions, 'retryTiming' | 'telemetry'> {
   /** Replaces the configs: a map as in a config file. */
   readonly configs?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
@@ -21,7 +21,12 @@ export interface TestServiceOptions {
 
 export const plainConfig = { model: 'claude-sonnet-5-5', max_tokens: 100_000, system_prompt: 'You are a test.' };
 
-async function startTestService({ configs, env = {}, simulator }: TestServiceOptions = {}): Promise<TestService> {
+/** Retries come at once unless a test says otherwise. */
+const noDelay = { firstDelayMs: 0, delayMaxMs: 0, random: () => 0 };
+
+/** A service for a part of a test; whoever starts it disposes it. */
+export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
+  const { configs, env = {}, simulator, retryTiming = noDelay, telemetry } = options;
   const upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [], ...simulator });
   const variables = {
     PORT: '0',
@@ -35,6 +40,8 @@ async function startTestService({ configs, env = {}, simulator }: TestServiceOpt
   const service = await startService({
     settings: readSettings(variables),
     env: variables,
+    retryTiming,
+    ...(telemetry ? { telemetry } : {}),
     configs: configs ?? {
       default: plainConfig,
       welcome: plainConfig,

@@ -4,28 +4,52 @@
  */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { Launcher } from 'chrome-launcher';
 import { describe, test } from 'vitest';
 
-/** Where a program is on the PATH, or undefined if it isn't. */
-function findProgram(name: string): string | undefined {
-  const candidates = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, name));
-  return candidates.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
+type Describe = (title: string, body: () => void) => void;
 
 /**
  * A `describe` for tests that need programs: `requires('redis-server')('the Redis log', () => { … })`. The body is
  * still collected where one is missing, so that its tests are counted as skipped; look nothing up in it, only in tests
  * and hooks.
  */
-export function requires(...programs: string[]): (title: string, body: () => void) => void {
-  const missing = programs.filter((name) => findProgram(name) === undefined);
+export function requires(...programs: string[]): Describe {
+  return describeUnlessMissing(programs.filter((name) => findProgram(name) === undefined));
+}
+
+/** Likewise, for tests that need a browser. */
+export function requiresBrowser(): Describe {
+  return describeUnlessMissing(findBrowser() === undefined ? ['a Chromium (CHROME_PATH can name one)'] : []);
+}
+
+/** Where a Chromium or Chrome is: what `CHROME_PATH` names, or else one that is installed; undefined if none is. */
+export function findBrowser(): string | undefined {
+  const named = process.env['CHROME_PATH'];
+  if (named !== undefined) return isExecutable(named) ? named : undefined;
+  try {
+    return Launcher.getFirstInstallation();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where a program is on the PATH, or undefined if it isn't. */
+function findProgram(name: string): string | undefined {
+  const candidates = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, name));
+  return candidates.find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function describeUnlessMissing(missing: readonly string[]): Describe {
   if (missing.length === 0) return describe;
   const reason = `${missing.join(' and ')} not installed`;
   if (process.env['REQUIRE_ALL'] !== '1') {

@@ -14,7 +14,9 @@ export interface TcpProxy extends AsyncDisposable {
   cut(): void;
   /** Cuts by itself as soon as this many more bytes have gone down, in the middle of whatever they are. */
   cutAfter(bytes: number): void;
-  /** Cuts so far that fell between the bytes of what the service had sent at once. */
+  /** Cuts by `cutAfter` so far. */
+  readonly cuts: number;
+  /** Those of them that fell between the bytes of what the service had sent at once. */
   readonly cutsWithin: number;
   /** Takes nothing more from the service, as a client that stopped reading. */
   pause(): void;
@@ -23,12 +25,16 @@ export interface TcpProxy extends AsyncDisposable {
   resume(): void;
 }
 
+/** How long a slowed connection rests between two pieces. */
+const slowTickMs = 10;
+
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
   let { hostname, port } = new URL(target);
   const pairs = new Set<{ client: Socket; service: Socket }>();
   let connections = 0;
   let bytesDown = 0;
   let cutAt = Infinity;
+  let cuts = 0;
   let cutsWithin = 0;
   let paused = false;
   let bytesPerMs = Infinity;
@@ -45,30 +51,34 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     };
     for (const socket of [client, service]) socket.on('error', drop).on('close', drop).setNoDelay();
     if (paused) service.pause();
+    let slowTick: NodeJS.Timeout | undefined;
     client.on('data', (chunk) => {
       if (!service.write(chunk)) client.pause();
     });
     service.on('drain', () => client.resume());
-    service.on('data', (chunk) => {
+    service.on('data', (arrived) => {
+      const chunk = bytesPerMs === Infinity ? arrived : arrived.subarray(0, Math.ceil(bytesPerMs * slowTickMs));
       const cutHere = bytesDown + chunk.length >= cutAt;
       const passed = cutHere ? chunk.subarray(0, Math.max(0, cutAt - bytesDown)) : chunk;
       bytesDown += passed.length;
       if (cutHere) {
         cutAt = Infinity;
+        cuts += 1;
         if (passed.length < chunk.length) cutsWithin += 1;
         // What was passed on is to arrive; what follows is gone.
         client.end(passed);
         service.destroy();
         return;
       }
-      const full = !client.write(passed);
-      if (full || bytesPerMs < Infinity) service.pause();
+      if (!client.write(passed) || bytesPerMs < Infinity) service.pause();
       if (bytesPerMs === Infinity) return;
-      const rest = setTimeout(() => {
+      if (chunk.length < arrived.length) service.unshift(arrived.subarray(chunk.length));
+      clearTimeout(slowTick);
+      slowTick = setTimeout(() => {
         if (!paused && !client.writableNeedDrain) service.resume();
-      }, passed.length / bytesPerMs);
-      service.once('close', () => clearTimeout(rest));
+      }, slowTickMs);
     });
+    service.once('close', () => clearTimeout(slowTick));
     client.on('drain', () => {
       if (!paused) service.resume();
     });
@@ -89,6 +99,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     },
     get bytesDown() {
       return bytesDown;
+    },
+    get cuts() {
+      return cuts;
     },
     get cutsWithin() {
       return cutsWithin;

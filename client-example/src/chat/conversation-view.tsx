@@ -1,0 +1,193 @@
+/**
+ * One conversation: its turns, the answer that runs, and what can be asked next. Stays mounted, out of sight, while its
+ * answer runs, so that looking at another one doesn't end it.
+ */
+import { useQuery } from '@tanstack/react-query';
+import { LlmClientError } from 'llm-service/client';
+import { useCallback, useEffect, useMemo, useState } from 'react';
+import { Lab } from '../lab/lab.tsx';
+import { Meter } from '../lab/meter.ts';
+import type { Connection, Transport } from '../page/connection.ts';
+import { Icon } from '../page/icon.tsx';
+import { useTRPC } from '../page/trpc.ts';
+import { useStickToBottom } from '../page/use-stick-to-bottom.ts';
+import { answerStore, type Link } from '../stream/answer-store.ts';
+import { useLlmStream } from '../stream/use-llm-stream.ts';
+import { Composer, type Draft } from './composer.tsx';
+import { putConversation, type Conversation } from './conversations.ts';
+import { newId } from './new-id.ts';
+import { requestOf } from './request.ts';
+import { Start } from './start.tsx';
+import { spokenStatus, TurnView } from './turn.tsx';
+
+export interface ConversationViewProps {
+  readonly conversation: Conversation;
+  readonly shown: boolean;
+  readonly connection: Connection;
+  readonly labOpen: boolean;
+  readonly onLab: (open: boolean) => void;
+  readonly onTransport: (transport: Transport) => void;
+  readonly onMenu: () => void;
+  readonly onRunning: (id: string, running: boolean) => void;
+  readonly onKeyNeeded: () => void;
+}
+
+export function ConversationView(props: ConversationViewProps) {
+  const { conversation, shown, connection, onRunning, onKeyNeeded } = props;
+  const { id, turns } = conversation;
+  const last = turns.at(-1);
+  const trpc = useTRPC();
+  const { data: configs = [] } = useQuery(trpc.llm.configs.queryOptions());
+  const [chosen, setDraft] = useState<Draft>();
+  const draft = chosen ?? last ?? { config: configs[0]?.name ?? '', variables: {} };
+  const [meter] = useState(() => new Meter());
+  const { ref: logRef, atBottom, toBottom } = useStickToBottom();
+
+  // Answers before the last have ended, so that the request stays the same while its answer comes.
+  const request = useMemo(() => requestOf(turns, (each) => answerStore(each).get().answer), [turns]);
+  const { answer, link, running, stop, reopen } = useLlmStream(request, (event) => meter.record(event));
+
+  const ask = useCallback(
+    (prompt: string, { config, variables }: Draft, kept: Conversation['turns']) => {
+      putConversation({ id, turns: [...kept, { generationId: newId(), prompt, config, variables }] });
+      toBottom();
+    },
+    [id, toBottom],
+  );
+  const askAgain = useCallback((prompt: string) => last && ask(prompt, last, turns.slice(0, -1)), [ask, last, turns]);
+  // With the variables of this config, and none that another one asked for.
+  const send = (prompt: string, { config, variables }: Draft = draft) => {
+    const names = configs.find(({ name }) => name === config)?.variables ?? Object.keys(variables);
+    const own = Object.fromEntries(names.map((name) => [name, variables[name] ?? '']));
+    ask(prompt, { config, variables: own }, turns);
+  };
+
+  useEffect(() => {
+    if (running) meter.begin();
+    else meter.end();
+    onRunning(id, running);
+  }, [id, running, meter, onRunning]);
+
+  useEffect(() => {
+    if (!running || !shown) return undefined;
+    const onKeyDown = (event: KeyboardEvent) => {
+      if (event.key === 'Escape' && !event.defaultPrevented) void stop();
+    };
+    addEventListener('keydown', onKeyDown);
+    return () => removeEventListener('keydown', onKeyDown);
+  }, [running, shown, stop]);
+
+  const keyRefused = answer.refusal?.code === 'unauthorized';
+  useEffect(() => {
+    if (keyRefused) onKeyNeeded();
+  }, [keyRefused, onKeyNeeded]);
+
+  return (
+    <div className="conversation" hidden={!shown}>
+      <main>
+        <header className="bar">
+          <button type="button" className="icon-button menu" aria-label="Conversations" onClick={props.onMenu}>
+            <Icon name="menu" />
+          </button>
+          <h1>{turns[0]?.prompt ?? 'New chat'}</h1>
+          <LinkBadge link={link} running={running} transport={connection.transport} />
+          <button
+            type="button"
+            className="icon-button"
+            aria-label="Instruments"
+            aria-expanded={props.labOpen}
+            title="Instruments"
+            onClick={() => props.onLab(!props.labOpen)}
+          >
+            <Icon name="pulse" />
+          </button>
+        </header>
+        <div className="log" ref={logRef} role="log" aria-live="off" aria-label="Conversation" tabIndex={0}>
+          <div className="turns">
+            {turns.length === 0 && (
+              <Start
+                onSuggest={({ prompt, config, variables }) => send(prompt, { config, variables: variables ?? {} })}
+              />
+            )}
+            {turns.map((turn, at) => (
+              <TurnView
+                key={turn.generationId}
+                turn={turn}
+                last={at === turns.length - 1}
+                running={running && at === turns.length - 1}
+                onAskAgain={askAgain}
+                onReopen={reopen}
+              />
+            ))}
+          </div>
+        </div>
+        <output className="visually-hidden">{spokenStatus(answer, running)}</output>
+        <div className="dock">
+          {!atBottom && (
+            <button type="button" className="to-bottom" onClick={toBottom}>
+              <Icon name="down" /> Latest
+            </button>
+          )}
+          <ServiceNote />
+          <Composer
+            configs={configs}
+            draft={draft}
+            onDraft={setDraft}
+            transport={connection.transport}
+            onTransport={props.onTransport}
+            running={running}
+            stopping={link.stopping}
+            history={turns.map(({ prompt }) => prompt)}
+            onSend={send}
+            onStop={() => void stop()}
+          />
+        </div>
+      </main>
+      <Lab
+        open={props.labOpen}
+        meter={meter}
+        running={running}
+        resumes={link.resumes}
+        simulated={answer.start?.simulated ?? true}
+        onCut={connection.cut}
+        onAsk={send}
+        onClose={() => props.onLab(false)}
+      />
+    </div>
+  );
+}
+
+/** Says where the service can't be reached, or refuses even to say what it serves. */
+function ServiceNote() {
+  const trpc = useTRPC();
+  const { error, refetch, isFetching } = useQuery(trpc.llm.configs.queryOptions());
+  const failure = error && LlmClientError.from(error);
+  if (!failure || failure.code === 'unauthorized') return null;
+  return (
+    <p className="service-note">
+      {failure.message}.{' '}
+      <button type="button" onClick={() => void refetch()} disabled={isFetching}>
+        Try again
+      </button>
+    </p>
+  );
+}
+
+/** Where the stream stands: live, or reconnecting; and from where it was resumed. */
+function LinkBadge({ link, running, transport }: { link: Link; running: boolean; transport: Transport }) {
+  const over = transport === 'sse' ? 'SSE' : 'WebSocket';
+  const lost = running && link.state === 'reconnecting';
+  const resumed =
+    link.resumedAtChars === undefined || lost
+      ? undefined
+      : `resumed after ${link.resumedAtChars.toLocaleString('en')} characters${link.resumes > 1 ? `, ${link.resumes} times` : ''}`;
+  return (
+    <p className="badge" data-state={running ? link.state : 'idle'}>
+      <i aria-hidden="true" />
+      <span className="state">
+        {lost ? 'reconnecting' : running && link.state === 'live' ? `live over ${over}` : over}
+      </span>
+      {resumed && <span className="resumed">{resumed}</span>}
+    </p>
+  );
+}

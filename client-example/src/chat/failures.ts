@@ -1,0 +1,62 @@
+/** What went wrong, in words for people: what happened, and whether trying again can help. */
+import type { LlmClientErrorCode } from 'llm-service/client';
+
+export interface Failure {
+  readonly code: LlmClientErrorCode;
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly retryAfterMs?: number | undefined;
+}
+
+interface Words {
+  readonly title: string;
+  readonly advice: string;
+}
+
+/** The answer is not lost there: the service still has it, or may have. */
+export function isInterruption({ code }: Failure): boolean {
+  return code === 'unreachable' || code === 'closed';
+}
+
+export function explain(failure: Failure): Words {
+  return words[failure.code];
+}
+
+const words: Readonly<Record<LlmClientErrorCode, Words>> = {
+  invalid_input: { title: 'The request was not understood', advice: 'Change it as told above, then send it again.' },
+  unauthorized: { title: 'A key is needed', advice: 'Enter one that this service knows.' },
+  forbidden: { title: 'Not allowed from here', advice: 'Whoever runs the service can allow this address.' },
+  config_not_found: { title: 'This config is gone', advice: 'Choose another one, then ask again.' },
+  generation_not_found: {
+    title: 'The answer is no longer kept',
+    advice: 'What was received is here. Ask again for a whole one.',
+  },
+  conflict: { title: 'This id belongs to another question', advice: 'Ask again, under a new one.' },
+  too_large: { title: 'The conversation is too long to send', advice: 'Shorten the message, or begin a new chat.' },
+  rate_limited: { title: 'Too many requests', advice: 'Trying again helps, after a while.' },
+  at_capacity: { title: 'The service is full', advice: 'Trying again helps, in a moment.' },
+  shutting_down: { title: 'The service is going down', advice: 'Trying again helps once it is back.' },
+  upstream_auth: {
+    title: 'The model refused the service',
+    advice: 'Its key has to be set right; trying again won’t help.',
+  },
+  upstream_invalid_request: {
+    title: 'The model did not take the request',
+    advice: 'Trying again won’t help; another message or config may.',
+  },
+  upstream_rate_limited: { title: 'The model is rate limited', advice: 'Trying again helps, after a while.' },
+  upstream_overloaded: { title: 'The model is overloaded', advice: 'Trying again in a minute usually helps.' },
+  upstream_unreachable: { title: 'The model can’t be reached', advice: 'Trying again helps once it is back.' },
+  upstream_timeout: { title: 'The model fell silent', advice: 'Trying again usually helps.' },
+  upstream_truncated: { title: 'The answer was cut short', advice: 'Trying again usually helps. What came is kept.' },
+  upstream_error: { title: 'The model failed', advice: 'Trying again may help.' },
+  log_limit: { title: 'The answer grew too long', advice: 'Ask for less at once; trying again won’t help.' },
+  producer_lost: { title: 'The service was restarted', advice: 'The answer went with it. Trying again helps.' },
+  internal: { title: 'The service failed', advice: 'That is a fault of its own; trying again may not help.' },
+  unreachable: {
+    title: 'No connection to the service',
+    advice: 'The answer may go on over there. Reconnecting brings what is missing.',
+  },
+  cancelled: { title: 'Stopped before it began', advice: 'Ask again whenever you like.' },
+  closed: { title: 'The connection was closed', advice: 'Reconnecting brings what is missing.' },
+};

@@ -1,0 +1,47 @@
+/** What an empty conversation shows: what this is, and something to begin with. */
+import type { Choice } from '../page/trpc.ts';
+
+type Suggestion = Choice & { readonly prompt: string; readonly label: string };
+
+/** Literal config names and variables: a config that is renamed on the service no longer compiles here. */
+export const suggestions: readonly Suggestion[] = [
+  {
+    config: 'default',
+    label: 'A question about this service',
+    prompt: 'What happens when the connection is lost in mid-answer?',
+  },
+  { config: 'welcome', label: 'Be welcomed', prompt: 'Hello! What is this?' },
+  {
+    config: 'tutor',
+    variables: { subject: 'HTTP streaming' },
+    label: 'Be taught',
+    prompt: 'How does resume by Last-Event-ID work?',
+  },
+  {
+    config: 'default',
+    label: 'A table, as it is written',
+    prompt: 'Which error codes are there, and does a retry help?',
+  },
+];
+
+export function Start({ onSuggest }: { onSuggest: (suggestion: Suggestion) => void }) {
+  return (
+    <div className="start">
+      <h2>Ask, cut the line, reload. The answer survives.</h2>
+      <p>
+        Every answer here is one generation on the service. This page follows it, and can lose it and find it again as
+        often as it likes: upstream is called once, and no word comes twice.
+      </p>
+      <ul>
+        {suggestions.map((suggestion) => (
+          <li key={suggestion.prompt}>
+            <button type="button" onClick={() => onSuggest(suggestion)}>
+              <strong>{suggestion.label}</strong>
+              <span>{suggestion.prompt}</span>
+            </button>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}

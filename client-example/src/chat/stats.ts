@@ -1,0 +1,47 @@
+/** What an answer cost and how fast it was, in words and numbers for people. */
+import type { TerminalEvent } from 'llm-service/client';
+
+export interface Stat {
+  readonly label: string;
+  readonly value: string;
+  /** Said where the value needs it. */
+  readonly note?: string;
+}
+
+/** Tokens a second from the first to the last; undefined where there was nothing to measure. */
+export function tokensPerSecond({ usage, timing }: TerminalEvent): number | undefined {
+  if (timing.firstTokenMs === null) return undefined;
+  const ms = timing.totalMs - timing.firstTokenMs;
+  return ms > 0 && usage.outputTokens > 0 ? (usage.outputTokens / ms) * 1_000 : undefined;
+}
+
+export function statsOf(terminal: TerminalEvent, simulated: boolean): readonly Stat[] {
+  const { usage, costUsd, timing } = terminal;
+  const speed = tokensPerSecond(terminal);
+  const input = usage.inputTokens + usage.cacheReadInputTokens + usage.cacheCreationInputTokens;
+  const about = usage.estimated ? '≈ ' : '';
+  return [
+    ...(timing.firstTokenMs === null ? [] : [{ label: 'First token', value: formatMs(timing.firstTokenMs) }]),
+    ...(speed === undefined ? [] : [{ label: 'Speed', value: `${formatCount(Math.round(speed))} tok/s` }]),
+    {
+      label: 'Tokens',
+      value: `${about}${formatCount(input)} in, ${about}${formatCount(usage.outputTokens)} out`,
+      ...(usage.estimated ? { note: 'Estimated: the model was cut off before it said.' } : {}),
+    },
+    simulated
+      ? { label: 'Cost', value: 'simulated', note: 'No model was called, and nothing was spent.' }
+      : { label: 'Cost', value: costUsd === null ? 'unknown' : formatUsd(costUsd) },
+  ];
+}
+
+export function formatMs(ms: number): string {
+  return ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
+}
+
+export function formatCount(count: number): string {
+  return count.toLocaleString('en');
+}
+
+function formatUsd(usd: number): string {
+  return usd === 0 ? '$0' : usd < 0.01 ? `$${usd.toFixed(5)}` : `$${usd.toFixed(3)}`;
+}

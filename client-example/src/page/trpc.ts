@@ -1,0 +1,16 @@
+/** tRPC's hooks, typed by the service's own router: its procedures, configs and variables, and no code of it. */
+import { createTRPCContext } from '@trpc/tanstack-react-query';
+import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server';
+import type { AppRouter } from '../../../llm.config.ts';
+
+export const { TRPCProvider, useTRPC, useTRPCClient } = createTRPCContext<AppRouter>();
+
+export type StreamInput = inferRouterInputs<AppRouter>['llm']['stream'];
+export type ConfigSummary = inferRouterOutputs<AppRouter>['llm']['configs'][number];
+
+/** A config with what its prompt asks for: the literal types of `llm.config.ts`. */
+export type Choice = StreamInput extends infer Input
+  ? Input extends StreamInput
+    ? Pick<Input, 'config' | Extract<keyof Input, 'variables'>>
+    : never
+  : never;

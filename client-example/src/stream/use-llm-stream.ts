@@ -1,0 +1,82 @@
+/**
+ * One answer of `llm.stream` as React state: the hook to copy, with answer.ts and answer-store.ts beside it.
+ *
+ * State is built from events alone. tRPC's own `data` and `status` would not do: `data` drops events when several come
+ * in one turn and is emptied at the end, and `status` ends differently over SSE and WebSocket.
+ */
+import { skipToken, useMutation } from '@tanstack/react-query';
+import { useSubscription } from '@trpc/tanstack-react-query';
+import { LlmClientError, type LlmEvent } from 'llm-service/client';
+import { useCallback, useSyncExternalStore } from 'react';
+import { useTRPC, useTRPCClient, type StreamInput } from '../page/trpc.ts';
+import { hasEnded } from './answer.ts';
+import { AnswerStore, answerStore, type LiveAnswer } from './answer-store.ts';
+
+/** What `llm.stream` takes, with the id that makes the request safe to repeat. */
+export type LlmRequest = StreamInput & { readonly generationId: string };
+
+export interface LlmStream extends LiveAnswer {
+  /** Whether there is more to come. */
+  readonly running: boolean;
+  /** Stops the answer, and its cost. What was said stays. */
+  readonly stop: () => Promise<void>;
+  /** Asks for the rest again, after the connection was given up. */
+  readonly reopen: () => void;
+}
+
+/** Where there is no request, there is nothing to show. */
+const nothing = new AnswerStore('none');
+
+/**
+ * Starts the answer to a request, or goes on with it: from what this browser has kept, at the cursor that was kept with
+ * it. Unmounting leaves the answer running for as long as its config says; mounting again goes on.
+ *
+ * @param request May change at will; each generationId is asked for once.
+ * @param onEvent Sees every event as it comes, before it is shown.
+ */
+export function useLlmStream(request: LlmRequest | undefined, onEvent?: (event: LlmEvent) => void): LlmStream {
+  const trpc = useTRPC();
+  const client = useTRPCClient();
+  const store = request ? answerStore(request.generationId) : nothing;
+  const shown = useSyncExternalStore(store.subscribe, store.get);
+  const running = request !== undefined && !hasEnded(shown.answer);
+
+  const options = trpc.llm.stream.subscriptionOptions(request ?? skipToken, {
+    enabled: running,
+    onData: ({ id, data: event }) => {
+      onEvent?.(event);
+      store.push(id, event);
+    },
+    onError: (error) => {
+      const { code, message, retryable, retryAfterMs } = LlmClientError.from(error);
+      store.refuse({ code, message, retryable, retryAfterMs });
+    },
+    onConnectionStateChange: ({ state, error }) => {
+      if (state === 'pending') store.linked();
+      if (state === 'connecting' && error) store.lost();
+    },
+  });
+  useSubscription({
+    ...options,
+    // In place of the whole conversation, which would be hashed at each render.
+    queryKey: [['llm', 'stream'], { input: request?.generationId, type: 'any' }] as never,
+    // The cursor as it is now. The one of the last render would bring what has come since a second time.
+    subscribe: (handlers) => client.llm.stream.subscribe({ ...request!, lastEventId: store.cursor }, handlers),
+  });
+
+  const { mutateAsync: cancel } = useMutation(trpc.llm.cancel.mutationOptions());
+  const generationId = request?.generationId;
+  const stop = useCallback(async () => {
+    if (generationId === undefined) return;
+    store.setStopping(true);
+    try {
+      await cancel({ generationId });
+    } catch (error) {
+      store.setStopping(false);
+      // There was no such answer, or none any more: the subscription tells which.
+      if (LlmClientError.from(error).code !== 'generation_not_found') throw error;
+    }
+  }, [cancel, generationId, store]);
+
+  return { ...shown, running, stop, reopen: useCallback(() => store.reopen(), [store]) };
+}

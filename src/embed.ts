@@ -1,0 +1,135 @@
+/**
+ * The service without a listener, as a router for somebody else's tRPC app, or for callers in the same process. Knows the
+ * parts only through core.ts, and nothing of the app that it is mounted in but what `authenticate` makes of it.
+ */
+import type { Caller } from './caller.ts';
+import { promptReader } from './config-file.ts';
+import { parseConfigs, type Configs } from './configs.ts';
+import { assembleCore } from './core.ts';
+import { LlmError } from './errors.ts';
+import type { OnGenerationEnd } from './generation-end.ts';
+import { limits as limitTable, type Limits } from './limits.ts';
+import type { AuthRequest, LlmRouter } from './router.ts';
+import { readSettings } from './settings.ts';
+import { startSimulator, type Simulator } from './simulator.ts';
+import { Telemetry, type TelemetryOptions } from './telemetry.ts';
+
+export interface LlmRouterOptions {
+  /** Goes to Anthropic or to `baseUrl`. With neither of them the built-in simulator answers, and says so in `start`. */
+  readonly apiKey?: string | undefined;
+  /** Another server that speaks the Messages API, without the API's path. */
+  readonly baseUrl?: string | undefined;
+  /**
+   * Who asks, from the request and the context of the app. Nobody (undefined), or whatever is thrown, is refused as
+   * `unauthorized`; a thrown LlmError is passed on as it is. Without this, everyone is `anonymous` and so the owner of
+   * every generation: the app's own middlewares do not run before these procedures.
+   */
+  readonly authenticate?: (request: AuthRequest) => Authenticated | Promise<Authenticated>;
+  /** Told of each generation that has ended, to keep what was said. */
+  readonly onGenerationEnd?: OnGenerationEnd;
+  /** Replaces single bounds; the others keep the defaults that the README lists. */
+  readonly limits?: Partial<Limits>;
+  /** Where a config's `api_key_env` is looked up: `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The folder that the paths of prompt files are relative to; without it no config may have one. */
+  readonly promptFolder?: string;
+  /** What is logged (`logLevel`, `info` unless given) and where to (`destination`, stdout unless given). */
+  readonly telemetry?: Partial<TelemetryOptions>;
+}
+
+type Authenticated = Caller | null | undefined;
+
+/**
+ * Makes the router that serves the given configs. Mount its procedures under `llm`, where clients look for them:
+ *
+ *     const llm = createLlmRouter(configs, { apiKey, authenticate: ({ context }) => userOf(context) });
+ *     export const appRouter = t.router({ ...ours, llm: llm.llm });
+ *
+ * or call them without any transport by `llm.createCaller({})`. They work under every formatter and transformer. Pass the
+ * adapter's `{ req, res, info }` on in your context: headers are read there, and a WebSocket's pace.
+ *
+ * Disposing it drains, as a service does: new generations are refused, running ones may finish within `drainMs`.
+ *
+ * @throws ConfigError that tells every fault in the configs; RangeError for a limit that is none.
+ */
+export function createLlmRouter<C extends Configs<Record<string, string>>>(
+  configs: C,
+  options: LlmRouterOptions = {},
+): LlmRouter<C> & AsyncDisposable {
+  const { apiKey: anthropicApiKey, baseUrl: anthropicBaseUrl, env = {}, authenticate, onGenerationEnd } = options;
+  const settings = readSettings({});
+  const limits = { ...settings.limits, ...sound(options.limits ?? {}) };
+  const telemetry = new Telemetry({ ...settings, ...options.telemetry });
+  const { promptFolder } = options;
+  const snapshot = parseConfigs(configs, {
+    env,
+    ...(promptFolder === undefined ? {} : { readPrompt: promptReader(promptFolder) }),
+  });
+  const simulator =
+    anthropicApiKey === undefined && anthropicBaseUrl === undefined ? new SimulatorOnDemand() : undefined;
+  const core = assembleCore<C>({
+    settings: { ...settings, anthropicApiKey, anthropicBaseUrl, limits },
+    env,
+    configs: () => snapshot,
+    telemetry,
+    simulatorUrl: simulator && (() => simulator.url()),
+    authenticate: authenticate && ((request) => callerOf(authenticate, request, telemetry)),
+    onGenerationEnd,
+    embedded: true,
+  });
+  return Object.assign(core.router, {
+    async [Symbol.asyncDispose]() {
+      await core.generations.drain(limits.drainMs);
+      await core[Symbol.asyncDispose]();
+      await simulator?.[Symbol.asyncDispose]();
+    },
+  });
+}
+
+/** Started by the first generation, so that making a router opens nothing. */
+class SimulatorOnDemand implements AsyncDisposable {
+  #started: Promise<Simulator> | undefined;
+  #url: Promise<string> | undefined;
+
+  /** One promise for all, and whoever needs the URL hears of a failure. */
+  url(): Promise<string> {
+    this.#started ??= startSimulator();
+    this.#url ??= this.#started.then(({ url }) => url);
+    this.#url.catch(() => {});
+    return this.#url;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const simulator = await this.#started?.catch(() => undefined);
+    await simulator?.[Symbol.asyncDispose]();
+  }
+}
+
+/** Fails closed: whatever the host's function does but naming a caller is a refusal. */
+async function callerOf(
+  authenticate: NonNullable<LlmRouterOptions['authenticate']>,
+  request: AuthRequest,
+  telemetry: Telemetry,
+): Promise<Caller> {
+  let caller: Authenticated;
+  try {
+    caller = await authenticate(request);
+  } catch (error) {
+    if (error instanceof LlmError) throw error;
+    telemetry.authenticationFailed(error);
+    throw new LlmError('unauthorized', 'Not authorized', { cause: error });
+  }
+  if (typeof caller?.name === 'string' && caller.name !== '') return caller;
+  throw new LlmError('unauthorized', 'Not authorized');
+}
+
+function sound(given: Partial<Limits>): Partial<Limits> {
+  for (const [key, value] of Object.entries(given)) {
+    const limit = Object.entries(limitTable).find(([name]) => name === key)?.[1];
+    if (!limit) throw new RangeError(`limits.${key}: there is no such limit`);
+    if (!Number.isSafeInteger(value) || value < limit.min) {
+      throw new RangeError(`limits.${key}: expected a whole number of at least ${limit.min}, found ${value}`);
+    }
+  }
+  return given;
+}

@@ -1,0 +1,208 @@
+/**
+ * The events of one log, as they are kept in memory: text in runs of many pieces, everything else as its JSON. An object
+ * for each token would weigh twenty times the token. Knows nothing of viewers, nor of any bound on it.
+ *
+ * What it says to weigh is what it costs within a few per cent, where text that isn't Latin-1 has mostly letters that are
+ * three bytes in UTF-8; an odd one in plain English makes two bytes of each letter near it.
+ */
+import type { LlmEvent } from '../protocol.ts';
+
+/** What a run costs beside its text: the object, the header of its text, the array of its ends, its entry. */
+const runOverheadBytes = 208;
+/** What a piece of a run costs beside its text: its end. */
+const pieceOverheadBytes = 8;
+/** While a run is open its pieces are strings of their own, of 24 bytes and more; so many of them at most. */
+const runPiecesMax = 128;
+/** What any other event costs beside its JSON: the header of that, its entry. */
+const jsonOverheadBytes = 48;
+
+/** Some events on their way into a list, with what they will cost. */
+export interface Weighed {
+  readonly events: readonly LlmEvent[];
+  /** The JSON of each that is kept as such. */
+  readonly jsons: readonly (string | undefined)[];
+  readonly bytes: number;
+}
+
+/** An event out of a list: text under the offset of the last piece that is in it, anything else as its JSON. */
+export interface Listed {
+  readonly offset: number;
+  readonly event: TextEvent | string;
+}
+
+type TextEvent = Extract<LlmEvent, { type: 'text' | 'thinking' }>;
+
+export class EventList {
+  /** How many events there are. */
+  length = 0;
+  readonly #entries: (TextRun | string)[] = [];
+  /** The offset of the first event of each entry. */
+  readonly #firsts: number[] = [];
+
+  /** To be pushed before anything else is. */
+  weigh(events: readonly LlmEvent[]): Weighed {
+    const jsons: (string | undefined)[] = [];
+    let bytes = 0;
+    let run: Pick<TextRun, 'type' | 'index' | 'pieces'> | undefined = this.#lastRun();
+    for (const event of events) {
+      if (isText(event)) {
+        const before = takesMore(run, event) ? run.pieces : 0;
+        run = { type: event.type, index: event.index, pieces: before + 1 };
+        bytes += (before === 0 ? runOverheadBytes : 0) + pieceOverheadBytes + Buffer.byteLength(event.text);
+        jsons.push(undefined);
+      } else {
+        const json = JSON.stringify(event);
+        run = undefined;
+        bytes += jsonOverheadBytes + Buffer.byteLength(json);
+        jsons.push(json);
+      }
+    }
+    return { events, jsons, bytes };
+  }
+
+  push({ events, jsons }: Weighed): void {
+    for (const [at, event] of events.entries()) {
+      if (isText(event)) {
+        let run = this.#lastRun();
+        if (!takesMore(run, event)) this.#add((run = new TextRun(event)));
+        run.push(event.text);
+      } else {
+        this.#add(jsons[at]!);
+      }
+      this.length += 1;
+    }
+  }
+
+  /**
+   * What there is from an offset on, at least one event and then as many as `bytesMax` lets in, adjacent text of a block
+   * merged. `end` is the first offset that it leaves.
+   */
+  slice(from: number, bytesMax: number): { readonly events: readonly Listed[]; readonly end: number } {
+    const events: Listed[] = [];
+    let room = bytesMax;
+    let end = from;
+    let at = this.#entryOf(from);
+    for (let skipped = from - this.#firsts[at]!; at < this.#entries.length; at += 1, skipped = 0) {
+      const entry = this.#entries[at]!;
+      if (typeof entry === 'string') {
+        const bytes = Buffer.byteLength(entry);
+        if (bytes > room && end > from) break;
+        room -= bytes;
+        end += 1;
+        events.push({ offset: end - 1, event: entry });
+      } else {
+        const { text, pieces, bytes } = entry.take(skipped, room, end === from ? 1 : 0);
+        room -= bytes;
+        end += pieces;
+        if (pieces > 0) merge(events, end - 1, { type: entry.type, index: entry.index, text });
+        if (skipped + pieces < entry.pieces) break;
+      }
+    }
+    return { events, end };
+  }
+
+  /** All text, without the thinking. */
+  text(): string {
+    return this.#entries
+      .map((entry) => (typeof entry !== 'string' && entry.type === 'text' ? entry.text : ''))
+      .join('');
+  }
+
+  #lastRun(): TextRun | undefined {
+    const last = this.#entries.at(-1);
+    return typeof last === 'object' ? last : undefined;
+  }
+
+  #add(entry: TextRun | string): void {
+    this.#lastRun()?.close();
+    this.#entries.push(entry);
+    this.#firsts.push(this.length);
+  }
+
+  /** The index of the entry that an offset is in. */
+  #entryOf(offset: number): number {
+    let low = 0;
+    let high = this.#firsts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if (this.#firsts[middle]! <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+}
+
+/** Adjacent pieces of one block's text or thinking. Closed, they are one string, and where in it each piece ends. */
+class TextRun {
+  readonly type: TextEvent['type'];
+  readonly index: number;
+  #open: string[] = [];
+  #text = '';
+  #ends: readonly number[] | undefined;
+
+  constructor({ type, index }: TextEvent) {
+    this.type = type;
+    this.index = index;
+  }
+
+  get pieces(): number {
+    return this.#ends?.length ?? this.#open.length;
+  }
+
+  get text(): string {
+    return this.#ends ? this.#text : this.#open.join('');
+  }
+
+  push(text: string): void {
+    this.#open.push(text);
+    if (this.#open.length === runPiecesMax) this.close();
+  }
+
+  close(): void {
+    if (this.#ends) return;
+    let end = 0;
+    this.#ends = this.#open.map(({ length }) => (end += length));
+    this.#text = this.#open.join('');
+    this.#open = [];
+  }
+
+  /** The pieces from one on that there is room for, and `piecesMin` of them at least, as one. */
+  take(from: number, bytesMax: number, piecesMin: number): { text: string; pieces: number; bytes: number } {
+    let text = '';
+    let bytes = 0;
+    let next = from;
+    for (; next < this.pieces; next += 1) {
+      const piece = this.#piece(next);
+      const more = Buffer.byteLength(piece);
+      if (bytes + more > bytesMax && next - from >= piecesMin) break;
+      text += piece;
+      bytes += more;
+    }
+    return { text, pieces: next - from, bytes };
+  }
+
+  #piece(at: number): string {
+    return this.#ends ? this.#text.slice(at === 0 ? 0 : this.#ends[at - 1], this.#ends[at]) : this.#open[at]!;
+  }
+}
+
+function isText(event: LlmEvent): event is TextEvent {
+  return event.type === 'text' || event.type === 'thinking';
+}
+
+function takesMore<Run extends Pick<TextRun, 'type' | 'index' | 'pieces'>>(
+  run: Run | undefined,
+  { type, index }: TextEvent,
+): run is Run {
+  return run?.type === type && run.index === index && run.pieces < runPiecesMax;
+}
+
+/** Adds text that may go on where the last event ended: in another run of the same block. */
+function merge(events: Listed[], offset: number, more: TextEvent): void {
+  const last = events.at(-1)?.event;
+  if (typeof last !== 'object' || last.type !== more.type || last.index !== more.index) {
+    events.push({ offset, event: more });
+  } else {
+    events[events.length - 1] = { offset, event: { ...more, text: last.text + more.text } };
+  }
+}

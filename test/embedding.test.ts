@@ -1,0 +1,307 @@
+import { TRPCClientError } from '@trpc/client';
+import superjson from 'superjson';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLlmRouter, type LlmRouterOptions } from '../src/embed.ts';
+import { defineConfigs } from '../src/configs.ts';
+import { LlmError } from '../src/errors.ts';
+import type { EndedGeneration } from '../src/generation-end.ts';
+import { isTerminal, type ErrorData, type LlmEvent } from '../src/protocol.ts';
+import { startSimulator, type Simulator } from '../src/simulator.ts';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { hostClient, secrets, startHostApp, type HostAppOptions, type HostInput } from './support/host-app.ts';
+
+finishesCleanly();
+let upstream: Simulator;
+beforeEach(async () => {
+  upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
+});
+afterEach(() => upstream[Symbol.asyncDispose]());
+
+/** A host whose model calls go to this test's simulator, and which waits for nothing when it is disposed. */
+function startHost(options: Partial<HostAppOptions> = {}) {
+  const limits = { drainMs: 0, ...options.limits };
+  const env = { KEY_THAT_THROWS: 'sk-own' };
+  return startHostApp({ baseUrl: upstream.url, apiKey: 'sk-test', env, ...options, limits });
+}
+
+const messages = [{ role: 'user', content: 'Hello?' }] as const;
+const hello = (rest: { generationId?: string } = {}): HostInput => ({ config: 'default', messages, ...rest });
+
+/** A subscription through a stock link. */
+function subscribe(client: ReturnType<typeof hostClient>, input: HostInput) {
+  const events: LlmEvent[] = [];
+  let started!: () => void;
+  const onFirst = new Promise<void>((resolve) => (started = resolve));
+  let subscription: { unsubscribe(): void } | undefined;
+  const completed = new Promise<void>((resolve, reject) => {
+    subscription = client.llm.stream.subscribe(input, {
+      onData: ({ data }) => {
+        events.push(data as LlmEvent);
+        started();
+      },
+      onError: reject,
+      onComplete: resolve,
+    });
+  });
+  completed.catch(() => {});
+  return { events, onFirst, completed, [Symbol.dispose]: () => subscription?.unsubscribe() };
+}
+
+async function answerTo(client: ReturnType<typeof hostClient>, input: HostInput): Promise<LlmEvent[]> {
+  const { events, completed } = subscribe(client, input);
+  await completed;
+  return events;
+}
+
+/** The error as the client's link got it; fails if there was none. */
+async function refusalOf(asked: Promise<unknown>) {
+  const error: unknown = await asked.then(
+    () => expect.fail('was not refused'),
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof TRPCClientError)) throw error;
+  const shape = error.shape as {
+    code: number;
+    message: string;
+    data: { llm?: ErrorData; all?: string; stack?: string };
+  };
+  return { ...shape, raw: JSON.stringify(shape) };
+}
+
+const textOf = (events: readonly LlmEvent[]) =>
+  events.map((event) => (event.type === 'text' ? event.text : '')).join('');
+
+describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transport) => {
+  it('streams beside the procedures of the host, to whom the host says is asking', async () => {
+    upstream.respondWith({ kind: 'text', text: 'Hello from upstream.' });
+    await using host = await startHost({ authenticate: ({ headers }) => ({ name: headers.authorization ?? '' }) });
+    await using ann = hostClient(host.url, transport, { authorization: 'Ann' });
+    await using ben = hostClient(host.url, transport, { authorization: 'Ben' });
+    const generationId = crypto.randomUUID();
+    const events = await answerTo(ann, hello({ generationId }));
+    expect(events.map(({ type }) => type)).toEqual(['start', ...events.slice(1, -1).map(() => 'text'), 'done']);
+    expect(textOf(events)).toBe('Hello from upstream.');
+    expect(await ann.hello.query()).toBe('Hello Ann');
+    expect((await ann.llm.generation.query({ generationId })).text).toBe('Hello from upstream.');
+    expect((await refusalOf(ben.llm.generation.query({ generationId }))).data.llm?.code).toBe('generation_not_found');
+    expect((await ben.llm.configs.query()).map(({ name }) => name)).toContain('tutor');
+  });
+
+  const refusals: readonly {
+    readonly what: string;
+    readonly code: ErrorData['code'];
+    readonly input?: unknown;
+    readonly options?: Partial<LlmRouterOptions>;
+  }[] = [
+    {
+      what: 'authenticate throws something of its own',
+      code: 'unauthorized',
+      options: {
+        authenticate: () => {
+          throw new Error(secrets.error, { cause: new Error(secrets.error) });
+        },
+      },
+    },
+    { what: 'authenticate finds nobody', code: 'unauthorized', options: { authenticate: async () => undefined } },
+    {
+      what: 'authenticate throws an LlmError',
+      code: 'forbidden',
+      options: {
+        authenticate: () => {
+          throw new LlmError('forbidden', 'Not you', { cause: new Error(secrets.error) });
+        },
+      },
+    },
+    { what: 'there is no such config', code: 'config_not_found', input: { config: 'none', messages } },
+    { what: 'a variable is missing', code: 'invalid_input', input: { config: 'tutor', messages } },
+    { what: 'the input is none', code: 'invalid_input', input: { config: 'default', messages: 'Hello?' } },
+    { what: 'a config throws', code: 'internal', input: { config: 'throws', messages } },
+    { what: 'the host is full', code: 'rate_limited', options: { limits: { viewersPerCallerMax: 1 } } },
+    { what: 'all places are taken', code: 'at_capacity', options: { limits: { generationsMax: 1 } } },
+  ];
+
+  it.each(refusals)('refuses once and tells no secret where $what', async ({ code, input = hello(), options = {} }) => {
+    let runs = 0;
+    let armed = false;
+    const { authenticate = () => ({ name: 'Ann' }) } = options;
+    const env = {
+      get KEY_THAT_THROWS() {
+        if (armed) throw new Error(secrets.error);
+        return 'key';
+      },
+    };
+    await using host = await startHost({
+      ...options,
+      env,
+      authenticate: (request) => {
+        runs += 1;
+        return authenticate(request);
+      },
+    });
+    await using client = hostClient(host.url, transport);
+    armed = true;
+    const full = code === 'rate_limited' || code === 'at_capacity';
+    if (full) upstream.enqueue({ kind: 'manual' });
+    using first = full ? subscribe(client, hello()) : undefined;
+    await first?.onFirst;
+    runs = 0;
+
+    // A link that was told -32603 would run the procedure again, and tell nobody of the error.
+    const refusal = await refusalOf(subscribe(client, input as HostInput).completed);
+    expect(refusal.code).not.toBe(-32603);
+    expect(refusal.data.llm).toMatchObject({ code });
+    // The host's formatter was not even asked.
+    expect(refusal.data).not.toHaveProperty('all');
+    expect(refusal.data).not.toHaveProperty('stack');
+    for (const secret of Object.values(secrets)) expect(refusal.raw).not.toContain(secret);
+    expect(runs).toBe(1);
+    expect(upstream.requestCount).toBe(full ? 1 : 0);
+  });
+
+  it('a host that shuts down refuses new generations, once', async () => {
+    await using host = await startHost();
+    await using client = hostClient(host.url, transport);
+    await answerTo(client, hello());
+    await host.llm[Symbol.asyncDispose]();
+    const refusal = await refusalOf(subscribe(client, hello()).completed);
+    expect(refusal.data.llm).toMatchObject({ code: 'shutting_down', retryable: true });
+    expect(upstream.requestCount).toBe(1);
+  });
+
+  it('a path that is not there is told once', async () => {
+    await using host = await startHost();
+    await using client = hostClient(host.url, transport);
+    const wrong = client.llm as unknown as { nothing: typeof client.llm.stream };
+    const completed = new Promise<never>((_resolve, reject) => {
+      wrong.nothing.subscribe(hello(), { onError: reject });
+    });
+    const error: unknown = await completed.catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(TRPCClientError);
+    expect((error as TRPCClientError<never>).message).not.toContain(secrets.prompt);
+    expect(upstream.requestCount).toBe(0);
+  });
+
+  it('what goes wrong after start is an event, with no run after it', async () => {
+    let runs = 0;
+    const authenticate = () => ({ name: `caller ${(runs += 1)}` });
+    await using host = await startHost({ authenticate });
+    await using client = hostClient(host.url, transport);
+    upstream.respondWith({ kind: 'fault', fault: 'invalid_request' });
+    const refused = await answerTo(client, hello());
+    expect(refused.at(-1)).toMatchObject({ type: 'error', code: 'upstream_invalid_request' });
+    const unreachable = await answerTo(client, { config: 'unreachable', messages });
+    expect(unreachable.at(-1)).toMatchObject({ type: 'error', code: 'upstream_unreachable' });
+    for (const events of [refused, unreachable]) expect(events.filter(isTerminal)).toHaveLength(1);
+    expect(runs).toBe(2);
+    expect(upstream.requestCount).toBe(1);
+  });
+
+  it("events reach the client whole through a transformer that refuses a tool's input as it is", async () => {
+    const input = { constructor: { prototype: 1 } };
+    expect(() => superjson.serialize(input)).toThrow('prototype pollution');
+    upstream.respondWith({ kind: 'blocks', blocks: [{ type: 'tool_use', id: 'toolu_1', name: 'find', input }] });
+    await using host = await startHost({ transformer: superjson });
+    await using client = hostClient(host.url, transport, { transformer: superjson });
+    const events = await answerTo(client, hello());
+    const block = events.find((event) => event.type === 'block')?.block;
+    expect(block).toEqual({ type: 'tool_use', id: 'toolu_1', name: 'find', input });
+    expect(events.at(-1)?.type).toBe('done');
+  });
+});
+
+it('errors of the host stay as its formatter makes them, and llmErrorFormatter adds those of ours', async () => {
+  await using host = await startHost();
+  await using client = hostClient(host.url, 'sse');
+  const theirs = await refusalOf(client.broken.query());
+  expect(theirs.message).toBe('no such thing of the host');
+  expect(theirs.data.all).toContain('no such thing of the host');
+  expect(theirs.data).not.toHaveProperty('llm');
+  const ours = await refusalOf(client.limited.query());
+  expect(ours.data.llm).toEqual({ code: 'rate_limited', message: 'Not so fast', retryable: true, retryAfterMs: 1_000 });
+  expect((await refusalOf(client.llm.cancel.mutate({ generationId: 'x' }))).data.llm).toMatchObject({
+    code: 'invalid_input',
+    issues: [{ path: 'generationId' }],
+  });
+  // Not even to whoever dumps the router can it show a prompt.
+  expect(theirs.raw).not.toContain(secrets.prompt);
+});
+
+it('configs and limits that are none are refused when the router is made', () => {
+  const none = defineConfigs({ default: { model: '', max_tokens: 0, system_prompt: '' } });
+  expect(() => createLlmRouter(none)).toThrow(/default\.model.*default\.max_tokens/s);
+  const sound = defineConfigs({ default: { model: 'm', max_tokens: 1, system_prompt: '' } });
+  expect(() => createLlmRouter(sound, { limits: { generationsMax: 0 } })).toThrow(
+    'limits.generationsMax: expected a whole number of at least 1, found 0',
+  );
+  expect(() => createLlmRouter(sound, { limits: { generations: 1 } as object })).toThrow('there is no such limit');
+});
+
+describe('onGenerationEnd', () => {
+  it('is told once of each generation what was asked and what came of it, however it ended', async () => {
+    const told: EndedGeneration[] = [];
+    await using host = await startHost({ onGenerationEnd: async (ended) => void told.push(ended) });
+    await using client = hostClient(host.url, 'sse');
+    upstream.enqueue({ kind: 'text', text: ['On ', 'algebra.'] }, { kind: 'fault', fault: 'invalid_request' });
+
+    const generationId = crypto.randomUUID();
+    const variables = { subject: 'algebra' };
+    const events = await answerTo(client, { config: 'tutor', messages, variables, generationId });
+    await answerTo(client, { config: 'tutor', messages, variables, generationId });
+    const facts = { caller: { name: 'anonymous' }, generationId, config: 'tutor', messages, variables };
+    const [start, terminal] = [events[0]!, events.at(-1)];
+    const text = { type: 'text', index: 0, text: 'On algebra.' };
+    const startedAt = start.type === 'start' && start.startedAt;
+    expect(told).toEqual([{ ...facts, startedAt, text: 'On algebra.', events: [start, text, terminal], terminal }]);
+
+    await answerTo(client, hello());
+    expect(told[1]).toMatchObject({ text: '', terminal: { type: 'error', code: 'upstream_invalid_request' } });
+
+    upstream.enqueue({ kind: 'manual' });
+    await upstream.nextRequest();
+    await upstream.nextRequest();
+    const cancelled = crypto.randomUUID();
+    const watched = subscribe(client, hello({ generationId: cancelled }));
+    await (await upstream.nextRequest()).text('half');
+    await client.llm.cancel.mutate({ generationId: cancelled });
+    await watched.completed;
+    expect(told[2]).toMatchObject({ generationId: cancelled, terminal: { type: 'cancelled', reason: 'requested' } });
+    expect(told).toHaveLength(3);
+  });
+
+  it('harms nothing when it throws', async () => {
+    const lines: string[] = [];
+    await using host = await startHost({
+      telemetry: { logLevel: 'info', destination: { write: (line) => void lines.push(line) } },
+      onGenerationEnd: () => {
+        throw new Error(secrets.error);
+      },
+    });
+    await using client = hostClient(host.url, 'sse');
+    expect((await answerTo(client, hello())).at(-1)?.type).toBe('done');
+    expect((await answerTo(client, hello())).at(-1)?.type).toBe('done');
+    await host.llm[Symbol.asyncDispose]();
+    expect(lines.filter((line) => line.includes('onGenerationEnd'))).toHaveLength(2);
+    expect(lines.join('')).not.toContain(secrets.error);
+  });
+
+  it('delays neither the terminal event nor a cancel, keeps the place of its generation, and is waited for', async () => {
+    const saved: (() => void)[] = [];
+    const onGenerationEnd = () => new Promise<void>((resolve) => saved.push(resolve));
+    await using host = await startHost({ onGenerationEnd, limits: { generationsMax: 1 } });
+    await using client = hostClient(host.url, 'sse');
+    expect((await answerTo(client, hello())).at(-1)?.type).toBe('done');
+    expect((await refusalOf(subscribe(client, hello()).completed)).data.llm?.code).toBe('at_capacity');
+    saved.pop()!();
+    upstream.enqueue({ kind: 'manual' });
+    const generationId = crypto.randomUUID();
+    await subscribe(client, hello({ generationId })).onFirst;
+    expect(await client.llm.cancel.mutate({ generationId })).toEqual({ outcome: 'cancelled' });
+
+    let disposed = false;
+    const disposal = host.llm[Symbol.asyncDispose]().then(() => (disposed = true));
+    await refusalOf(subscribe(client, hello()).completed);
+    expect(disposed).toBe(false);
+    saved.pop()!();
+    await disposal;
+  });
+});

@@ -1,0 +1,32 @@
+/** The page as tests handle it: by what a person sees and a screen reader reads. */
+import type { Locator, Page } from 'playwright-core';
+import { expect } from 'vitest';
+
+export function composer(page: Page): Locator {
+  return page.getByRole('textbox', { name: 'Message', exact: true });
+}
+
+export function log(page: Page): Locator {
+  return page.getByRole('log');
+}
+
+export async function askOnPage(page: Page, prompt: string): Promise<void> {
+  await composer(page).fill(prompt);
+  await composer(page).press('Enter');
+}
+
+export async function useTransport(page: Page, transport: 'SSE' | 'WebSocket'): Promise<void> {
+  await page.getByRole('radio', { name: transport }).check({ force: true });
+}
+
+/** Waits until the last answer holds the text; where it is the whole of it, nothing else may be there. */
+export async function answerShown(page: Page, text: string, { whole = false } = {}): Promise<void> {
+  const answer = page.locator('.conversation:not([hidden]) .turn:last-child .markdown');
+  await answer.filter({ hasText: text }).waitFor();
+  if (whole) expect((await answer.innerText()).replaceAll(/\s+/g, ' ').trim()).toBe(text);
+}
+
+/** Waits until the last answer has ended and tells what it cost. */
+export async function answerEnded(page: Page): Promise<void> {
+  await page.locator('.conversation:not([hidden]) .turn:last-child .stats').waitFor();
+}

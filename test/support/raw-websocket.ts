@@ -1,0 +1,72 @@
+/** A WebSocket by hand: whatever frames a test wants, and all that comes back but heartbeats. */
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { WebSocket } from 'ws';
+
+export interface RawSocket extends Disposable {
+  /** The TCP socket beneath, to be paused. */
+  readonly tcp: Socket;
+  /** Settles with the close code. */
+  readonly closed: Promise<number>;
+  /** A string goes as it is, bytes in a binary frame, anything else as JSON. */
+  send(message: unknown): void;
+  /** The next answer that was not given out yet. Rejects if the socket closes before. */
+  next(): Promise<Answer>;
+}
+
+export interface Answer {
+  readonly id: number | string | null;
+  readonly result?: { readonly type: string; readonly id?: string; readonly data?: unknown };
+  readonly error?: {
+    readonly json: { readonly code: number; readonly data: { readonly llm: { readonly code: string } } };
+  };
+}
+
+export async function openSocket(url: string, query = ''): Promise<RawSocket> {
+  const webSocket = new WebSocket(`${url.replace('http', 'ws')}/trpc${query}`, { perMessageDeflate: false });
+  const answers: Answer[] = [];
+  const waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void }[] = [];
+  let over: Error | undefined;
+  webSocket.on('message', (data: Buffer) => {
+    const text = data.toString();
+    if (text === 'PING') return webSocket.send('PONG');
+    if (text === 'PONG') return;
+    const answer = JSON.parse(text) as Answer;
+    const waiter = waiting.shift();
+    if (waiter) waiter.resolve(answer);
+    else answers.push(answer);
+  });
+  const closed = once(webSocket, 'close').then(([code]) => {
+    over = new Error(`the socket was closed with ${code}`);
+    for (const { reject } of waiting.splice(0)) reject(over);
+    return code as number;
+  });
+  const upgraded = once(webSocket, 'upgrade') as Promise<[{ readonly socket: Socket }]>;
+  await once(webSocket, 'open');
+  const [{ socket: tcp }] = await upgraded;
+  webSocket.on('error', () => {});
+  return {
+    tcp,
+    closed,
+    send(message) {
+      webSocket.send(typeof message === 'string' || Buffer.isBuffer(message) ? message : JSON.stringify(message));
+    },
+    async next() {
+      const answer = answers.shift();
+      if (answer) return answer;
+      if (over) throw over;
+      return new Promise((resolve, reject) => waiting.push({ resolve, reject }));
+    },
+    [Symbol.dispose]: () => webSocket.terminate(),
+  };
+}
+
+/** A subscription as `wsLink` asks for it. */
+export function subscription(id: number, path: string, json: unknown) {
+  return { id, jsonrpc: '2.0', method: 'subscription', params: { path, input: { json } } };
+}
+
+/** A query, likewise. */
+export function query(id: number, path: string, json?: unknown) {
+  return { id, jsonrpc: '2.0', method: 'query', params: { path, input: { json } } };
+}

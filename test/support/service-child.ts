@@ -1,0 +1,78 @@
+/**
+ * A service in a process of its own, for tests that measure its memory, keep it busy or kill it. Run by service-process.ts,
+ * which it answers; its settings and configs come in the environment.
+ */
+import { Socket } from 'node:net';
+import { startService } from '../../src/service.ts';
+import { readSettings } from '../../src/settings.ts';
+import type { LlmEvent, StreamRequest } from '../../src/protocol.ts';
+import type { Held, Order } from './service-process.ts';
+
+const { TEST_CONFIGS = '{}', ...env } = process.env;
+const service = await startService({ settings: readSettings(env), env, configs: JSON.parse(TEST_CONFIGS) as unknown });
+const { core } = service;
+const signal = new AbortController().signal;
+let held: AsyncIterator<readonly [string, LlmEvent], unknown> | undefined;
+
+process.on('message', (order: Order) => void carryOut(order).then((answer) => process.send!(answer ?? null)));
+process.on('disconnect', () => process.exit());
+process.send!(service.url);
+
+async function carryOut(order: Order): Promise<unknown> {
+  switch (order.do) {
+    case 'measure':
+      return measure();
+    case 'stay-busy':
+      for (const until = performance.now() + order.ms; performance.now() < until;);
+      return undefined;
+    case 'hold':
+      held = await view(order.request);
+      return (await held.next()).done;
+    case 'read-on':
+      return readOn();
+    case 'start-and-abort':
+      for (let cycle = 0; cycle < order.cycles; cycle += 1) {
+        const abort = new AbortController();
+        const events = await view(order.request, abort.signal);
+        await events.next();
+        abort.abort();
+        await events.next();
+      }
+      return undefined;
+  }
+}
+
+/** A viewer within the process, as a host has it. */
+async function view(request: StreamRequest, until: AbortSignal = signal) {
+  const events = await core.router.createCaller({}, { signal: until }).llm.stream(request as never);
+  return (events as unknown as AsyncIterable<readonly [string, LlmEvent]>)[Symbol.asyncIterator]();
+}
+
+async function readOn(): Promise<string> {
+  let text = '';
+  for (let next = await held!.next(); !next.done; next = await held!.next()) {
+    if (next.value[1].type === 'text') text += next.value[1].text;
+  }
+  held = undefined;
+  return text;
+}
+
+async function measure(): Promise<Held> {
+  // Twice, with turns between: what finalizers let go in the first is gone in the second.
+  for (let round = 0; round < 3; round += 1) {
+    globalThis.gc!();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const { heapUsed, external } = process.memoryUsage();
+  const { _getActiveHandles } = process as unknown as { _getActiveHandles(): unknown[] };
+  const sockets = _getActiveHandles().filter((handle) => handle instanceof Socket);
+  return {
+    bytes: heapUsed + external,
+    logsBytes: core.logs.bytes,
+    running: core.generations.running,
+    viewers: core.access.load.viewers,
+    sockets: sockets.length,
+    unsentBytes: sockets.reduce((sum, { writableLength }) => sum + writableLength, 0),
+    timers: process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length,
+  };
+}
