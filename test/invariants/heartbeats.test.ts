@@ -1,0 +1,131 @@
+import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
+import { once } from 'node:events';
+import superjson from 'superjson';
+import { describe, expect, it } from 'vitest';
+import { WebSocket, type ClientOptions } from 'ws';
+import { startSimulator } from '../../src/simulator.ts';
+import { doors, readAll, textOf, view, type AnyConfigRouter, type View } from '../support/doors.ts';
+import { lastingDoors } from '../support/every-door.ts';
+import { finishesCleanly } from '../support/finishes-cleanly.ts';
+import { ask, serviceForEachTest } from '../support/service.ts';
+import { startServiceProcess } from '../support/service-process.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
+
+finishesCleanly();
+
+describe('on connections where nothing is said', () => {
+  const test = serviceForEachTest({ env: { LLM_HEARTBEAT_MS: '200', LLM_SOCKET_STALL_MS: '400' } });
+
+  it('a long silence of upstream looks like life at every door: nobody reconnects', async () => {
+    const { url, upstream } = test.current;
+    await using proxy = await startTcpProxy(url);
+    upstream.respondWith({ kind: 'manual' });
+    const views = lastingDoors.map((door) => door.stream(proxy.url, ask('hi', { generationId: crypto.randomUUID() })));
+    const requests = await Promise.all(views.map(() => upstream.nextRequest()));
+    await Promise.all(views.map((each) => each.until((event) => event.type === 'start')));
+    const { connections } = proxy;
+    // Longer than it takes to give up a connection that is silent: three heartbeats, or one and a stall.
+    await heartbeats(url, 5);
+    for (const request of requests) {
+      await request.text('at last');
+      request.finish();
+    }
+    for (const each of views) expect(textOf(await readAll(each))).toBe('at last');
+    expect(proxy.connections).toBe(connections);
+  });
+
+  it('over SSE the client is told how long silence may last, and takes a dead connection for what it is', async () => {
+    const viewer = await throughDeadPeer((url, asked) => doors[0]!.stream(url, asked));
+    expect(textOf(await readAll(viewer))).toBe('after the break');
+  });
+
+  it('over WebSocket a client that asks for life takes a dead connection for what it is', async () => {
+    const viewer = await throughDeadPeer(askingWebSocket);
+    expect(textOf(await readAll(viewer))).toBe('after the break');
+  });
+
+  it('over WebSocket a client that answers no heartbeat is let go', async () => {
+    const { url } = test.current;
+    const webSocket = new WebSocket(`${url.replace('http', 'ws')}/trpc`);
+    const [first] = (await once(webSocket, 'message')) as [Buffer];
+    expect(first.toString()).toBe('PING');
+    await once(webSocket, 'close');
+  });
+
+  /** A viewer whose connection goes silent without being closed, and who is there again once another one gets through. */
+  async function throughDeadPeer(open: (url: string, asked: ReturnType<typeof ask>) => View): Promise<View> {
+    const { url, upstream } = test.current;
+    await using proxy = await startTcpProxy(url);
+    upstream.enqueue({ kind: 'manual' });
+    const viewer = open(proxy.url, ask('hi', { generationId: crypto.randomUUID() }));
+    const request = await upstream.nextRequest();
+    await viewer.until((event) => event.type === 'start');
+    const connections = proxy.connections;
+    proxy.pause();
+    while (proxy.connections === connections) await new Promise((resolve) => setImmediate(resolve));
+    proxy.resume();
+    await request.text('after the break');
+    request.finish();
+    await viewer.completed;
+    expect(upstream.requestCount).toBe(1);
+    return viewer;
+  }
+});
+
+it('a service that is busy for a second makes no client reconnect', { timeout: 60_000 }, async () => {
+  await using upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
+  // A second is most of the time that a client is told to wait for a sign of life.
+  await using service = await startServiceProcess({ upstreamUrl: upstream.url, env: { LLM_HEARTBEAT_MS: '500' } });
+  upstream.respondWith({ kind: 'manual' });
+  for (const door of lastingDoors) {
+    await using proxy = await startTcpProxy(service.url);
+    const viewer = door.stream(proxy.url, ask('hi', { generationId: crypto.randomUUID() }));
+    const request = await upstream.nextRequest();
+    await viewer.until((event) => event.type === 'start');
+    const connections = proxy.connections;
+    await service.stayBusy(door === lastingDoors[0] ? 1_000 : 300);
+    await request.text('still there');
+    request.finish();
+    expect(textOf(await readAll(viewer))).toBe('still there');
+    expect(proxy.connections).toBe(connections);
+  }
+});
+
+/** Settles when so many heartbeats have come in on a connection beside. */
+async function heartbeats(url: string, count: number): Promise<void> {
+  const webSocket = new WebSocket(`${url.replace('http', 'ws')}/trpc`);
+  for (let heard = 0; heard < count; heard += 1) {
+    await once(webSocket, 'message');
+    webSocket.send('PONG');
+  }
+  webSocket.close();
+  await once(webSocket, 'close');
+}
+
+/** Of one that gives up waiting for a dead peer to agree to a close. */
+class ImpatientWebSocket extends WebSocket {
+  constructor(url: string) {
+    super(url, { closeTimeout: 20 } as ClientOptions);
+  }
+}
+
+function askingWebSocket(url: string, asked: ReturnType<typeof ask>): View {
+  return view((sink) => {
+    const client = createWSClient({
+      url: `${url.replace('http', 'ws')}/trpc`,
+      WebSocket: ImpatientWebSocket as never,
+      keepAlive: { enabled: true, intervalMs: 50, pongTimeoutMs: 500 },
+      retryDelayMs: () => 5,
+    });
+    const links = [wsLink({ client, transformer: superjson })];
+    const subscription = createTRPCClient<AnyConfigRouter>({ links }).llm.stream.subscribe(asked as never, {
+      onData: sink.push,
+      onError: sink.fail,
+      onComplete: sink.complete,
+    });
+    return () => {
+      subscription.unsubscribe();
+      void client.close();
+    };
+  });
+}

@@ -1,0 +1,410 @@
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { isTerminal, parseEventId, type LlmEvent, type StartEvent, type TerminalEvent } from '../src/protocol.ts';
+import { MemoryStreamLogs, type MemoryLogLimits } from '../src/stream-log/memory.ts';
+import type { GenerationKey, LogBatch, StreamLog } from '../src/stream-log/stream-log.ts';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+
+finishesCleanly();
+
+const KiB = 1024;
+const secondMs = 1_000;
+const roomy: MemoryLogLimits = {
+  logBytesMax: 1_024 * KiB,
+  logsBytesMax: 1_024 * KiB,
+  logRetentionMs: 60 * secondMs,
+  tombstonesMax: 100,
+  tombstoneMs: 3_600 * secondMs,
+  viewerBatchBytesMax: 64 * KiB,
+};
+const startedAt = '2026-11-23T00:00:00.000Z';
+
+const key = (caller = 'alice'): GenerationKey => ({ caller, generationId: crypto.randomUUID() });
+const text = (piece: string, index = 0): LlmEvent => ({ type: 'text', index, text: piece });
+const thinking = (piece: string, index = 0): LlmEvent => ({ type: 'thinking', index, text: piece });
+const block = (index: number): LlmEvent => ({ type: 'block', index, block: { type: 'tool_use', input: { index } } });
+const done: TerminalEvent = {
+  type: 'done',
+  stopReason: 'end_turn',
+  usage: {
+    inputTokens: 1,
+    outputTokens: 2,
+    cacheReadInputTokens: 0,
+    cacheCreationInputTokens: 0,
+    estimated: false,
+    raw: null,
+  },
+  costUsd: null,
+  timing: { firstTokenMs: 1, totalMs: 2 },
+  config: 'default',
+  model: 'claude-sonnet-5-5',
+};
+
+function open(logs: MemoryStreamLogs, of: GenerationKey) {
+  const { generationId } = of;
+  const start: StartEvent = {
+    type: 'start',
+    generationId,
+    config: 'default',
+    model: 'claude-sonnet-5-5',
+    simulated: false,
+    startedAt,
+    protocol: 1,
+  };
+  return logs.open({ ...of, config: 'default', requestHash: 'hash', startedAt }, start);
+}
+
+/** A log with these events after its `start`. */
+async function filled(logs: MemoryStreamLogs, events: readonly LlmEvent[], of = key()): Promise<StreamLog> {
+  const { log } = await open(logs, of);
+  if (events.length > 0) await log.append(events);
+  return log;
+}
+
+async function readAll(log: StreamLog, after = -1, signal = new AbortController().signal): Promise<LogBatch[]> {
+  const reader = log.read(after, signal);
+  const batches: LogBatch[] = [];
+  for (let next = await reader.next(); !next.done; next = await reader.next()) batches.push(next.value);
+  return batches;
+}
+
+const offsetOf = (id: string) => parseEventId(id)!.offset;
+const plain = (batches: readonly LogBatch[]) => batches.flat().map(({ id, json }) => [offsetOf(id), JSON.parse(json)]);
+
+describe('reading', () => {
+  it('gives everything after the cursor, under offsets that count from the start', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), [text('a'), block(1), done]);
+    const [start, ...rest] = plain(await readAll(log));
+    expect(start).toMatchObject([0, { type: 'start', generationId: log.record.generationId }]);
+    expect(rest).toEqual([
+      [1, text('a')],
+      [2, block(1)],
+      [3, done],
+    ]);
+    expect(plain(await readAll(log, 1))).toEqual([
+      [2, block(1)],
+      [3, done],
+    ]);
+    expect(await readAll(log, 3)).toEqual([]);
+  });
+
+  it('merges adjacent text of one block under the last one’s id, and never across blocks or kinds', async () => {
+    const events = [
+      ...[text('a'), text('b'), text('c', 1), text('d', 1)],
+      ...[thinking('e', 1), thinking('f', 1), block(2), text('g', 1), text('h', 1)],
+    ];
+    const log = await filled(new MemoryStreamLogs(roomy), [...events, done]);
+    expect(plain(await readAll(log, 0))).toEqual([
+      [2, text('ab')],
+      [4, text('cd', 1)],
+      [6, thinking('ef', 1)],
+      [7, block(2)],
+      [9, text('gh', 1)],
+      [10, done],
+    ]);
+  });
+
+  it('gives a live reader each event as soon as it is appended, and a late one the same text', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), []);
+    const reader = log.read(0, new AbortController().signal);
+    for (const piece of ['a', 'b', 'c']) {
+      const next = reader.next();
+      await log.append([text(piece)]);
+      expect((await next).value).toMatchObject([{ event: text(piece) }]);
+    }
+    await log.append([done]);
+    expect((await reader.next()).value).toMatchObject([{ event: done }]);
+    expect(await reader.next()).toEqual({ done: true, value: undefined });
+    expect(plain(await readAll(log, 0))[0]).toEqual([3, text('abc')]);
+  });
+
+  it('keeps a batch within its bound, but for an event that is larger by itself', async () => {
+    const logs = new MemoryStreamLogs({ ...roomy, viewerBatchBytesMax: KiB });
+    const pieces = [...Array.from({ length: 500 }, () => text('ö'.repeat(10))), text('x'.repeat(3 * KiB)), text('y')];
+    const batches = await readAll(await filled(logs, [...pieces, done]), 0);
+    const sizes = batches.map((batch) => batch.map(({ event }) => ('text' in event ? event.text : '')).join(''));
+    expect(sizes.filter((each) => Buffer.byteLength(each) > KiB)).toEqual(['x'.repeat(3 * KiB)]);
+    expect(sizes.join('')).toBe(`${'ö'.repeat(5_000)}${'x'.repeat(3 * KiB)}y`);
+    // As full as can be: fewer than one batch for every half of the bound.
+    expect(batches.length).toBeLessThan((2 * 10_000) / KiB + 3);
+  });
+
+  it('loses nothing, doubles nothing and keeps the order, whatever is appended and wherever it begins', async () => {
+    const piece = fc.record({
+      type: fc.constantFrom('text' as const, 'thinking' as const),
+      index: fc.nat(1),
+      text: fc.string({ unit: 'grapheme', maxLength: 40 }),
+    });
+    const event = fc.oneof({ weight: 9, arbitrary: piece }, { weight: 1, arbitrary: fc.nat(2).map(block) });
+    const batches = fc.array(fc.array(event, { maxLength: 20 }), { maxLength: 20 });
+    await fc.assert(
+      fc.asyncProperty(batches, fc.nat(), fc.integer({ min: 1, max: 200 }), async (appended, cursor, batchBytes) => {
+        const logs = new MemoryStreamLogs({ ...roomy, viewerBatchBytesMax: batchBytes });
+        const { log } = await open(logs, key());
+        const after = (cursor % (appended.flat().length + 2)) - 1;
+        // One that reads along and one that comes when all is over.
+        const along = after < 0 ? readAll(log, after) : undefined;
+        for (const each of appended) await log.append(each);
+        await log.append([done]);
+        const all: readonly LlmEvent[] = [...appended.flat(), done];
+        for (const seen of [await along, await readAll(log, after)]) {
+          if (seen) expectExactly(seen, after, all);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('ends at once when the signal aborts: waiting, before, and after', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), [text('a')]);
+    const leaving = new AbortController();
+    const reader = log.read(1, leaving.signal);
+    const waiting = reader.next();
+    leaving.abort();
+    expect((await waiting).done).toBe(true);
+    expect((await reader.next()).done).toBe(true);
+    expect(await readAll(log, -1, AbortSignal.abort())).toEqual([]);
+  });
+
+  it('ends a wait when its reader is told to return', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), []);
+    const reader = log.read(0, new AbortController().signal);
+    const waiting = reader.next();
+    await reader.return!();
+    expect((await waiting).done).toBe(true);
+    await log.append([text('a')]);
+    expect((await reader.next()).done).toBe(true);
+  });
+
+  it('refuses a cursor beyond the end', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), [text('a')]);
+    const { signal } = new AbortController();
+    expect(() => log.read(2, signal)).toThrow(expect.objectContaining({ code: 'invalid_input' }));
+  });
+
+  it('tells state and whole text at any time', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), [text('a'), thinking('hm'), text('b', 1)]);
+    expect(await log.snapshot()).toEqual({ state: 'running', lastOffset: 3, terminal: undefined, text: 'ab' });
+    await log.append([text('c', 1), done]);
+    expect(await log.snapshot()).toEqual({ state: 'done', lastOffset: 5, terminal: done, text: 'abc' });
+    expect(await log.status()).toEqual({ state: 'done', lastOffset: 5, terminal: done });
+  });
+});
+
+describe('one log for one generation', () => {
+  it('is opened once; who asks again gets the same', async () => {
+    const logs = new MemoryStreamLogs(roomy);
+    const mine = key();
+    const first = await open(logs, mine);
+    const second = await open(logs, mine);
+    expect([first.created, second.created]).toEqual([true, false]);
+    expect(second.log).toBe(first.log);
+    expect(await logs.find(mine)).toBe(first.log);
+  });
+
+  it("is another one under another caller, who doesn't find or list it", async () => {
+    const logs = new MemoryStreamLogs(roomy);
+    const { log: first } = await open(logs, key());
+    const { log: second } = await open(logs, key());
+    const theirs = { ...second.record, caller: 'bob' };
+    expect(await logs.find(theirs)).toBeUndefined();
+    expect((await open(logs, theirs)).created).toBe(true);
+    expect(await logs.list('alice')).toEqual([second, first]);
+    expect(await logs.list('carol')).toEqual([]);
+  });
+
+  it('takes nothing after its terminal event', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), [done]);
+    await expect(log.append([text('late')])).rejects.toThrow('terminal');
+    await expect(log.append([done])).rejects.toThrow('terminal');
+    expect((await log.status()).lastOffset).toBe(1);
+  });
+});
+
+describe('a full log', () => {
+  it('refuses a batch whole, and takes a terminal event on its own', async () => {
+    const logs = new MemoryStreamLogs({ ...roomy, logBytesMax: 8 * KiB });
+    const log = await filled(logs, [text('a'.repeat(4 * KiB))]);
+    const before = logs.bytes;
+    for (const batch of [
+      [text('b'), text('c'.repeat(8 * KiB))],
+      [text('c'.repeat(8 * KiB)), done],
+    ]) {
+      await expect(log.append(batch)).rejects.toMatchObject({ code: 'log_limit' });
+    }
+    expect(logs.bytes).toBe(before);
+    expect(await log.status()).toMatchObject({ state: 'running', lastOffset: 1 });
+    const raw = { padding: 'x'.repeat(8 * KiB) };
+    await log.append([{ ...done, usage: { ...done.usage, raw } }]);
+    expect((await readAll(log)).flat().map(({ event }) => event.type)).toEqual(['start', 'text', 'done']);
+  });
+
+  it('of many small events is full sooner than their text is long', async () => {
+    const logs = new MemoryStreamLogs({ ...roomy, logBytesMax: 64 * KiB });
+    const { log } = await open(logs, key());
+    let events = 0;
+    const append = () => log.append([block(events)]).then(() => (events += 1));
+    await expect(
+      (async () => {
+        for (;;) await append();
+      })(),
+    ).rejects.toMatchObject({ code: 'log_limit' });
+    expect(events * JSON.stringify(block(0)).length).toBeLessThan(64 * KiB);
+    expect(logs.bytes).toBeLessThanOrEqual(64 * KiB);
+  });
+});
+
+describe('all logs together', () => {
+  const size = 10 * KiB;
+  const limits: MemoryLogLimits = { ...roomy, logBytesMax: 2 * size, logsBytesMax: 4 * size };
+  const full = [text('a'.repeat(size))];
+
+  it('make room by the ended ones, the one that ended first first, and never by a running one', async () => {
+    const logs = new MemoryStreamLogs(limits);
+    const running = await filled(logs, full);
+    const endsLast = await filled(logs, full);
+    const endsFirst = await filled(logs, [...full, done]);
+    await endsLast.append([done]);
+    const another = await filled(logs, full);
+    expect(await logs.find(endsFirst.record)).toBeUndefined();
+    expect(await logs.find(endsLast.record)).toBe(endsLast);
+    await filled(logs, full);
+    expect(await logs.find(endsLast.record)).toBeUndefined();
+    for (const kept of [running, another]) expect(await logs.find(kept.record)).toBe(kept);
+    expect(logs.bytes).toBeLessThanOrEqual(limits.logsBytesMax);
+  });
+
+  it('refuse another one when all that are there run, and take it when one has ended', async () => {
+    const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 2 * size + 2 * KiB });
+    const running = await filled(logs, full);
+    await filled(logs, [text('a'.repeat(size - KiB))]);
+    const refused = key();
+    await expect(open(logs, refused)).rejects.toMatchObject({ code: 'at_capacity', retryAfterMs: expect.any(Number) });
+    expect(await logs.find(refused)).toBeUndefined();
+    await running.append([done]);
+    expect((await open(logs, refused)).created).toBe(true);
+  });
+
+  it('end a generation that grows where there is nothing left to make room with', async () => {
+    const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 2 * size });
+    const log = await filled(logs, full);
+    const other = await filled(logs, []);
+    await expect(other.append(full)).rejects.toMatchObject({ code: 'log_limit' });
+    await other.append([done]);
+    expect(await log.status()).toMatchObject({ state: 'running' });
+  });
+
+  it('leave who reads an evicted one its whole text, and nobody else a way to it', async () => {
+    const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 2 * size, viewerBatchBytesMax: KiB });
+    const pieces = Array.from({ length: 10 }, () => text('a'.repeat(KiB)));
+    const log = await filled(logs, [...pieces, done]);
+    const reader = log.read(0, new AbortController().signal);
+    const first = await reader.next();
+    await filled(logs, full);
+    expect(await logs.find(log.record)).toBeUndefined();
+    await expect(open(logs, log.record)).rejects.toMatchObject({ code: 'generation_not_found' });
+    const rest: LogBatch[] = [first.value!];
+    for (let next = await reader.next(); !next.done; next = await reader.next()) rest.push(next.value);
+    expectExactly(rest, 0, [...pieces, done]);
+  });
+
+  it('count nothing any more once they are gone', async () => {
+    const logs = new MemoryStreamLogs({ ...limits, logRetentionMs: 0 });
+    for (let turn = 0; turn < 10; turn += 1) await filled(logs, [...full, block(turn), done]);
+    expect(logs.bytes).toBe(0);
+  });
+});
+
+describe('time', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  it('a log is kept for its time after its own end, and its id is spent for longer', async () => {
+    const logs = new MemoryStreamLogs(roomy);
+    const early = await filled(logs, [text('a'), done]);
+    vi.advanceTimersByTime(20 * secondMs);
+    const late = await filled(logs, [done]);
+    const running = await filled(logs, []);
+    vi.advanceTimersByTime(40 * secondMs - 1);
+    expect(await logs.find(early.record)).toBe(early);
+    vi.advanceTimersByTime(1);
+    expect(await logs.find(early.record)).toBeUndefined();
+    await expect(open(logs, early.record)).rejects.toMatchObject({ code: 'generation_not_found' });
+    expect(await logs.find(late.record)).toBe(late);
+    vi.advanceTimersByTime(20 * secondMs);
+    expect(await logs.find(late.record)).toBeUndefined();
+    vi.advanceTimersByTime(roomy.tombstoneMs);
+    expect(await logs.find(running.record)).toBe(running);
+    expect((await open(logs, early.record)).created).toBe(true);
+  });
+
+  it('with no time to be kept, a log is gone at its end, and who reads it reads on', async () => {
+    const logs = new MemoryStreamLogs({ ...roomy, logRetentionMs: 0 });
+    const log = await filled(logs, [text('a')]);
+    const reading = readAll(log, 0);
+    await log.append([done]);
+    expect(await logs.find(log.record)).toBeUndefined();
+    expectExactly(await reading, 0, [text('a'), done]);
+    expect(await logs.list('alice')).toEqual([]);
+  });
+
+  it('no more ids are remembered than the bound says, and the oldest are forgotten', async () => {
+    const logs = new MemoryStreamLogs({ ...roomy, logRetentionMs: 0, tombstonesMax: 3 });
+    const spent: StreamLog[] = [];
+    for (let turn = 0; turn < 5; turn += 1) spent.push(await filled(logs, [done]));
+    for (const { record } of spent.slice(2)) {
+      await expect(open(logs, record)).rejects.toMatchObject({ code: 'generation_not_found' });
+    }
+    for (const { record } of spent.slice(0, 2)) expect((await open(logs, record)).created).toBe(true);
+  });
+
+  it('a bar holds for its time, and only where there is no log', async () => {
+    const logs = new MemoryStreamLogs(roomy);
+    const barred = key();
+    expect(await logs.bar(barred, 10 * secondMs)).toBeUndefined();
+    await expect(open(logs, barred)).rejects.toMatchObject({ code: 'generation_not_found' });
+    expect((await open(logs, { ...barred, caller: 'bob' })).created).toBe(true);
+    vi.advanceTimersByTime(10 * secondMs);
+    const { log } = await open(logs, barred);
+    expect(await logs.bar(barred, 10 * secondMs)).toBe(log);
+    expect(await logs.find(barred)).toBe(log);
+  });
+
+  it('a bar does not shorten what a spent id has before it', async () => {
+    const logs = new MemoryStreamLogs({ ...roomy, logRetentionMs: 0 });
+    const { record } = await filled(logs, [done]);
+    await logs.bar(record, secondMs);
+    vi.advanceTimersByTime(2 * secondMs);
+    await expect(open(logs, record)).rejects.toMatchObject({ code: 'generation_not_found' });
+  });
+
+  it('disposing leaves no timer', async () => {
+    const logs = new MemoryStreamLogs(roomy);
+    await filled(logs, [done]);
+    expect(vi.getTimerCount()).toBe(1);
+    await logs[Symbol.asyncDispose]();
+    expect(vi.getTimerCount()).toBe(0);
+    expect(logs.bytes).toBe(0);
+  });
+});
+
+/** That batches hold all events after a cursor and no other, text merged within its block alone. */
+function expectExactly(batches: readonly LogBatch[], after: number, all: readonly LlmEvent[]): void {
+  let next = after + 1;
+  for (const { id, event } of batches.flat()) {
+    const end = offsetOf(id) + 1;
+    // `start` stands at 0, before all that was appended.
+    const covered = all.slice(Math.max(0, next - 1), end - 1);
+    if (next === 0) expect(event.type).toBe('start');
+    else if (event.type === 'text' || event.type === 'thinking') {
+      const { type, index } = event;
+      expect(covered.every((each) => each.type === type && each.index === index)).toBe(true);
+      expect(event.text).toBe(covered.map((each) => ('text' in each ? each.text : '')).join(''));
+    } else {
+      expect(covered).toEqual([event]);
+    }
+    next = end;
+  }
+  expect(next).toBe(all.length + 1);
+  expect(batches.flat().filter(({ event }) => isTerminal(event)).length).toBeLessThanOrEqual(1);
+}

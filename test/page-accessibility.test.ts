@@ -1,0 +1,96 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { Page } from 'playwright-core';
+import { describe, expect, it } from 'vitest';
+import { browserForEachTest } from './support/browser.ts';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { answerEnded, answerShown, askOnPage } from './support/page.ts';
+import { serviceForEachTest } from './support/service.ts';
+import { requiresBrowser } from './support/skip.ts';
+
+finishesCleanly();
+const test = serviceForEachTest();
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** What axe finds on the page as it stands: rule and place. */
+async function violations(page: Page): Promise<string[]> {
+  return page.evaluate(`${axe}; axe.run().then(({ violations }) =>
+    violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => id + ': ' + html + ' ' + failureSummary)))`);
+}
+
+const answer = `## A heading
+
+Some **bold** text with \`code\`, a [link](https://example.com) and a table:
+
+| code | retry |
+| --- | --- |
+| \`upstream_overloaded\` | yes |
+
+\`\`\`ts
+const answer = 42;
+\`\`\`
+`;
+
+const windows = { wide: { width: 1280, height: 820 }, phone: { width: 390, height: 800 } };
+
+requiresBrowser()('in a browser', () => {
+  const browser = browserForEachTest();
+
+  describe.each(['light', 'dark'] as const)('in %s', (colorScheme) => {
+    it.each(Object.entries(windows))(
+      'axe finds nothing at the start, while an answer streams, when it fails and when it is done (%s)',
+      async (_, viewport) => {
+        const { url, upstream } = test.current;
+        const page = await browser.open(url, { colorScheme, viewport });
+        await page.getByRole('heading', { name: 'The answer survives' }).waitFor();
+        expect(await violations(page)).toEqual([]);
+
+        upstream.enqueue({ kind: 'manual' });
+        await askOnPage(page, 'Show me');
+        const request = await upstream.nextRequest();
+        await request.text(answer);
+        await answerShown(page, 'const answer = 42;');
+        await page.getByRole('button', { name: 'Instruments' }).click();
+        expect(await violations(page)).toEqual([]);
+        request.finish();
+        await answerEnded(page);
+        await page.getByRole('button', { name: 'Close instruments' }).click();
+        expect(await violations(page)).toEqual([]);
+
+        upstream.enqueue({ kind: 'fault', fault: 'invalid_request' });
+        await askOnPage(page, 'Fail');
+        await page.getByRole('heading', { name: 'The model did not take the request' }).waitFor();
+        expect(await violations(page)).toEqual([]);
+      },
+    );
+  });
+
+  it('a screen reader is told of the beginning and the end of an answer, and of no piece between them', async () => {
+    const { url, upstream } = test.current;
+    const page = await browser.open(url);
+    // What a live region says is what its text changes to.
+    await page.evaluate(`
+      told = [];
+      new MutationObserver((changes) => {
+        for (const { target } of changes) {
+          const region = (target.nodeType === 1 ? target : target.parentElement)?.closest('[aria-live], output, [role=status], [role=alert], [role=log]');
+          if (region && region.getAttribute('aria-live') !== 'off') told.push(region.textContent);
+        }
+      }).observe(document.body, { subtree: true, childList: true, characterData: true });
+    `);
+    upstream.enqueue({ kind: 'manual' });
+    await askOnPage(page, 'Count');
+    const request = await upstream.nextRequest();
+    for (const word of ['one ', 'two ', 'three ']) {
+      await request.text(word);
+      await answerShown(page, word.trim());
+    }
+    request.finish();
+    await answerEnded(page);
+    expect(await page.evaluate('told')).toEqual([
+      'The answer has begun.',
+      expect.stringMatching(/^The answer is complete: \d+ tokens\.$/),
+    ]);
+  });
+});
