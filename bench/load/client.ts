@@ -1,0 +1,211 @@
+/**
+ * The readers of a benchmark, a process of its own. Opens streams, counts what arrives and when, and reads the CPU time of
+ * the processes that it is told of at the first token and at the last one. Judges nothing.
+ */
+import { cpuMsOf, machineCpuMs, monotonicMs } from '../wire/clock.ts';
+import { serveCommands } from '../wire/rpc.ts';
+import { charactersOf } from '../wire/tokens.ts';
+import type { Connection } from './connections.ts';
+import { doors, type Door, type DoorName } from './doors.ts';
+import { TextCounter } from './text-counter.ts';
+
+export interface Readers {
+  readonly url: string;
+  readonly door: DoorName;
+  readonly streams: number;
+  /** What each stream is to bring. */
+  readonly tokens: number;
+  /** All read one generation, by its id, instead of one each. */
+  readonly together?: boolean;
+}
+
+export interface CpuWatch {
+  /** The processes whose CPU time is wanted. */
+  readonly pids: Readonly<Record<string, number>>;
+}
+
+export interface ReadStream {
+  readonly number: number;
+  /** When each token was there whole. */
+  readonly arrivedAtMs: Float64Array;
+}
+
+export interface ReadResult {
+  readonly streams: readonly ReadStream[];
+  readonly frames: number;
+  /** From the first token that any stream got to the last that any got. */
+  readonly elapsedMs: number;
+  /** CPU time in that time. */
+  readonly cpuMs: CpuTimes;
+}
+
+/** Of each process that was asked for, of this one as `client`, and of all the `machine`. */
+export type CpuTimes = Readonly<Record<string, number>>;
+
+export interface SequenceResult {
+  /** From the request to the first token, of each. */
+  readonly firstTokenMs: Float64Array;
+  readonly elapsedMs: number;
+  readonly cpuMs: CpuTimes;
+}
+
+export type ClientCommands = {
+  /** Opens all streams at once and reads each to its end. @throws Error if one brings more or less than was sent */
+  read(params: Readers & CpuWatch): Promise<ReadResult>;
+  /** One stream after another, on one connection. */
+  sequence(params: Readers & CpuWatch): Promise<SequenceResult>;
+  /** Opens streams that don't end, waits for `tokens` of each, and keeps them open. */
+  hold(params: Readers): Promise<void>;
+  /** As `hold`, but stops reading each once it brought `tokens`. */
+  stall(params: Readers): Promise<void>;
+  /** As `hold`, but closes each stream once it brought `tokens`; says how many each had got. */
+  leave(params: Readers): Promise<void>;
+  /** Closes what `hold` or `stall` left open. */
+  release(params: null): void;
+};
+
+class Reader {
+  readonly number: number;
+  readonly connection: Connection;
+  readonly counter: TextCounter;
+  readonly arrivedAtMs: Float64Array;
+  /** How many tokens have arrived whole. */
+  arrived = 0;
+  /** Called when there is more. */
+  onProgress: () => void = () => {};
+  readonly #door: Door;
+  readonly #url: URL;
+  readonly #of: number;
+  #lastBytes: Buffer = Buffer.alloc(0);
+
+  constructor(number: number, { url, door, streams, tokens, together }: Readers, connection?: Connection) {
+    this.#door = doors[door];
+    this.#url = new URL(url);
+    // All that read one generation ask with one prompt.
+    this.number = together ? 0 : number;
+    this.#of = together ? 1 : streams;
+    this.counter = new TextCounter(this.#door.marker);
+    this.arrivedAtMs = new Float64Array(tokens);
+    this.connection = connection ?? this.#door.connect(this.#url);
+  }
+
+  /** Settles at the end of the stream. @throws Error if it isn't complete */
+  async read(id: string): Promise<void> {
+    const request = this.#door.request(this.#url, `stream ${this.number} of ${this.#of}`, id);
+    await this.connection.ask(request, (bytes) => this.#take(bytes));
+    const { characters } = this.counter;
+    const expected = charactersOf(this.arrivedAtMs.length);
+    if (characters !== expected) {
+      const end = this.#lastBytes.toString().slice(-300);
+      throw new Error(`stream ${this.number} brought ${characters} of ${expected} characters; its end: ${end}`);
+    }
+  }
+
+  #take(bytes: Buffer): void {
+    const { counter } = this;
+    const before = counter.characters;
+    counter.push(bytes);
+    this.#lastBytes = bytes;
+    if (counter.characters === before) return;
+    const now = monotonicMs();
+    while (this.arrived < this.arrivedAtMs.length && charactersOf(this.arrived + 1) <= counter.characters) {
+      this.arrivedAtMs[this.arrived] = now;
+      this.arrived += 1;
+    }
+    this.onProgress();
+  }
+}
+
+const held = new Set<Connection>();
+
+function openAll(params: Readers): { readers: Reader[]; ended: Promise<void>[] } {
+  const shared = crypto.randomUUID();
+  const readers = Array.from({ length: params.streams }, (_, number) => new Reader(number, params));
+  const ended = readers.map((reader) => reader.read(params.together ? shared : crypto.randomUUID()));
+  return { readers, ended };
+}
+
+/** Opens streams and settles when each has got `tokens`; then does with each what is wanted. */
+async function openUntil(params: Readers, then: (connection: Connection) => void): Promise<void> {
+  const { readers, ended } = openAll(params);
+  const reached = readers.map(
+    (reader) =>
+      new Promise<void>((resolve) => {
+        reader.onProgress = () => {
+          if (reader.arrived < params.tokens) return;
+          reader.onProgress = () => {};
+          resolve();
+          then(reader.connection);
+        };
+      }),
+  );
+  // Whoever ends before that has failed; how it ends after that is no matter.
+  await Promise.all(reached.map((each, number) => Promise.race([each, ended[number]!.then(endedEarly)])));
+}
+
+function endedEarly(): never {
+  throw new Error('a stream ended that was to stay open');
+}
+
+function cpuOf({ pids }: CpuWatch): CpuTimes {
+  const processes = Object.entries({ ...pids, client: process.pid }).map(([name, pid]) => [name, cpuMsOf(pid)]);
+  return { ...Object.fromEntries(processes), machine: machineCpuMs() };
+}
+
+function since(before: CpuTimes, watch: CpuWatch): CpuTimes {
+  return Object.fromEntries(Object.entries(cpuOf(watch)).map(([name, cpuMs]) => [name, cpuMs - before[name]!]));
+}
+
+serveCommands({
+  async read(params: Readers & CpuWatch) {
+    let before: { readonly cpuMs: CpuTimes; readonly atMs: number } | undefined;
+    const { readers, ended } = openAll(params);
+    for (const reader of readers) {
+      reader.onProgress = () => {
+        before ??= { cpuMs: cpuOf(params), atMs: monotonicMs() };
+        reader.onProgress = () => {};
+      };
+    }
+    try {
+      await Promise.all(ended);
+      return {
+        cpuMs: since(before!.cpuMs, params),
+        elapsedMs: monotonicMs() - before!.atMs,
+        frames: readers.reduce((sum, { counter }) => sum + counter.frames, 0),
+        streams: readers.map(({ number, arrivedAtMs }) => ({ number, arrivedAtMs })),
+      };
+    } finally {
+      for (const { connection } of readers) connection.destroy();
+    }
+  },
+
+  async sequence(params: Readers & CpuWatch) {
+    const connection = doors[params.door].connect(new URL(params.url));
+    const firstTokenMs = new Float64Array(params.streams);
+    const before = cpuOf(params);
+    const startedAtMs = monotonicMs();
+    try {
+      for (let number = 0; number < params.streams; number += 1) {
+        const askedAtMs = monotonicMs();
+        const reader = new Reader(number, params, connection);
+        await reader.read(crypto.randomUUID());
+        firstTokenMs[number] = reader.arrivedAtMs[0]! - askedAtMs;
+      }
+      return { firstTokenMs, elapsedMs: monotonicMs() - startedAtMs, cpuMs: since(before, params) };
+    } finally {
+      connection.destroy();
+    }
+  },
+
+  hold: (params: Readers) => openUntil(params, (connection) => held.add(connection)),
+  stall: (params: Readers) =>
+    openUntil(params, (connection) => {
+      connection.pause();
+      held.add(connection);
+    }),
+  leave: (params: Readers) => openUntil(params, (connection) => connection.destroy()),
+  release() {
+    for (const connection of held) connection.destroy();
+    held.clear();
+  },
+} satisfies ClientCommands);
