@@ -128,7 +128,7 @@ export const workloads: readonly Workload[] = [
       { key: 'rssMiB', label: 'RSS beyond it, MiB', digits: 1 },
       { key: 'takenPercent', label: 'taken from upstream %', digits: 0 },
     ],
-    targets: [...main, 'relay'],
+    targets: main,
     all: everyone,
     rounds: 3,
     fresh: true,
@@ -175,7 +175,7 @@ function paced(streams: number, targets: readonly string[]): Workload {
     rounds: 5,
     warmUp,
     run: (bench, target, server, scale) =>
-      stream(bench, target, server, { streams, tokens: round(150 * scale), tokensPerSecond: 50 }),
+      stream(bench, target, server, { streams, tokens: round(125 * scale), tokensPerSecond: 50 }),
   };
 }
 
@@ -215,7 +215,7 @@ async function stream(
 function fanOut(bench: Bench, target: Target, server: Server | undefined, scale: number): Promise<Figures> {
   return stream(bench, target, server, {
     streams: 100,
-    tokens: round(400 * scale),
+    tokens: round(300 * scale),
     tokensPerSecond: 100,
     // All viewers are to be there when it begins.
     delayMs: 1_000,

@@ -118,12 +118,7 @@ export function createRouter<C>(options: RouterOptions) {
       if (!result.ok) throw publicError(result.error, options.telemetry);
       return result;
     })
-    .use(async ({ ctx, next }) => next({ ctx: { caller: await options.authenticate(authRequest(ctx)) } }))
-    .use(async ({ getRawInput, next }) => {
-      // Read first by itself: what fails here is the client's fault, and tRPC takes it for the procedure's.
-      await getRawInput().catch(refuseUnreadable);
-      return next();
-    });
+    .use(async ({ ctx, next }) => next({ ctx: { caller: await options.authenticate(authRequest(ctx)) } }));
   const byId = procedure.input(parse(schemas.generation));
   // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
   const parseStream: (input: unknown) => unknown = parse(schemas.stream);
@@ -215,12 +210,6 @@ function fromTrpc(error: TRPCError): LlmError {
   if (code === 'internal') return LlmError.from(error);
   // tRPC's own messages name a procedure, a content type or a size; those of plain errors can hold anything.
   return new LlmError(code, error.cause === undefined ? error.message : fixedMessages[code], { cause: error });
-}
-
-/** @throws LlmError, or what an adapter has to say of the request already. */
-function refuseUnreadable(thrown: unknown): never {
-  if (thrown instanceof TRPCError) throw thrown;
-  throw LlmError.invalidInput([{ path: '', message: fixedMessages.invalid_input }]);
 }
 
 type OwnCode = Extract<

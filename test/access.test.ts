@@ -104,7 +104,7 @@ describe('with keys', () => {
     const request = await upstream.nextRequest();
     expect(await alice.llm.generations.query()).toMatchObject([{ generationId, state: 'running' }]);
     expect(await bob.llm.generations.query()).toEqual([]);
-    await expect(bob.llm.cancel.mutate({ generationId })).rejects.toThrow();
+    await expect(bob.llm.cancel.mutate({ generationId })).rejects.toThrow('No such generation');
     await request.text('untouched');
     request.finish();
     expect(textOf(await readAll(view))).toBe('untouched');
@@ -264,7 +264,7 @@ describe('on loopback', () => {
   it('a typed client with a foreign Host is told why', async () => {
     const { url } = test.current;
     const headers = { host: 'evil.example' };
-    const fetchWithHost = async (target: string | URL | Request) => {
+    const fetchWithHost = async (target: string | URL) => {
       const { status, text } = await send(String(target), { headers });
       return new Response(text, { status });
     };

@@ -1,14 +1,23 @@
 import { TRPCClientError } from '@trpc/client';
 import superjson from 'superjson';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLlmClient } from '../src/client.ts';
 import { createLlmRouter, type LlmRouterOptions } from '../src/embed.ts';
 import { defineConfigs } from '../src/configs.ts';
 import { LlmError } from '../src/errors.ts';
 import type { EndedGeneration } from '../src/generation-end.ts';
 import { isTerminal, type ErrorData, type LlmEvent } from '../src/protocol.ts';
+import type { AuthRequest } from '../src/router.ts';
 import { startSimulator, type Simulator } from '../src/simulator.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { hostClient, secrets, startHostApp, type HostAppOptions, type HostInput } from './support/host-app.ts';
+import {
+  hostClient,
+  secrets,
+  startHostApp,
+  type HostAppOptions,
+  type HostInput,
+  type HostRouter,
+} from './support/host-app.ts';
 
 finishesCleanly();
 let upstream: Simulator;
@@ -85,6 +94,39 @@ describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transp
     expect((await ann.llm.generation.query({ generationId })).text).toBe('Hello from upstream.');
     expect((await refusalOf(ben.llm.generation.query({ generationId }))).data.llm?.code).toBe('generation_not_found');
     expect((await ben.llm.configs.query()).map(({ name }) => name)).toContain('tutor');
+  });
+
+  it('createLlmClient finds it there, resumes there, and is known by its token', async () => {
+    upstream.enqueue({ kind: 'manual' });
+    const authenticate = ({ headers, connectionParams }: AuthRequest) => ({
+      name: headers.authorization?.replace('Bearer ', '') ?? connectionParams?.['token'] ?? '',
+    });
+    await using host = await startHost({ authenticate });
+    const plain = { serialize: (value: unknown) => value, deserialize: (value: unknown) => value };
+    const to = {
+      url: host.url,
+      transport: transport === 'sse' ? 'sse' : 'ws',
+      token: 'Ann',
+      transformer: plain,
+    } as const;
+    await using llm = createLlmClient<HostRouter>(to);
+    const run = llm.stream(hello());
+    const seen: LlmEvent[] = [];
+    for await (const event of run) {
+      seen.push(event);
+      const [request] = upstream.requests;
+      if (event.type === 'start') void (await upstream.nextRequest()).text('Hello from ');
+      if (event.type === 'text' && event.text === 'Hello from ') {
+        host.cut();
+        await request?.text('upstream.');
+        request?.finish();
+      }
+    }
+    expect(textOf(seen)).toBe('Hello from upstream.');
+    expect(seen.at(-1)?.type).toBe('done');
+    const { generationId } = run;
+    expect(await llm.trpc.llm.generations.query()).toMatchObject([{ generationId, state: 'done' }]);
+    expect(upstream.requestCount).toBe(1);
   });
 
   const refusals: readonly {

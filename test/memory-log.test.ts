@@ -223,7 +223,7 @@ describe('one log for one generation', () => {
 
 describe('a full log', () => {
   it('refuses a batch whole, and takes a terminal event on its own', async () => {
-    const logs = new MemoryStreamLogs({ ...roomy, logBytesMax: 8 * KiB });
+    const logs = new MemoryStreamLogs({ ...roomy, logBytesMax: 8 * KiB, logRetentionMs: 0 });
     const log = await filled(logs, [text('a'.repeat(4 * KiB))]);
     const before = logs.bytes;
     for (const batch of [
@@ -237,6 +237,7 @@ describe('a full log', () => {
     const raw = { padding: 'x'.repeat(8 * KiB) };
     await log.append([{ ...done, usage: { ...done.usage, raw } }]);
     expect((await readAll(log)).flat().map(({ event }) => event.type)).toEqual(['start', 'text', 'done']);
+    expect(logs.bytes).toBe(0);
   });
 
   it('of many small events is full sooner than their text is long', async () => {

@@ -58,8 +58,10 @@ it('holds what is run and read, and nothing else', async () => {
     .trim()
     .split('\n')
     .map((path) => path.replace('package/', ''));
-  const tops = new Set(paths.map((path) => path.split('/')[0]));
-  expect(tops).toEqual(new Set(['package.json', 'LICENSE', ...manifest.files]));
+  const within = ['package.json', 'LICENSE', ...manifest.files];
+  const holds = (file: string, path: string) => path === file || path.startsWith(`${file}/`);
+  expect(paths.filter((path) => !within.some((file) => holds(file, path)))).toEqual([]);
+  expect(within.filter((file) => !paths.some((path) => holds(file, path)))).toEqual([]);
   expect(paths).toContain('dist/cli.js');
   expect(paths.filter((path) => /test|\.env|\.log$|\.tgz$/.test(path))).toEqual([]);
 });

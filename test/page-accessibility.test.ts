@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import axe from 'axe-core';
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { browserForEachTest } from './support/browser.ts';
@@ -11,11 +10,9 @@ import { requiresBrowser } from './support/skip.ts';
 finishesCleanly();
 const test = serviceForEachTest();
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
 /** What axe finds on the page as it stands: rule and place. */
 async function violations(page: Page): Promise<string[]> {
-  return page.evaluate(`${axe}; axe.run().then(({ violations }) =>
+  return page.evaluate(`${axe.source}; axe.run().then(({ violations }) =>
     violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => id + ': ' + html + ' ' + failureSummary)))`);
 }
 

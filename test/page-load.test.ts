@@ -45,7 +45,6 @@ requiresBrowser()('in a browser', () => {
       // In time of the processor, since a busy machine stretches every task.
       expect(longest[0]! - longest[1]!).toBeLessThanOrEqual(100);
     },
-    120_000,
   );
 });
 

@@ -315,7 +315,9 @@ describe('what is served', () => {
     const page = await fetch(test.current.url);
     expect(page.headers.get('cache-control')).toBe('no-cache');
     const script = /src="([^"]+)"/.exec(await page.text())![1]!;
-    const { headers } = await fetch(new URL(script, test.current.url));
+    const response = await fetch(new URL(script, test.current.url));
+    await response.arrayBuffer();
+    const { headers } = response;
     expect(headers.get('cache-control')).toContain('immutable');
     expect(headers.get('content-type')).toContain('javascript');
   });

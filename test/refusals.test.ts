@@ -214,7 +214,7 @@ describe('a stock link that was refused', () => {
     for (const link of links) {
       const client = createTRPCClient<AnyConfigRouter>({ links: [link] });
       await new Promise((onError) => {
-        subscriptions.push(client.llm.stream.subscribe(ask('hi') as never, { onError }));
+        subscriptions.push(client.llm.stream.subscribe(ask('hi'), { onError }));
       });
     }
     expect(runs).toHaveBeenCalledTimes(2);
@@ -365,7 +365,7 @@ describe('what is no request', () => {
     const at = 'messages.0.content.0';
     const twins = Array.from({ length: levels }, (_, level) => `${at}.tree${'.a'.repeat(level)}`);
     const meta = {
-      referentialEqualities: Object.fromEntries(twins.map((path) => [`${path}.a`, [`${path}.b`]])),
+      referentialEqualities: Object.fromEntries(twins.map((twin) => [`${twin}.a`, [`${twin}.b`]])),
       values: {
         [`${at}.big`]: ['bigint'],
         [`${at}.bytes`]: [['typed-array', 'Uint8Array']],

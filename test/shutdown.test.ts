@@ -3,6 +3,7 @@ import { doors, readAll, refusalOf, terminalOf, textOf } from './support/doors.t
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { send } from './support/raw-http.ts';
 import { openSocket } from './support/raw-websocket.ts';
+import { watchServerSockets } from './support/server-sockets.ts';
 import { ask, serviceForEachTest } from './support/service.ts';
 import { sleepers, tooMuch } from './support/sleepers.ts';
 
@@ -86,6 +87,35 @@ describe('after the drain time', () => {
         const [generation] = await service.core.generations.list({ name: 'anonymous' });
         return generation!.generationId;
       }
+    },
+  );
+
+  it.each(sleepers)(
+    'over $name: what is on its way when the last viewer has been served still arrives',
+    async ({ fall }) => {
+      const { url, upstream, service } = test.current;
+      using sockets = watchServerSockets(url);
+      upstream.enqueue({ kind: 'manual' });
+      const asked = ask('hi', { generationId: crypto.randomUUID() });
+      using sleeper = await fall(url, asked);
+      const other = doors[0]!.stream(url, asked);
+      const request = await upstream.nextRequest();
+      // Until the operating system takes no more for the one that sleeps, and the service holds the rest.
+      let number = 0;
+      for (; sockets.open[0]!.writableLength === 0; number += 1) {
+        request.startBlock({ type: 'test_data', number, data: 'x'.repeat(8_192) });
+        if (number > 0) await other.until((event) => event.type === 'block' && event.block['number'] === number - 1);
+      }
+      request.finish();
+      await readAll(other);
+      await vi.waitFor(() => expect(service.core.access.load.viewers).toBe(0));
+      expect(sockets.open[0]!.writableLength).toBeGreaterThan(0);
+
+      const stopped = service[Symbol.asyncDispose]();
+      const seen = await sleeper.read();
+      expect(seen.filter(({ type }) => type === 'block')).toHaveLength(number);
+      expect(seen.at(-1)?.type).toBe('done');
+      await stopped;
     },
   );
 

@@ -112,7 +112,7 @@ describe('serve does not start', () => {
       ['PORT', 'LOG_LEVEL', 'LLM_DRAIN_MS'],
     ],
   ])('with %s: exit code 2, and what is to be done', async (_what, env, words) => {
-    const told = await refused(env as Record<string, string>, 2);
+    const told = await refused(env, 2);
     for (const word of words) expect(told).toContain(word);
   });
 

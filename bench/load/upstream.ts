@@ -125,16 +125,24 @@ const running = new Set<Stream>();
 const openResponses = new Set<ServerResponse>();
 let pumping = false;
 
+/** Tokens that one turn of the event loop sends at least, so that the turns of a lone stream aren't what limits it. */
+const turnTokensMin = 32;
+
 /** Sends each stream that is due its next token, one of each in turn, and comes back when there is more to send. */
 function pump(): void {
   pumping = false;
-  let nextMs = Infinity;
   const now = monotonicMs();
-  for (const stream of running) {
-    if (stream.mustWait) continue;
-    if (stream.nextAtMs <= now) stream.sendDue(now);
-    if (running.has(stream)) nextMs = Math.min(nextMs, stream.nextAtMs);
-  }
+  let nextMs = Infinity;
+  let sent = 0;
+  do {
+    nextMs = Infinity;
+    for (const stream of running) {
+      if (stream.mustWait) continue;
+      if (stream.nextAtMs <= now) stream.sendDue(now);
+      if (running.has(stream)) nextMs = Math.min(nextMs, stream.nextAtMs);
+      sent += 1;
+    }
+  } while (nextMs <= now && sent < turnTokensMin);
   if (nextMs !== Infinity) schedule(nextMs - now);
 }
 

@@ -1,12 +1,9 @@
 /** Time and CPU time as all processes of a benchmark see them. */
 import { readFileSync } from 'node:fs';
 
-/** `performance.now()` counts from the start of its process; the clock beneath it is one for all processes. */
-const offsetMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
-
-/** Milliseconds on the machine's monotonic clock: comparable between processes. */
+/** Milliseconds on the machine's monotonic clock: comparable between processes, as `performance.now()` is not. */
 export function monotonicMs(): number {
-  return performance.now() + offsetMs;
+  return Number(process.hrtime.bigint()) / 1e6;
 }
 
 /** Linux counts CPU time for /proc in hundredths of a second, on all its architectures. */

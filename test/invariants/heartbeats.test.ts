@@ -118,7 +118,7 @@ function askingWebSocket(url: string, asked: ReturnType<typeof ask>): View {
       retryDelayMs: () => 5,
     });
     const links = [wsLink({ client, transformer: superjson })];
-    const subscription = createTRPCClient<AnyConfigRouter>({ links }).llm.stream.subscribe(asked as never, {
+    const subscription = createTRPCClient<AnyConfigRouter>({ links }).llm.stream.subscribe(asked, {
       onData: sink.push,
       onError: sink.fail,
       onComplete: sink.complete,

@@ -47,19 +47,18 @@ async function cutOne({ url, upstream, door, cutsPerGeneration }: CutStorm): Pro
   // The text tells whose request it is: they arrive in any order.
   const generationId = crypto.randomUUID();
   const requested = awaitRequest(upstream, generationId);
-  proxy.cutAfter(1 + Math.floor(Math.random() * 600));
   const view = door.stream(proxy.url, ask(generationId, { generationId }));
   const request = await requested;
   let sent = '';
   while (proxy.cutsWithin < cutsPerGeneration) {
     const { cuts } = proxy;
+    proxy.cutAfter(1 + Math.floor(Math.random() * 600));
     while (proxy.cuts === cuts) {
       const piece = `${sent.length} tök🙂 `;
       sent += piece;
       await request.text(piece);
       await new Promise((resolve) => setImmediate(resolve));
     }
-    proxy.cutAfter(1 + Math.floor(Math.random() * 600));
   }
   request.finish();
   await view.completed;

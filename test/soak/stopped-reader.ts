@@ -91,7 +91,7 @@ function scripted(load: Load): { answer: Answer; sha256: string } {
     hash.update(text);
     return { type: 'text', text: [text] };
   });
-  return { answer: { kind: 'blocks', blocks, stopReason: 'end_turn' } as Answer, sha256: hash.digest('hex') };
+  return { answer: { kind: 'blocks', blocks, stopReason: 'end_turn' }, sha256: hash.digest('hex') };
 }
 
 // ------------------------------------------------------------------------------------------------------- the readers
@@ -153,7 +153,9 @@ async function stopWebSocket(url: string): Promise<Reader> {
       const events: LlmEvent[] = [];
       const over = new Promise<void>((resolve) => {
         webSocket.on('message', (data: Buffer) => {
-          const { result } = JSON.parse(data.toString()) as {
+          const message = data.toString();
+          if (message === 'PING') return webSocket.send('PONG');
+          const { result } = JSON.parse(message) as {
             result: { type: string; data?: { json: { data: LlmEvent } } };
           };
           if (result.data) events.push(result.data.json.data);

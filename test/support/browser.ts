@@ -1,6 +1,6 @@
 /** A real browser for tests of the page: one for a file, a fresh profile for each test. */
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, vi } from 'vitest';
 import { findBrowser } from './skip.ts';
 
 export interface TestBrowser {
@@ -28,8 +28,13 @@ const flags = [
   '--disable-renderer-backgrounding',
 ];
 
-/** To be called within `requiresBrowser()(…)`. */
+/** What a page does in a moment may take a machine that is busy a while. */
+const actionTimeoutMs = 30_000;
+const testTimeoutMs = 90_000;
+
+/** To be called within `requiresBrowser()(…)`. Gives the file's tests the time that a browser takes. */
 export function browserForEachTest(): TestBrowser {
+  vi.setConfig({ testTimeout: testTimeoutMs, hookTimeout: testTimeoutMs });
   let browser: Browser | undefined;
   let context: BrowserContext | undefined;
   let errors: string[] = [];
@@ -37,7 +42,7 @@ export function browserForEachTest(): TestBrowser {
   beforeAll(async () => {
     const executablePath = findBrowser();
     if (executablePath !== undefined) browser = await chromium.launch({ executablePath, args: flags });
-  }, 60_000);
+  });
   afterEach(async () => {
     await Promise.all((browser?.contexts() ?? []).map((each) => each.close()));
     context = undefined;
@@ -49,7 +54,7 @@ export function browserForEachTest(): TestBrowser {
 
   async function profile(options: TabOptions = {}): Promise<BrowserContext> {
     const made = await browser!.newContext({ viewport: { width: 1280, height: 820 }, ...options });
-    made.setDefaultTimeout(15_000);
+    made.setDefaultTimeout(actionTimeoutMs);
     made.on('weberror', (error) => errors.push(String(error.error())));
     made.on('console', (message) => {
       // Connections that fail are what these tests are about.

@@ -66,24 +66,30 @@ export interface HostApp extends AsyncDisposable {
   readonly url: string;
   readonly router: HostRouter;
   readonly llm: AsyncDisposable;
+  /** Cuts every connection, as a network does. */
+  cut(): void;
 }
 
 /** Listens with tRPC's own adapters: standalone for HTTP and SSE, ws for WebSocket. */
 export async function startHostApp(options: HostAppOptions): Promise<HostApp> {
   const { app: router, llm } = createHostRouter(options);
-  const server = createHTTPServer({ router, createContext });
+  const server = createHTTPServer({ router, createContext, basePath: '/api/trpc/', allowMethodOverride: true });
   const wss = new WebSocketServer({ server });
   applyWSSHandler({ wss, router, createContext });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cut = () => {
+    for (const client of wss.clients) client.terminate();
+    server.closeAllConnections();
+  };
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/trpc`,
     router,
     llm,
+    cut,
     async [Symbol.asyncDispose]() {
       await llm[Symbol.asyncDispose]();
-      for (const client of wss.clients) client.terminate();
+      cut();
       wss.close();
-      server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };

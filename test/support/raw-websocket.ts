@@ -22,8 +22,8 @@ export interface Answer {
   };
 }
 
-export async function openSocket(url: string, query = ''): Promise<RawSocket> {
-  const webSocket = new WebSocket(`${url.replace('http', 'ws')}/trpc${query}`, { perMessageDeflate: false });
+export async function openSocket(url: string, search = ''): Promise<RawSocket> {
+  const webSocket = new WebSocket(`${url.replace('http', 'ws')}/trpc${search}`, { perMessageDeflate: false });
   const answers: Answer[] = [];
   const waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void }[] = [];
   let over: Error | undefined;

@@ -24,7 +24,7 @@ async function carryOut(order: Order): Promise<unknown> {
       return measure();
     case 'stay-busy':
       for (const until = performance.now() + order.ms; performance.now() < until;);
-      return undefined;
+      break;
     case 'hold':
       held = await view(order.request);
       return (await held.next()).done;
@@ -38,8 +38,8 @@ async function carryOut(order: Order): Promise<unknown> {
         abort.abort();
         await events.next();
       }
-      return undefined;
   }
+  return undefined;
 }
 
 /** A viewer within the process, as a host has it. */

@@ -20,7 +20,7 @@ export interface Conversation {
 }
 
 const key = 'conversations';
-export const conversationsMax = 50;
+const conversationsMax = 50;
 
 let current: readonly Conversation[] = (readStored(key) as readonly Conversation[] | undefined) ?? [];
 const listeners = new Set<() => void>();

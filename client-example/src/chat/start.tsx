@@ -4,7 +4,7 @@ import type { Choice } from '../page/trpc.ts';
 type Suggestion = Choice & { readonly prompt: string; readonly label: string };
 
 /** Literal config names and variables: a config that is renamed on the service no longer compiles here. */
-export const suggestions: readonly Suggestion[] = [
+const suggestions: readonly Suggestion[] = [
   {
     config: 'default',
     label: 'A question about this service',

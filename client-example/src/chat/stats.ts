@@ -9,7 +9,7 @@ export interface Stat {
 }
 
 /** Tokens a second from the first to the last; undefined where there was nothing to measure. */
-export function tokensPerSecond({ usage, timing }: TerminalEvent): number | undefined {
+function tokensPerSecond({ usage, timing }: TerminalEvent): number | undefined {
   if (timing.firstTokenMs === null) return undefined;
   const ms = timing.totalMs - timing.firstTokenMs;
   return ms > 0 && usage.outputTokens > 0 ? (usage.outputTokens / ms) * 1_000 : undefined;

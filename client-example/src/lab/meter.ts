@@ -5,7 +5,7 @@
 import type { LlmEvent } from 'llm-service/client';
 
 /** One column of the plot. */
-export const bucketMs = 250;
+const bucketMs = 250;
 const bucketsMax = 120;
 /** What tokens come to in text, about. */
 const charsPerToken = 4;

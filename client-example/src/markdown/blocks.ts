@@ -2,7 +2,7 @@
  * Markdown while it is being written: cut into blocks, of which only the last one changes, and that one made whole, so
  * that half a table, fence or heading doesn't flicker. Pure; knows nothing of React.
  */
-import { marked } from 'marked';
+import { marked, type Token } from 'marked';
 import remend from 'remend';
 
 export interface Block {
@@ -55,7 +55,9 @@ function growBlocks(before: Blocks, text: string): Blocks {
 
 /** What stands at the beginning of a text and no longer depends on how that goes on: blocks, the space between them. */
 function endedIn(text: string): string[] {
-  const tokens = marked.lexer(text);
+  const tokens: Token[] = marked.lexer(text);
+  // After a blank line, a list may still go on.
+  if (tokens.at(-1)?.type === 'space') tokens.pop();
   const last = tokens.at(-1);
   if (!last) return [];
   if (tokens.length === 1) return last.type === 'paragraph' ? fullParts(last.raw) : [];
