@@ -18,7 +18,7 @@ export type LlmRequest = StreamInput & { readonly generationId: string };
 export interface LlmStream extends LiveAnswer {
   /** Whether there is more to come. */
   readonly running: boolean;
-  /** Stops the answer, and its cost. What was said stays. */
+  /** Stops the answer, and its cost. What was said stays. Never throws. */
   readonly stop: () => Promise<void>;
   /** Asks for the rest again, after the connection was given up. */
   readonly reopen: () => void;
@@ -72,9 +72,8 @@ export function useLlmStream(request: LlmRequest | undefined, onEvent?: (event: 
     try {
       await cancel({ generationId });
     } catch (error) {
-      store.setStopping(false);
-      // There was no such answer, or none any more: the subscription tells which.
-      if (LlmClientError.from(error).code !== 'generation_not_found') throw error;
+      // A stop that overtook its start holds: the subscription is refused then. It also tells of a lost connection.
+      if (LlmClientError.from(error).code !== 'generation_not_found') store.setStopping(false);
     }
   }, [cancel, generationId, store]);
 
