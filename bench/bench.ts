@@ -28,10 +28,14 @@ const usage = `npm run bench -- [options]
 `;
 
 const quickTargets = new Set(['direct', yardstick, 'sse', 'ws']);
+/** What paced-200 shows as well. */
+const quickSkips = new Set(['paced-50', 'paced-512']);
 const options = parseOptions();
 if (platform() !== 'linux') fail('the benchmark reads CPU times from /proc: it needs Linux');
 
-const chosen = workloads.filter(({ name }) => !options.only || options.only.includes(name));
+const chosen = workloads.filter(({ name }) =>
+  options.only ? options.only.includes(name) : !(options.quick && quickSkips.has(name)),
+);
 await using upstream = await launch<UpstreamCommands>({
   script: script('./load/upstream.js'),
   core: cores?.upstream,

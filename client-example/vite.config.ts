@@ -13,6 +13,8 @@ export default defineConfig({
     target: 'es2022',
     // Nothing inline: the page is served under a policy that lets nothing inline run.
     assetsInlineLimit: 0,
+    // What is bundled is handed on, and its licences with it; those of the fonts stand in public/.
+    license: { fileName: 'licenses.md' },
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 600,
   },

@@ -34,16 +34,18 @@ const headers = {
 /** Serves the page, if it has been built. */
 export async function registerPage(app: FastifyInstance): Promise<void> {
   if (!existsSync(join(builtPage, 'index.html'))) return;
-  await app.register(fastifyStatic, {
-    root: builtPage,
-    // A route for each file that is there now, so that every other path stays as it is.
-    wildcard: false,
-    cacheControl: false,
-    setHeaders(reply, path) {
-      reply.headers(headers);
-      // Names under assets/ hold a hash of the content.
-      const lasting = path.startsWith(join(builtPage, 'assets'));
-      reply.header('cache-control', lasting ? 'public, max-age=31536000, immutable' : 'no-cache');
-    },
+  await app.register(async (scope) => {
+    // What can't be a file of the page isn't there: a path out of its folder, or one that no disk has.
+    scope.setErrorHandler((_error, _request, reply) => reply.callNotFound());
+    await scope.register(fastifyStatic, {
+      root: builtPage,
+      cacheControl: false,
+      setHeaders(reply, path) {
+        reply.headers(headers);
+        // Names under assets/ hold a hash of the content.
+        const lasting = path.startsWith(join(builtPage, 'assets'));
+        reply.header('cache-control', lasting ? 'public, max-age=31536000, immutable' : 'no-cache');
+      },
+    });
   });
 }

@@ -1,8 +1,10 @@
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { doors, readAll, textOf } from './support/doors.ts';
+import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { openSocket, subscription } from './support/raw-websocket.ts';
+import { openSocket, query, subscription } from './support/raw-websocket.ts';
 import { sleepers, tooMuch as blocks } from './support/sleepers.ts';
 import { watchServerSockets } from './support/server-sockets.ts';
 import { ask, plainConfig, serviceForEachTest, type TestService } from './support/service.ts';
@@ -26,7 +28,7 @@ const configs = { default: { ...plainConfig, on_disconnect: 'continue' } };
 async function settled({ service, upstream }: TestService, running = 0): Promise<void> {
   const request = await upstream.nextRequest();
   expect(await request.outcome).toBe('completed');
-  await vi.waitFor(() => expect(service.core.generations.running).toBe(running));
+  await eventually(() => expect(service.core.generations.running).toBe(running));
   for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate);
 }
 
@@ -91,7 +93,7 @@ describe.each(sleepers)('over $name, a client that takes nothing for too long', 
     using sleeper = await fall(url, asked);
     void sleeper;
     await settled(test.current, 1);
-    await vi.waitFor(() => expect(service.core.access.load.viewers).toBe(1), 10_000);
+    await eventually(() => expect(service.core.access.load.viewers).toBe(1));
 
     const lastEventId = `${asked.generationId}:1`;
     const seen = await readAll(door(name).stream(url, { ...asked, lastEventId }));
@@ -100,6 +102,25 @@ describe.each(sleepers)('over $name, a client that takes nothing for too long', 
     quietRequest.finish();
     expect(textOf(await readAll(quiet))).toBe('still here');
     expect(upstream.requestCount).toBe(2);
+  });
+});
+
+describe('a WebSocket on which nothing was said for a time', () => {
+  const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '100' }, configs });
+
+  // Regression: `socket.setTimeout(ms, listener)` hears the first timeout alone.
+  it('stays open, and is let go when its client then takes nothing', async () => {
+    const { url, upstream, service } = test.current;
+    using sockets = watchServerSockets(url);
+    using socket = await openSocket(url);
+    await once(sockets.open[0]!, 'timeout');
+    socket.send(query(1, 'llm.configs'));
+    expect(await socket.next()).toMatchObject({ id: 1 });
+    upstream.enqueue({ kind: 'blocks', blocks, stopReason: 'end_turn' });
+    socket.tcp.pause();
+    socket.send(subscription(2, 'llm.stream', ask('hi')));
+    await settled(test.current);
+    await eventually(() => expect(service.server.sockets).toBe(0));
   });
 });
 
@@ -117,7 +138,7 @@ describe('many subscriptions on one WebSocket that is not read', () => {
     using socket = await openSocket(url);
     const viewers = 30;
     for (let id = 0; id < viewers; id += 1) socket.send(subscription(id, 'llm.stream', asked));
-    await vi.waitFor(() => expect(service.core.access.load.viewers).toBe(viewers));
+    await eventually(() => expect(service.core.access.load.viewers).toBe(viewers));
     socket.tcp.pause();
     await settled(test.current);
     expect(service.core.access.load.viewers).toBe(viewers);
@@ -143,18 +164,18 @@ describe('requests that were sent at once on one connection', () => {
     let text = '';
     socket.on('data', (chunk: string) => (text += chunk));
     const request = await upstream.nextRequest();
-    await vi.waitFor(() => expect(text).toContain('event: start'));
+    await eventually(() => expect(text).toContain('event: start'));
     expect(service.core.access.load).toEqual({ generations: 1, viewers: 1 });
     request.finish();
-    await vi.waitFor(() => expect(text.match(/^event: done$/gm)).toHaveLength(2));
+    await eventually(() => expect(text.match(/^event: done$/gm)).toHaveLength(2));
     expect(upstream.requestCount).toBe(2);
 
     upstream.enqueue({ kind: 'manual' });
     socket.write(`${head}content-length: ${body.length}\r\n\r\n${body}`.repeat(2));
     await upstream.nextRequest();
-    await vi.waitFor(() => expect(service.core.access.load.viewers).toBe(1));
+    await eventually(() => expect(service.core.access.load.viewers).toBe(1));
     socket.destroy();
-    await vi.waitFor(() => expect(service.core.access.load.viewers).toBe(0));
+    await eventually(() => expect(service.core.access.load.viewers).toBe(0));
     expect(upstream.requestCount).toBe(3);
   });
 });

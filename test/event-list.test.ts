@@ -26,7 +26,7 @@ const event: fc.Arbitrary<LlmEvent> = fc.oneof(
 /** What a reader with this bound is given, batch by batch. */
 function read(list: EventList, from: number, bytesMax: number) {
   const batches = [];
-  for (let at = from; at < list.length; ) {
+  for (let at = from; at < list.length;) {
     const { events, end } = list.slice(at, bytesMax);
     batches.push(events);
     expect(end).toBeGreaterThan(at);
@@ -68,7 +68,9 @@ it('a reader gets all events after any offset, in order, with nothing merged but
 
 it('a batch is no larger than its bound, unless one event is', () => {
   const list = new EventList();
-  list.push(list.weigh(Array.from({ length: 1_000 }, () => ({ type: 'text', index: 0, text: 'é'.repeat(5) }) as const)));
+  list.push(
+    list.weigh(Array.from({ length: 1_000 }, () => ({ type: 'text', index: 0, text: 'é'.repeat(5) }) as const)),
+  );
   list.push(list.weigh([{ type: 'text', index: 1, text: 'x'.repeat(5_000) }]));
   list.push(list.weigh([{ type: 'text', index: 2, text: 'y' }]));
   const batches = read(list, 0, 95).map((events) => events.map(({ event: given }) => (given as { text: string }).text));

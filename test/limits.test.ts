@@ -6,6 +6,7 @@ import { Access } from '../src/access.ts';
 import type { StreamRequest } from '../src/protocol.ts';
 import type { SimulatorRequest } from '../src/simulator.ts';
 import { doors, readAll, refusalOf, terminalOf, textOf, type AnyConfigRouter, type View } from './support/doors.ts';
+import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { postJson, upgrade } from './support/raw-http.ts';
 import { openSocket, query, subscription } from './support/raw-websocket.ts';
@@ -122,7 +123,7 @@ describe.each([
     requests[0]!.finish();
     // Either may have got the first request.
     await Promise.race([...views.map(readAll), readAll(another)]);
-    await vi.waitFor(async () => void terminalOf(await readAll(door.stream(url, ask('third')))));
+    await eventually(async () => void terminalOf(await readAll(door.stream(url, ask('third')))));
     requests[1]!.finish();
     await Promise.all(views.map(readAll));
     expect(upstream.requestCount).toBe(3);
@@ -141,7 +142,7 @@ describe('viewers of one caller', () => {
     expect(await refusalOf(door.stream(url, asked))).toMatchObject({ code: 'rate_limited' });
     leaves.close();
     const request = await upstream.nextRequest();
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const view = door.stream(url, asked);
       await view.until(({ type }) => type === 'start');
       view.close();
@@ -220,7 +221,7 @@ describe('WebSockets', () => {
     expect(refused.status).toBe(503);
     expect(JSON.parse(refused.text)).toMatchObject({ error: { code: 'at_capacity', retryable: true } });
     second[Symbol.dispose]();
-    await vi.waitFor(async () => expect((await upgrade(`${url}/trpc`)).status).toBe(101));
+    await eventually(async () => expect((await upgrade(`${url}/trpc`)).status).toBe(101));
     first.send(query(1, 'llm.configs'));
     expect(await first.next()).toMatchObject({ id: 1, result: { type: 'data' } });
   });
@@ -315,7 +316,7 @@ describe('stream logs', () => {
     expect(test.current.service.core.access.load.generations).toBe(3);
     running[0]!.request.finish();
     await readAll(running[0]!.view);
-    await vi.waitFor(async () => void terminalOf(await readAll(rest.stream(url, ask('/sim echo well')))));
+    await eventually(async () => void terminalOf(await readAll(rest.stream(url, ask('/sim echo well')))));
     for (const { view, request } of running.slice(1)) {
       request.finish();
       expect(textOf(await readAll(view))).toBe(large);
@@ -344,7 +345,7 @@ describe('what is kept', () => {
     const client = createTRPCClient<AnyConfigRouter>({ links: [link] });
     const asked = ask('hi', { generationId: crypto.randomUUID() });
     await expect(client.llm.cancel.mutate({ generationId: asked.generationId! })).rejects.toThrow('No such generation');
-    await vi.waitFor(async () => void terminalOf(await readAll(rest.stream(url, asked))));
+    await eventually(async () => void terminalOf(await readAll(rest.stream(url, asked))));
     expect(upstream.requestCount).toBe(1);
   });
 

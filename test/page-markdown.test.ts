@@ -76,6 +76,7 @@ describe('Markdown that is being written', () => {
   it.each([
     ['a table’s head', '| code | re', '| code | re |\n| --- | --- |\n'],
     ['half of a delimiter row', '| code | retry |\n| --', '| code | retry |\n| --- | --- |\n'],
+    ['a table in a quote', '> Text\n>\n> | a | b |\n> | -', '> Text\n>\n> | a | b |\n> | --- | --- |\n'],
     ['the beginning of a fence', 'Text\n\n``', 'Text\n\n'],
     ['half of a closing fence', '```ts\nconst a = 1;\n``', '```ts\nconst a = 1;\n'],
     ['a bullet without text, which would make a heading of the line before', 'Text\n-', 'Text\n'],

@@ -1,5 +1,6 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { doors, readAll, refusalOf, terminalOf, textOf } from './support/doors.ts';
+import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { send } from './support/raw-http.ts';
 import { openSocket } from './support/raw-websocket.ts';
@@ -37,7 +38,7 @@ describe('within the drain time', () => {
     await stopped;
     await expect(send(`${url}/healthz`)).rejects.toThrow('ECONNREFUSED');
     expect(upstream.requestCount).toBe(1);
-    await vi.waitFor(() => expect(upstream.openSockets).toBe(0));
+    await eventually(() => expect(upstream.openSockets).toBe(0));
   });
 });
 
@@ -61,7 +62,7 @@ describe('after the drain time', () => {
     }
     for (const request of requests) expect(await request.outcome).toBe('client_closed');
     expect(upstream.requestCount).toBe(3);
-    await vi.waitFor(() => expect(upstream.openSockets).toBe(0));
+    await eventually(() => expect(upstream.openSockets).toBe(0));
   });
 
   it.each(sleepers)(
@@ -108,7 +109,7 @@ describe('after the drain time', () => {
       }
       request.finish();
       await readAll(other);
-      await vi.waitFor(() => expect(service.core.access.load.viewers).toBe(0));
+      await eventually(() => expect(service.core.access.load.viewers).toBe(0));
       expect(sockets.open[0]!.writableLength).toBeGreaterThan(0);
 
       const stopped = service[Symbol.asyncDispose]();

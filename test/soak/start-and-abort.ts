@@ -1,5 +1,5 @@
 /** Generations that are started and left at once, in great number: what the service holds when all are gone. */
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
 import { WebSocket } from 'ws';
 import { startSimulator } from '../../src/simulator.ts';
@@ -75,23 +75,23 @@ async function overHttp(url: string, body: () => object, cycles: number): Promis
 
 async function overWebSocket(url: string, cycles: number): Promise<void> {
   const webSocket = new WebSocket(`${url.replace('http', 'ws')}/trpc`);
+  const messages = on(webSocket, 'message') as AsyncIterableIterator<[Buffer]>;
   await once(webSocket, 'open');
+  const until = async (part: string) => {
+    for (;;) {
+      const text = (await messages.next()).value[0].toString();
+      if (text === 'PING') webSocket.send('PONG');
+      else if (text.includes(part)) return;
+    }
+  };
   for (let id = 0; id < cycles; id += 1) {
     const params = { path: 'llm.stream', input: { json: ask('hi') } };
     webSocket.send(JSON.stringify({ id, method: 'subscription', params }));
-    await message(webSocket, '"start"');
+    await until('"start"');
     webSocket.send(JSON.stringify({ id, method: 'subscription.stop' }));
-    await message(webSocket, '"stopped"');
+    await until('"stopped"');
   }
+  await messages.return!();
   webSocket.close();
   await once(webSocket, 'close');
-}
-
-async function message(webSocket: WebSocket, part: string): Promise<void> {
-  for (;;) {
-    const [data] = (await once(webSocket, 'message')) as [Buffer];
-    const text = data.toString();
-    if (text === 'PING') webSocket.send('PONG');
-    else if (text.includes(part)) return;
-  }
 }

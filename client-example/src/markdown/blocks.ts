@@ -81,19 +81,21 @@ function fullParts(paragraph: string): string[] {
 
 /** What a line is made of while one can't tell yet what it will be: `-`, `1.`, `|--`, two backticks. */
 const undecidedLine = /^[-=*_+#>`~|:\d.) \t]*$/;
-/** A table's head over a delimiter row that isn't there yet. */
-const tableHead = /^ {0,3}(\|[^\n]*)\n?$/;
+/** A table's head, in a quote or an item too, over a delimiter row that isn't there yet. */
+const tableHead = /(?:^|(?:^|\n)[> \t]*\n)([> \t]*)(\|[^\n]*)\n?$/;
+
 /** The open block as it can be shown: what is undecided held back, what is open closed. */
 export function mendBlock(open: string): string {
   const lineStart = open.lastIndexOf('\n') + 1;
   const decided = undecidedLine.test(open.slice(lineStart)) ? open.slice(0, lineStart) : open;
-  const head = tableHead.exec(decided)?.[1];
-  if (head !== undefined) return withDelimiterRow(head);
-  return remend(decided, { katex: false });
+  const head = tableHead.exec(decided);
+  if (!head) return remend(decided, { katex: false });
+  const [, indent = '', cells = ''] = head;
+  return decided.slice(0, decided.lastIndexOf(cells)) + withDelimiterRow(cells, indent);
 }
 
-function withDelimiterRow(head: string): string {
+function withDelimiterRow(head: string, indent: string): string {
   const closed = /[^|\s]\s*\|\s*$/.test(head) ? head : `${head} |`;
   const cells = closed.replaceAll('\\|', '').split('|').length - 2;
-  return `${closed}\n|${' --- |'.repeat(cells)}\n`;
+  return `${closed}\n${indent}|${' --- |'.repeat(cells)}\n`;
 }
