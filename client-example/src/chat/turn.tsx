@@ -165,7 +165,7 @@ function Waiting({ link, begun }: { link: Link; begun: boolean }) {
     : link.state === 'reconnecting'
       ? 'The connection is lost. Reconnecting…'
       : quietForMs >= quietMs
-        ? `Nothing new for ${Math.round(quietForMs / 1_000)} s. Esc stops it.`
+        ? `Nothing new for ${Math.round(quietForMs / 1_000)} s.`
         : undefined;
   return (
     <p className="waiting" data-begun={begun}>
