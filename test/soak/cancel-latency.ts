@@ -17,6 +17,8 @@ export interface CancelLatency {
 }
 
 const graceMs = 20;
+/** Rounds before those that count, while things are compiled. */
+const warmUpRounds = 30;
 
 export async function cancelLatency(door: Door, rounds: number): Promise<CancelLatency> {
   await using service = await startTestService({
@@ -30,7 +32,7 @@ export async function cancelLatency(door: Door, rounds: number): Promise<CancelL
   const leave: number[] = [];
 
   // In turns, so that what else the machine does is the same for all.
-  for (let round = 0; round < rounds; round += 1) {
+  for (let round = 0; round < warmUpRounds + rounds; round += 1) {
     const abort = new AbortController();
     const asked = { model: plainConfig.model, max_tokens: 10, stream: true as const, messages: ask('hi').messages };
     const [request, stream] = await Promise.all([
@@ -56,7 +58,7 @@ export async function cancelLatency(door: Door, rounds: number): Promise<CancelL
     await left.until((event) => event.type === 'text');
     leave.push((await untilClosed(unheard, () => left.close())) - graceMs);
   }
-  return { bareAbort: sorted(bareAbort), cancel: sorted(cancel), leave: sorted(leave) };
+  return { bareAbort: counted(bareAbort), cancel: counted(cancel), leave: counted(leave) };
 }
 
 /** Once it has sent something. */
@@ -74,8 +76,8 @@ async function untilClosed(request: SimulatorRequest, word: () => unknown): Prom
   return ms;
 }
 
-function sorted(values: number[]): Latencies {
-  return values.toSorted((a, b) => a - b);
+function counted(values: number[]): Latencies {
+  return values.slice(warmUpRounds).toSorted((a, b) => a - b);
 }
 
 /** Of values in rising order. */
