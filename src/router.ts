@@ -188,6 +188,11 @@ function neverAborts(): AbortSignal {
   return new AbortController().signal;
 }
 
+/** The error under tRPC's name for its code; formatters find it as the cause. */
+export function asTrpcError(cause: LlmError): TRPCError {
+  return new TRPCError({ code: cause.traits.trpc, message: cause.message, cause });
+}
+
 /**
  * The error that goes out: a code that links don't re-run, and neither the cause nor a stack, since a host's formatter
  * may send all that it finds.
@@ -198,7 +203,7 @@ function publicError(thrown: unknown, telemetry: Telemetry): TRPCError {
   const { retryAfterMs, issues } = error;
   const told = new LlmError(error.code, error.message, { retryAfterMs, issues });
   told.stack = `${told.name}: ${told.message}`;
-  const wrapped = new TRPCError({ code: error.traits.trpc, message: error.message, cause: told });
+  const wrapped = asTrpcError(told);
   wrapped.stack = told.stack;
   return wrapped;
 }

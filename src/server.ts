@@ -5,11 +5,12 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { getTRPCErrorShape, transformTRPCResponse, TRPCError, type AnyTRPCRouter } from '@trpc/server';
+import type { AnyTRPCRouter } from '@trpc/server';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
 import type { ConfigSnapshot } from './configs.ts';
+import { errorOnWire } from './doors/procedure-call.ts';
 import { isSubscription, serveSubscription } from './doors/sse.ts';
 import { createWebSocketDoor, refuseUpgrade, type WebSocketDoor } from './doors/websocket.ts';
 import { LlmError } from './errors.ts';
@@ -18,7 +19,7 @@ import type { Generations } from './generations.ts';
 import { registerPage } from './page.ts';
 import type { InputSchemas } from './protocol.ts';
 import { registerRest } from './rest.ts';
-import type { LlmRouter } from './router.ts';
+import { asTrpcError, type LlmRouter } from './router.ts';
 import type { Telemetry } from './telemetry.ts';
 
 export interface ServerOptions extends FlowLimits {
@@ -205,10 +206,7 @@ async function registerTrpc(scope: FastifyInstance, options: ServerOptions): Pro
 
 /** A refusal that came before tRPC's own handlers, as its links read it. */
 function trpcRefusal(router: AnyTRPCRouter, path: string, cause: LlmError) {
-  const config = router._def._config;
-  const error = new TRPCError({ code: cause.traits.trpc, message: cause.message, cause });
-  const shape = getTRPCErrorShape({ config, error, type: 'unknown', path, input: undefined, ctx: undefined });
-  return transformTRPCResponse(config, { error: shape });
+  return { error: errorOnWire(router, asTrpcError(cause), { path }) };
 }
 
 function routeUpgrades(app: FastifyInstance, webSockets: WebSocketDoor): void {

@@ -4,16 +4,11 @@
  * streams and costs five to seven times as much (docs/decisions/own-sse-writer.md).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import {
-  callTRPCProcedure,
-  getTRPCErrorFromUnknown,
-  getTRPCErrorShape,
-  TRPCError,
-  type AnyTRPCRouter,
-} from '@trpc/server';
+import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import type { EventBatches } from '../event-batches.ts';
 import { wrapJson } from '../router.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
+import { callProcedure, errorOnWire } from './procedure-call.ts';
 
 export interface SseDoorOptions extends Omit<SseOptions, 'heartbeat'> {
   readonly router: AnyTRPCRouter;
@@ -40,8 +35,6 @@ export async function serveSubscription(
   options: SseDoorOptions,
 ): Promise<void> {
   const { router } = options;
-  const config = router._def._config;
-  const { transformer } = config;
   const stream = new SseResponse(response, { ...options, heartbeat });
   const context = { req: request, res: response, info: {} };
   let input: unknown;
@@ -54,17 +47,9 @@ export async function serveSubscription(
     const client = { reconnectAfterInactivityMs: options.heartbeatMs * heartbeatsMissedMax };
     stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
 
-    input = withLastEventId(deserialize(raw, transformer), lastEventIdOf(request, url));
-    const { signal } = stream;
-    events = (await callTRPCProcedure({
-      router,
-      path,
-      getRawInput: async () => input,
-      ctx: context,
-      type: 'subscription',
-      signal,
-      batchIndex: 0,
-    })) as EventBatches;
+    input = deserialize(raw, router);
+    const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request, url) } as const;
+    events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
     for await (const batch of events.batches) {
       let frames = '';
       for (const { id, json } of batch) frames += `data: ${wrapJson(json)}\nid: ${id}\n\n`;
@@ -74,9 +59,9 @@ export async function serveSubscription(
     }
     stream.write('event: return\ndata: \n\n');
   } catch (cause) {
-    const error = events ? events.refusal(cause) : getTRPCErrorFromUnknown(cause);
-    const shape: unknown = getTRPCErrorShape({ config, error, type: 'subscription', path, input, ctx: context });
-    stream.write(`event: serialized-error\ndata: ${JSON.stringify(transformer.output.serialize(shape))}\n\n`);
+    const refusal = events ? events.refusal(cause) : cause;
+    const error = errorOnWire(router, refusal, { type: 'subscription', path, input }, context);
+    stream.write(`event: serialized-error\ndata: ${JSON.stringify(error)}\n\n`);
   } finally {
     stream.end();
   }
@@ -103,10 +88,10 @@ async function readBody(request: IncomingMessage, bytesMax: number): Promise<str
   return Buffer.concat(chunks).toString();
 }
 
-function deserialize(raw: string | null, transformer: AnyTRPCRouter['_def']['_config']['transformer']): unknown {
+function deserialize(raw: string | null, router: AnyTRPCRouter): unknown {
   if (raw === null || raw === '') return undefined;
   try {
-    return transformer.input.deserialize(JSON.parse(raw));
+    return router._def._config.transformer.input.deserialize(JSON.parse(raw));
   } catch {
     throw new TRPCError({ code: 'PARSE_ERROR', message: 'The input is not JSON as tRPC writes it' });
   }
@@ -116,9 +101,4 @@ function deserialize(raw: string | null, transformer: AnyTRPCRouter['_def']['_co
 function lastEventIdOf(request: IncomingMessage, url: URL): string | undefined {
   const header = request.headers['last-event-id'];
   return (Array.isArray(header) ? header[0] : header) || url.searchParams.get('lastEventId') || undefined;
-}
-
-function withLastEventId(input: unknown, lastEventId: string | undefined): unknown {
-  if (lastEventId === undefined) return input;
-  return typeof input === 'object' && input !== null ? { ...input, lastEventId } : (input ?? { lastEventId });
 }

@@ -4,20 +4,14 @@
  * spends a race of promises and three objects on each event (docs/decisions/own-websocket-handler.md).
  */
 import type { IncomingMessage } from 'node:http';
-import {
-  callTRPCProcedure,
-  getTRPCErrorFromUnknown,
-  getTRPCErrorShape,
-  transformTRPCResponse,
-  TRPCError,
-  type AnyTRPCRouter,
-} from '@trpc/server';
+import { transformTRPCResponse, TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import { parseTRPCMessage, type TRPCClientOutgoingMessage, type TRPCResponseMessage } from '@trpc/server/rpc';
 import type { WebSocket } from 'ws';
 import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
 import { untilRoom, type FlowLimits } from '../flow-control.ts';
-import { wrapJson } from '../router.ts';
+import { asTrpcError, wrapJson } from '../router.ts';
+import { callProcedure, errorOnWire, type ProcedureCall } from './procedure-call.ts';
 
 export interface TrpcSocketOptions extends FlowLimits {
   readonly router: AnyTRPCRouter;
@@ -27,7 +21,7 @@ export interface TrpcSocketOptions extends FlowLimits {
 }
 
 type Id = TRPCClientOutgoingMessage['id'];
-type ProcedureCall = Extract<TRPCClientOutgoingMessage, { params: unknown }>;
+type CallMessage = Extract<TRPCClientOutgoingMessage, { params: unknown }>;
 
 /** Serves a WebSocket that has just opened, until it closes. Never throws. */
 export function serveSocket(webSocket: WebSocket, request: IncomingMessage, options: TrpcSocketOptions): void {
@@ -83,10 +77,7 @@ class TrpcSocket {
       }
       messages = Array.isArray(parsed) ? parsed : [parsed];
     } catch {
-      return this.#refuse(
-        null,
-        new TRPCError({ code: 'PARSE_ERROR', message: 'Expected a message as tRPC writes it' }),
-      );
+      return this.#refuse(null, malformed());
     }
     for (const message of messages) this.#dispatch(message);
   }
@@ -96,34 +87,31 @@ class TrpcSocket {
     try {
       call = parseTRPCMessage(message, this.#options.router._def._config.transformer);
     } catch {
-      return this.#refuse(
-        idOf(message),
-        new TRPCError({ code: 'PARSE_ERROR', message: 'Expected a message as tRPC writes it' }),
-      );
+      return this.#refuse(idOf(message), malformed());
     }
     if (call.method === 'subscription.stop') this.#subscriptions.get(call.id)?.abort();
     else if (call.method === 'subscription') void this.#subscribe(call);
     else void this.#respond(call);
   }
 
-  async #respond(call: ProcedureCall): Promise<void> {
+  async #respond(message: CallMessage): Promise<void> {
     try {
-      const data = await this.#call(call, this.#closed.signal);
-      this.#answer({ id: call.id, result: { type: 'data', data } });
+      const data = await this.#call(message, this.#closed.signal);
+      this.#answer({ id: message.id, result: { type: 'data', data } });
     } catch (error) {
-      this.#refuse(call.id, error, call);
+      this.#refuse(message.id, error, callOf(message));
     }
   }
 
-  async #subscribe(call: ProcedureCall): Promise<void> {
-    const { id } = call;
+  async #subscribe(message: CallMessage): Promise<void> {
+    const { id } = message;
     const left = new AbortController();
     let events: EventBatches | undefined;
     try {
       this.#admit(id);
       this.#subscriptions.set(id, left);
       // An unknown path is told by the call; every subscription of this router returns its batches.
-      events = (await this.#call(call, left.signal)) as EventBatches;
+      events = (await this.#call(message, left.signal)) as EventBatches;
       this.#answer({ id, result: { type: 'started' } });
       const opening = `{"id":${JSON.stringify(id)},"result":{"type":"data","id":"`;
       for await (const batch of events.batches) {
@@ -135,7 +123,7 @@ class TrpcSocket {
       }
       this.#answer({ id, result: { type: 'stopped' } });
     } catch (error) {
-      this.#refuse(id, events ? events.refusal(error) : error, call);
+      this.#refuse(id, events ? events.refusal(error) : error, callOf(message));
     } finally {
       if (this.#subscriptions.get(id) === left) this.#subscriptions.delete(id);
     }
@@ -147,21 +135,11 @@ class TrpcSocket {
     }
     const max = this.#options.subscriptionsPerSocketMax;
     if (this.#subscriptions.size < max) return;
-    const cause = new LlmError('rate_limited', `At most ${max} subscriptions on one socket`);
-    throw new TRPCError({ code: cause.traits.trpc, message: cause.message, cause });
+    throw asTrpcError(new LlmError('rate_limited', `At most ${max} subscriptions on one socket`));
   }
 
-  #call({ method, params: { path, input, lastEventId } }: ProcedureCall, signal: AbortSignal): Promise<unknown> {
-    const resumed = lastEventId === undefined ? input : { ...(input as object | undefined), lastEventId };
-    return callTRPCProcedure({
-      router: this.#options.router,
-      path,
-      getRawInput: async () => resumed,
-      ctx: this.#context(),
-      type: method,
-      signal,
-      batchIndex: 0,
-    });
+  #call(message: CallMessage, signal: AbortSignal): Promise<unknown> {
+    return callProcedure(this.#options.router, callOf(message), this.#context(), signal);
   }
 
   #context() {
@@ -177,19 +155,23 @@ class TrpcSocket {
     this.#send(JSON.stringify(transformTRPCResponse(this.#options.router._def._config, message)));
   }
 
-  #refuse(id: Id, cause: unknown, call?: ProcedureCall): void {
-    const error = getTRPCErrorFromUnknown(cause);
-    const config = this.#options.router._def._config;
-    const { path, input } = call?.params ?? { path: undefined, input: undefined };
-    const type = call?.method ?? 'unknown';
-    const shape = getTRPCErrorShape({ config, error, type, path, input, ctx: this.#context() });
-    this.#answer({ id, error: shape });
+  #refuse(id: Id, cause: unknown, call: Partial<ProcedureCall> = {}): void {
+    const error = errorOnWire(this.#options.router, cause, call, this.#context());
+    this.#send(JSON.stringify({ id, error }));
   }
 
   #send(text: string): void {
     // A closed socket drops what it is given, with an error that its close has told already.
     if (this.#webSocket.readyState === this.#webSocket.OPEN) this.#webSocket.send(text);
   }
+}
+
+function callOf({ method, params }: CallMessage): ProcedureCall {
+  return { type: method, ...params };
+}
+
+function malformed(): TRPCError {
+  return new TRPCError({ code: 'PARSE_ERROR', message: 'Expected a message as tRPC writes it' });
 }
 
 /** @throws Error if it isn't `{method: 'connectionParams', data}`. */
