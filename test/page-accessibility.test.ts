@@ -3,7 +3,7 @@ import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { browserForEachTest } from './support/browser.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { answerEnded, answerShown, askOnPage } from './support/page.ts';
+import { answerEnded, answerShown, askOnPage, askAndSteer } from './support/page.ts';
 import { serviceForEachTest } from './support/service.ts';
 import { requiresBrowser } from './support/skip.ts';
 
@@ -43,9 +43,7 @@ requiresBrowser()('in a browser', () => {
         await page.getByRole('heading', { name: 'The answer survives' }).waitFor();
         expect(await violations(page)).toEqual([]);
 
-        upstream.enqueue({ kind: 'manual' });
-        await askOnPage(page, 'Show me');
-        const request = await upstream.nextRequest();
+        const request = await askAndSteer(page, upstream, 'Show me');
         await request.text(answer);
         await answerShown(page, 'const answer = 42;');
         await page.getByRole('button', { name: 'Instruments' }).click();
@@ -76,9 +74,7 @@ requiresBrowser()('in a browser', () => {
         }
       }).observe(document.body, { subtree: true, childList: true, characterData: true });
     `);
-    upstream.enqueue({ kind: 'manual' });
-    await askOnPage(page, 'Count');
-    const request = await upstream.nextRequest();
+    const request = await askAndSteer(page, upstream, 'Count');
     for (const word of ['one ', 'two ', 'three ']) {
       await request.text(word);
       await answerShown(page, word.trim());

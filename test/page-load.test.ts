@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { browserForEachTest } from './support/browser.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { longestTasks } from './support/longest-tasks.ts';
-import { answerEnded, answerShown, askOnPage } from './support/page.ts';
+import { answerEnded, answerShown, askAndSteer } from './support/page.ts';
 import { serviceForEachTest } from './support/service.ts';
 import { requiresBrowser } from './support/skip.ts';
 
@@ -24,9 +24,7 @@ requiresBrowser()('in a browser', () => {
       const { url, upstream } = test.current;
       const page = await browser.open(url);
       const empty = await (await browser.profile()).newPage();
-      upstream.enqueue({ kind: 'manual' });
-      await askOnPage(page, 'Go on and on');
-      const request = await upstream.nextRequest();
+      const request = await askAndSteer(page, upstream, 'Go on and on');
       const tokens = Array.from({ length: tokensBefore + tokensUnderLoad }, kind === 'one paragraph' ? word : markup);
       await request.text(tokens.slice(0, tokensBefore).join(''));
       await answerShown(page, `w${tokensBefore - 1}`);

@@ -5,7 +5,7 @@ import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { browserForEachTest } from './support/browser.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { answerEnded, answerShown, askOnPage, composer, log, useTransport } from './support/page.ts';
+import { answerEnded, answerShown, askOnPage, composer, log, useTransport, askAndSteer } from './support/page.ts';
 import { serviceForEachTest, startTestService } from './support/service.ts';
 import { requiresBrowser } from './support/skip.ts';
 import { startTcpProxy } from './support/tcp-proxy.ts';
@@ -36,9 +36,7 @@ requiresBrowser()('in a browser', () => {
       const { url, upstream } = test.current;
       const page = await browser.open(url);
       await useTransport(page, transport);
-      upstream.enqueue({ kind: 'manual' });
-      await askOnPage(page, 'Say something');
-      const request = await upstream.nextRequest();
+      const request = await askAndSteer(page, upstream, 'Say something');
       await request.text('First words, ');
       await answerShown(page, 'First words,');
       await request.text('and more.');
@@ -55,9 +53,7 @@ requiresBrowser()('in a browser', () => {
       const { url, upstream } = test.current;
       const page = await browser.open(url);
       await useTransport(page, transport);
-      upstream.enqueue({ kind: 'manual' });
-      await askOnPage(page, 'Count');
-      const request = await upstream.nextRequest();
+      const request = await askAndSteer(page, upstream, 'Count');
       await request.text(words(0, 50));
       await answerShown(page, 'word49');
       await page.reload();
@@ -83,9 +79,7 @@ requiresBrowser()('in a browser', () => {
       await using proxy = await startTcpProxy(url);
       const page = await browser.open(proxy.url);
       await useTransport(page, transport);
-      upstream.enqueue({ kind: 'manual' });
-      await askOnPage(page, 'Count');
-      const request = await upstream.nextRequest();
+      const request = await askAndSteer(page, upstream, 'Count');
       for (let cut = 0; cut < 5; cut += 1) {
         await request.text(words(cut * 10, cut * 10 + 10));
         await answerShown(page, `word${cut * 10 + 9}`);
@@ -106,9 +100,7 @@ requiresBrowser()('in a browser', () => {
       const { url, upstream } = test.current;
       const first = await browser.open(url);
       await useTransport(first, transport);
-      upstream.enqueue({ kind: 'manual' });
-      await askOnPage(first, 'Count');
-      const request = await upstream.nextRequest();
+      const request = await askAndSteer(first, upstream, 'Count');
       await request.text(words(0, 10));
       await answerShown(first, 'word9');
       const second = await browser.open(first.url());
@@ -129,9 +121,7 @@ requiresBrowser()('in a browser', () => {
       const { url, upstream } = test.current;
       const page = await browser.open(url);
       await useTransport(page, transport);
-      upstream.enqueue({ kind: 'manual' });
-      await askOnPage(page, 'Count');
-      const request = await upstream.nextRequest();
+      const request = await askAndSteer(page, upstream, 'Count');
       await request.text(words(0, 10));
       await answerShown(page, 'word9');
       await page.getByRole('button', { name: 'Instruments' }).click();
@@ -267,9 +257,7 @@ requiresBrowser()('in a browser', () => {
   it('the view stays at the bottom unless the reader has scrolled up', async () => {
     const { url, upstream } = test.current;
     const page = await browser.open(url);
-    upstream.enqueue({ kind: 'manual' });
-    await askOnPage(page, 'Long one');
-    const request = await upstream.nextRequest();
+    const request = await askAndSteer(page, upstream, 'Long one');
     await request.text(Array.from({ length: 60 }, (_, line) => `Line ${line}\n\n`).join(''));
     await page.getByText('Line 59', { exact: true }).waitFor();
     await expect.poll(() => pxToBottom(page)).toBeLessThan(2);

@@ -1,6 +1,7 @@
 /** The page as tests handle it: by what a person sees and a screen reader reads. */
 import type { Locator, Page } from 'playwright-core';
 import { expect } from 'vitest';
+import type { Simulator, SimulatorRequest } from '../../src/simulator.ts';
 
 export function composer(page: Page): Locator {
   return page.getByRole('textbox', { name: 'Message', exact: true });
@@ -13,6 +14,13 @@ export function log(page: Page): Locator {
 export async function askOnPage(page: Page, prompt: string): Promise<void> {
   await composer(page).fill(prompt);
   await composer(page).press('Enter');
+}
+
+/** Asks, and leaves the answer to the test. */
+export async function askAndSteer(page: Page, upstream: Simulator, prompt: string): Promise<SimulatorRequest> {
+  upstream.enqueue({ kind: 'manual' });
+  await askOnPage(page, prompt);
+  return upstream.nextRequest();
 }
 
 export async function useTransport(page: Page, transport: 'SSE' | 'WebSocket'): Promise<void> {
