@@ -4,7 +4,7 @@ import { Agent, request as httpRequest } from 'node:http';
 import { WebSocket } from 'ws';
 import { startSimulator } from '../../src/simulator.ts';
 import { ask, plainConfig } from '../support/service.ts';
-import { startServiceProcess, type Held, type ServiceProcess } from '../support/service-process.ts';
+import { measureAtRest, startServiceProcess, type Held, type ServiceProcess } from '../support/service-process.ts';
 
 export const startAndAbortDoors = ['sse', 'websocket', 'rest', 'in-process'] as const;
 export type StartAndAbortDoor = (typeof startAndAbortDoors)[number];
@@ -33,11 +33,8 @@ export async function startAndAbort(door: StartAndAbortDoor, cycles: number): Pr
 }
 
 /** Once nothing runs, and idle connections to upstream are closed. */
-async function idle(service: ServiceProcess): Promise<Held> {
-  for (;;) {
-    const held = await service.measure();
-    if (held.running === 0 && held.viewers === 0) return held;
-  }
+function idle(service: ServiceProcess): Promise<Held> {
+  return measureAtRest(service, ({ running, viewers }) => running === 0 && viewers === 0);
 }
 
 const concurrency = 8;

@@ -6,7 +6,7 @@ import { WebSocket } from 'ws';
 import { startSimulator, type Answer } from '../../src/simulator.ts';
 import type { LlmEvent } from '../../src/protocol.ts';
 import { ask } from '../support/service.ts';
-import { startServiceProcess, type Held, type ServiceProcess } from '../support/service-process.ts';
+import { measureAtRest, startServiceProcess, type ServiceProcess } from '../support/service-process.ts';
 
 export const stoppedReaderDoors = ['sse', 'websocket', 'rest', 'in-process'] as const;
 export type StoppedReaderDoor = (typeof stoppedReaderDoors)[number];
@@ -43,7 +43,7 @@ export async function startStoppedReaderBench(): Promise<StoppedReaderBench> {
     const reader = await readers[door](service);
     const request = await upstream.nextRequest();
     if ((await request.outcome) !== 'completed') throw new Error('the service closed upstream');
-    const during = await settled(service);
+    const during = await measureAtRest(service, ({ running }) => running === 0);
     const bytesReceived = reader.bytesReceived();
     const text = await reader.readOn();
     return {
@@ -65,14 +65,6 @@ export async function startStoppedReaderBench(): Promise<StoppedReaderBench> {
       await upstream[Symbol.asyncDispose]();
     },
   };
-}
-
-/** Once the generation has ended. */
-async function settled(service: ServiceProcess): Promise<Held> {
-  for (;;) {
-    const held = await service.measure();
-    if (held.running === 0) return held;
-  }
 }
 
 function scripted(load: Load): { answer: Answer; sha256: string } {

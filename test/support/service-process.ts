@@ -91,3 +91,12 @@ export async function startServiceProcess(options: ServiceProcessOptions): Promi
 function gone(): never {
   throw new Error('the process of the service has ended');
 }
+
+/**
+ * What the process holds once it has come to rest. Measured anew then: what is found at rest in one look may have come
+ * to it after that look's garbage collection.
+ */
+export async function measureAtRest(service: ServiceProcess, atRest: (held: Held) => boolean): Promise<Held> {
+  while (!atRest(await service.measure()));
+  return service.measure();
+}
