@@ -4,7 +4,7 @@
  */
 import { tracked, type TrackedEnvelope, type TRPCError } from '@trpc/server';
 import type { LlmEvent } from './protocol.ts';
-import type { LogBatch } from './stream-log/stream-log.ts';
+import type { LogView } from './generations.ts';
 
 export interface EventBatchesOptions {
   /** Makes what a batch was refused with fit to be thrown at a client. */
@@ -14,20 +14,20 @@ export interface EventBatchesOptions {
 }
 
 export class EventBatches implements AsyncIterable<TrackedEnvelope<LlmEvent>, void, unknown> {
-  /** May throw at any `next`; see `refusal`. */
-  readonly batches: AsyncIterable<LogBatch>;
+  /** May throw what is to be told as `refusal` makes it. */
+  readonly view: LogView;
   readonly refusal: (thrown: unknown) => TRPCError;
   readonly #ready: EventBatchesOptions['ready'];
 
-  constructor(batches: AsyncIterable<LogBatch>, options: EventBatchesOptions) {
-    this.batches = batches;
+  constructor(view: LogView, options: EventBatchesOptions) {
+    this.view = view;
     this.refusal = options.refusal;
     this.#ready = options.ready;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<TrackedEnvelope<LlmEvent>, void, unknown> {
     try {
-      for await (const batch of this.batches) {
+      for await (const batch of this.view) {
         for (const { id, event } of batch) {
           await this.#ready();
           yield envelope(id, forAnyTransformer(event));

@@ -20,13 +20,20 @@ import {
   type StreamRequest,
 } from './protocol.ts';
 import { RunningGeneration, type GenerationParts } from './running-generation.ts';
+import type { Sink } from './sink.ts';
 import {
   generationNotFound,
   type GenerationKey,
   type LogBatch,
+  type LogReader,
   type LogStatus,
   type StreamLog,
 } from './stream-log/stream-log.ts';
+
+/** What a viewer of a generation gets: the batches of its log after the viewer's cursor, pulled or piped, not both. */
+export interface LogView extends AsyncIterableIterator<LogBatch, undefined>, Pick<LogReader, 'pipe'> {
+  return(): Promise<IteratorResult<LogBatch, undefined>>;
+}
 
 export interface GenerationsOptions extends GenerationParts {
   /** The configs as they stand now; a generation keeps the one it started with. */
@@ -71,13 +78,13 @@ export class Generations implements AsyncDisposable {
   }
 
   /**
-   * Starts the generation that is asked for, or attaches to it if the caller has one of that id, and follows it: yields
+   * Starts the generation that is asked for, or attaches to it if the caller has one of that id, and follows it: gives
    * what lies after `lastEventId`, then what comes, and ends after the terminal event or when the signal aborts.
    *
-   * @throws LlmError at the first `next()`: `invalid_input`, `conflict`, `generation_not_found`, and where a generation
+   * @throws LlmError at the first `next()`, or by `pipe()`: `invalid_input`, `conflict`, `generation_not_found`, and where a generation
    *   would start also `config_not_found`, `rate_limited`, `at_capacity`, `shutting_down`.
    */
-  stream(caller: Caller, request: StreamRequest, signal: AbortSignal): AsyncIterableIterator<LogBatch> {
+  stream(caller: Caller, request: StreamRequest, signal: AbortSignal): LogView {
     return this.#view(caller, request, signal, async (cursor) => {
       const generationId = request.generationId ?? cursor?.generationId;
       const requestHash = hashRequest(request);
@@ -99,7 +106,7 @@ export class Generations implements AsyncDisposable {
   }
 
   /** As `stream`, but attaches only. */
-  follow(caller: Caller, request: FollowRequest, signal: AbortSignal): AsyncIterableIterator<LogBatch> {
+  follow(caller: Caller, request: FollowRequest, signal: AbortSignal): LogView {
     return this.#view(caller, request, signal, async () => {
       const log = await this.#find({ caller: caller.name, generationId: request.generationId });
       if (!log) throw generationNotFound();
@@ -197,14 +204,14 @@ export class Generations implements AsyncDisposable {
     );
   }
 
-  #view(caller: Caller, request: Resumable, signal: AbortSignal, attach: Attach): AsyncIterableIterator<LogBatch> {
-    return new View(signal, async (atEnd) => {
+  #view(caller: Caller, request: Resumable, signal: AbortSignal, attach: Attach): LogView {
+    return new View(signal, async (atEnd, ended) => {
       const place = this.#options.admission.admitViewer(caller);
       atEnd(() => place[Symbol.dispose]());
       const cursor = parseCursor(request);
       const log = await attach(cursor);
       // Whoever is refused here was no viewer, and stops no clock.
-      const batches = log.read(cursor?.offset ?? -1, signal);
+      const batches = log.read(cursor?.offset ?? -1, signal, ended);
       const generation = this.#running.get(mapKey(log.record));
       generation?.viewerCame();
       this.#viewers += 1;
@@ -220,18 +227,18 @@ export class Generations implements AsyncDisposable {
 
 /** Finds or makes the log that a view is to read. */
 type Attach = (cursor: Cursor | undefined) => Promise<StreamLog>;
-/** Opens a view's log; what it takes for that it has given back at the view's end. */
-type OpenLog = (atEnd: (release: () => void) => void) => Promise<AsyncIterator<LogBatch, undefined>>;
+/** Opens a view's log. What it takes for that is given back at the view's end, which comes with the reader's. */
+type OpenLog = (atEnd: (release: () => void) => void, ended: () => void) => Promise<LogReader>;
 
 /**
- * One viewer: attaches at the first `next()`, then hands on the log's own batches, and is no more than that in between:
- * what it holds is given back when the log has ended, the signal has aborted, or the reader leaves.
+ * One viewer: attaches when it is first asked for something, and is no more than the log's own reader from then on. What it
+ * holds is given back when the log has ended, the signal has aborted, or whoever iterates leaves.
  */
-class View implements AsyncIterableIterator<LogBatch> {
+class View implements LogView {
   readonly #signal: AbortSignal;
   readonly #open: OpenLog;
   readonly #releases: (() => void)[] = [];
-  #batches: AsyncIterator<LogBatch, undefined> | undefined;
+  #reader: LogReader | undefined;
   #over = false;
 
   constructor(signal: AbortSignal, open: OpenLog) {
@@ -244,28 +251,45 @@ class View implements AsyncIterableIterator<LogBatch> {
   }
 
   async next(): Promise<IteratorResult<LogBatch, undefined>> {
-    if (this.#over || this.#signal.aborted) return this.#end();
+    const reader = this.#reader ?? (await this.#attach());
+    return reader ? reader.next() : { done: true, value: undefined };
+  }
+
+  async pipe(sink: Sink<LogBatch>): Promise<void> {
+    const reader = this.#reader ?? (await this.#attach());
+    await reader?.pipe(sink);
+  }
+
+  async return(): Promise<IteratorResult<LogBatch, undefined>> {
+    this.#over = true;
+    if (this.#reader) return this.#reader.return();
+    this.#end();
+    return { done: true, value: undefined };
+  }
+
+  /** Undefined if it was over before it began. */
+  async #attach(): Promise<LogReader | undefined> {
+    if (this.#over || this.#signal.aborted) {
+      this.#end();
+      return undefined;
+    }
     try {
-      this.#batches ??= await this.#open((release) => this.#releases.push(release));
-      // The reader may have left while it was opened.
-      if (this.#over) return this.#end();
-      const result = await this.#batches.next();
-      return result.done ? this.#end() : result;
+      this.#reader = await this.#open(
+        (release) => this.#releases.push(release),
+        () => this.#end(),
+      );
     } catch (error) {
       this.#end();
       throw error;
     }
+    // Whoever iterates may have left while it was opened.
+    if (this.#over) await this.#reader.return();
+    return this.#reader;
   }
 
-  async return(): Promise<IteratorResult<LogBatch, undefined>> {
-    return this.#end();
-  }
-
-  #end(): { done: true; value: undefined } {
+  #end(): void {
     this.#over = true;
-    void this.#batches?.return?.();
     for (const release of this.#releases.splice(0)) release();
-    return { done: true, value: undefined };
   }
 }
 

@@ -7,6 +7,7 @@ import Anthropic, { APIConnectionError, APIError } from '@anthropic-ai/sdk';
 import type { Config } from './configs.ts';
 import { LlmError } from './errors.ts';
 import type { CancelReason, LlmEvent, Message } from './protocol.ts';
+import { iterate, type Sink } from './sink.ts';
 import type { Telemetry } from './telemetry.ts';
 import { Attempt, type Answer } from './upstream/attempt.ts';
 import { classify, parseRetryAfter, UpstreamFailure, UpstreamFault } from './upstream/failures.ts';
@@ -62,21 +63,32 @@ export class LLMService implements AsyncDisposable {
     return this.#options.resolveUpstream(config).simulated;
   }
 
+  /** As `pipe`, for whoever pulls. Leaving the iteration early closes upstream's socket too. */
+  stream(request: LlmRequest, signal: AbortSignal): AsyncGenerator<LlmEvent[], void, undefined> {
+    const left = new AbortController();
+    const either = AbortSignal.any([signal, left.signal]);
+    return iterate(
+      (sink) => this.pipe(request, either, sink),
+      () => left.abort(),
+    );
+  }
+
   /**
-   * Yields a batch of events for each read from upstream, as fast as it is pulled and no faster; the last event of the
-   * last batch is terminal. `start` is not among them. Never throws.
+   * Hands over a batch of events for each read from upstream, as fast as they are taken and no faster; the last event of
+   * the last batch is terminal. `start` is not among them. Settles when upstream's socket is closed too. Rejects with what
+   * the sink throws, and with nothing else.
    *
    * An abort ends it as `cancelled`, with the signal's reason where that is a `CancelReason`; upstream's socket is closed
-   * at once, and before that event is yielded. Leaving the iteration early closes it too.
+   * at once, and before that event is told.
    */
-  async *stream(request: LlmRequest, signal: AbortSignal): AsyncGenerator<LlmEvent[]> {
+  async pipe(request: LlmRequest, signal: AbortSignal, sink: Sink<LlmEvent[]>): Promise<void> {
     const { telemetry, retryTiming = defaultRetryTiming } = this.#options;
     const ledger = new Ledger(request.startedAtMs ?? performance.now());
     const plan = new RetryPlan(request.config, retryTiming, performance.now());
     let config = request.config;
     let attempt: Attempt | undefined;
     let lastBatch: LlmEvent[] = [];
-    // Both reach an attempt also while nobody pulls, so that a reader which is stuck can't keep upstream's socket.
+    // Both reach an attempt also while the sink is busy, so that one which is stuck can't keep upstream's socket.
     const watchdog = new Watchdog(config.timeouts.totalMs, (name) => attempt?.stop(timeoutFailure(name, attempt)));
     const abort = () => attempt?.stop();
     signal.addEventListener('abort', abort, { once: true });
@@ -88,14 +100,18 @@ export class LLMService implements AsyncDisposable {
         if (watchdog.expired) attempt.stop(timeoutFailure('total_ms', attempt));
         try {
           while (!attempt.over) {
-            const events = await attempt.read();
+            const waiting = attempt.ready();
+            if (waiting) await waiting;
+            const events = attempt.read();
             if (attempt.message.hasOutput) ledger.output();
             if (attempt.over) {
               lastBatch = events;
             } else if (events.length > 0) {
-              // While the consumer is busy, upstream isn't the one that keeps us waiting.
+              const full = sink(events);
+              if (!full) continue;
+              // While the sink is busy, upstream isn't the one that keeps us waiting.
               watchdog.rest();
-              yield events;
+              await full;
               watchdog.expect('idle_ms', config.timeouts.idleMs);
             }
           }
@@ -123,7 +139,7 @@ export class LLMService implements AsyncDisposable {
       signal.removeEventListener('abort', abort);
     }
     try {
-      yield lastBatch;
+      await sink(lastBatch);
     } finally {
       await attempt?.close();
     }

@@ -7,9 +7,10 @@ import type { z } from 'zod';
 import type { Caller } from './caller.ts';
 import type { ConfigSnapshot } from './configs.ts';
 import { LlmError } from './errors.ts';
-import type { Generations } from './generations.ts';
+import type { Generations, LogView } from './generations.ts';
 import { createOpenApiDocument } from './openapi.ts';
 import type { InputSchemas } from './protocol.ts';
+import type { Sink } from './sink.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
 import type { LogBatch } from './stream-log/stream-log.ts';
 
@@ -62,32 +63,34 @@ export function registerRest(app: FastifyInstance, options: RestOptions): void {
 async function send(
   reply: FastifyReply,
   options: RestOptions,
-  view: (signal: AbortSignal) => AsyncIterableIterator<LogBatch>,
+  viewUntil: (signal: AbortSignal) => LogView,
 ): Promise<void> {
   const stream = new SseResponse(reply.raw, { ...options, heartbeat });
-  const batches = view(stream.signal);
-  let next: IteratorResult<LogBatch>;
+  const view = viewUntil(stream.signal);
+  let first: IteratorResult<LogBatch>;
   try {
-    next = await batches.next();
+    first = await view.next();
   } catch (error) {
     stream.release();
     throw error;
   }
-  if (next.done && !stream.signal.aborted) {
+  if (first.done && !stream.signal.aborted) {
     stream.release();
     // To an EventSource that reconnects this is the word to stop; there is nothing after the terminal event.
     return reply.code(204).send();
   }
   reply.hijack();
+  const write: Sink<LogBatch> = (batch) => {
+    let frames = '';
+    for (const { id, event, json } of batch) frames += `id: ${id}\nevent: ${event.type}\ndata: ${json}\n\n`;
+    stream.write(frames);
+    return stream.ready();
+  };
   try {
-    for (; !next.done; next = await batches.next()) {
-      let frames = '';
-      for (const { id, event, json } of next.value) frames += `id: ${id}\nevent: ${event.type}\ndata: ${json}\n\n`;
-      stream.write(frames);
-      await stream.ready();
-    }
+    if (!first.done) await write(first.value);
+    await view.pipe(write);
   } finally {
-    await batches.return?.();
+    await view.return();
     stream.end();
   }
 }

@@ -15,10 +15,9 @@ import type { ConfigNames, ConfigSnapshot, VariablesOf } from './configs.ts';
 import { LlmError } from './errors.ts';
 import { EventBatches } from './event-batches.ts';
 import { untilRoom, type FlowLimits } from './flow-control.ts';
-import type { Generations } from './generations.ts';
+import type { Generations, LogView } from './generations.ts';
 import { readPlainInput } from './plain-input.ts';
 import type { ErrorCode, ErrorData, InputSchemas, Message, Resumable } from './protocol.ts';
-import type { LogBatch } from './stream-log/stream-log.ts';
 import type { Telemetry } from './telemetry.ts';
 
 export interface RouterOptions {
@@ -123,8 +122,8 @@ export function createRouter<C>(options: RouterOptions) {
   // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
   const parseStream: (input: unknown) => unknown = parse(schemas.stream);
 
-  const answer = (ctx: LlmContext, signal: AbortSignal, batches: AsyncIterable<LogBatch>) =>
-    new EventBatches(batches, {
+  const answer = (ctx: LlmContext, signal: AbortSignal, view: LogView) =>
+    new EventBatches(view, {
       refusal: (thrown) => publicError(thrown, options.telemetry),
       ready: () => webSocketReady(ctx, signal, options.flow),
     });

@@ -11,9 +11,11 @@ import {
   protocolVersion,
   type Account,
   type CancelReason,
+  type LlmEvent,
   type StreamRequest,
   type TerminalEvent,
 } from './protocol.ts';
+import type { Sink } from './sink.ts';
 import type { GenerationKey, StreamLog, StreamLogs } from './stream-log/stream-log.ts';
 import type { Telemetry } from './telemetry.ts';
 
@@ -145,31 +147,29 @@ export class RunningGeneration {
       startedAtMs: this.#startedAtMs,
     };
     let failure: LlmError | undefined;
-    let account: Account | undefined;
+    let ended: TerminalEvent | undefined;
+    const fail = (error: unknown) => {
+      // The log is full, or gone: end the model call, and read on for what it cost.
+      failure = LlmError.from(error);
+      this.#abort.abort('requested' satisfies CancelReason);
+    };
+    const store: Sink<LlmEvent[]> = (batch) => {
+      const last = batch.at(-1);
+      if (last && isTerminal(last)) ended = last;
+      return failure ? undefined : log.append(batch)?.catch(fail);
+    };
     try {
-      for await (const batch of this.#parts.llm.stream(request, this.#abort.signal)) {
-        const last = batch.at(-1);
-        const terminal = last && isTerminal(last) ? last : undefined;
-        if (terminal) account = accountOf(terminal);
-        if (failure) continue;
-        try {
-          await log.append(batch);
-          if (terminal) return terminal;
-        } catch (error) {
-          // The log is full, or gone: end the model call, and read on for what it cost.
-          failure = LlmError.from(error);
-          this.#abort.abort('requested' satisfies CancelReason);
-        }
-      }
+      await this.#parts.llm.pipe(request, this.#abort.signal, store);
     } catch (error) {
       failure ??= LlmError.from(error);
     }
+    if (ended && !failure) return ended;
     failure ??= new LlmError('internal', 'Internal error', {
       cause: new Error('upstream ended without a terminal event'),
     });
     if (failure.code === 'internal') this.#parts.telemetry.internalError('pump', failure.cause);
     const { issues: _issues, ...data } = failure.data;
-    const terminal: TerminalEvent = { type: 'error', ...data, ...(account ?? this.#unknownAccount()) };
+    const terminal: TerminalEvent = { type: 'error', ...data, ...(ended ? accountOf(ended) : this.#unknownAccount()) };
     await log.append([terminal]);
     return terminal;
   }

@@ -3,6 +3,7 @@
  * the frames hold. https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { untilRoom, type FlowLimits } from './flow-control.ts';
 
 export interface SseOptions extends FlowLimits {
@@ -21,6 +22,10 @@ export class SseResponse {
   readonly #options: SseOptions;
   readonly #heartbeat: NodeJS.Timeout;
   #opened = false;
+  /** Takes the chunks of the body past node, once the head is out; undefined for a client of HTTP/1.0, which knows no chunks. */
+  #socket: Socket | undefined;
+  /** Whether nothing was written since the timer last looked. */
+  #silent = true;
 
   /** Takes the response over. Nothing is sent before the first `write`. */
   constructor(response: ServerResponse, options: SseOptions) {
@@ -28,44 +33,56 @@ export class SseResponse {
     this.#options = options;
     const left = new AbortController();
     this.signal = left.signal;
+    // Twice in its time, so that a write has only to leave a note: to wind the timer up anew costs more than the rest of it.
     this.#heartbeat = setInterval(() => {
       // A full socket needs no sign of life, and must not be given more to hold.
-      if (this.#opened && response.writableLength === 0) response.write(options.heartbeat);
-    }, options.heartbeatMs);
+      if (this.#silent && this.#opened && response.writableLength === 0) this.write(options.heartbeat);
+      else this.#silent = true;
+    }, options.heartbeatMs / 2);
     response.once('close', () => {
       clearInterval(this.#heartbeat);
       left.abort();
     });
   }
 
-  #open(): void {
-    if (this.#opened) return;
-    this.#opened = true;
-    this.#response.writeHead(200, {
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache, no-transform',
-      // nginx holds back what it proxies unless told not to.
-      'x-accel-buffering': 'no',
-    });
-    this.#response.write(`retry: ${this.#options.reconnectMs}\n\n`);
-  }
-
-  /** Sends whole frames. Frames written in one turn of the event loop leave as one packet: node corks the socket. */
+  /** Sends whole frames. */
   write(frames: string): void {
     if (this.signal.aborted) return;
+    this.#silent = false;
     this.#open();
-    this.#response.write(frames);
-    this.#heartbeat.refresh();
+    if (!this.#socket) {
+      this.#response.write(frames);
+      return;
+    }
+    const bytes = Buffer.byteLength(frames);
+    // One string for the whole chunk, where node would hand three to the system: a sixth of what a token costs on a pace.
+    this.#socket.write(`${bytes.toString(16)}\r\n${frames}\r\n`, bytes === frames.length ? 'latin1' : 'utf8');
   }
 
   /** Undefined if the client has room for more; else settles when it has, or has left. */
   ready(): Promise<void> | undefined {
-    return untilRoom(this.#response, () => this.#response.writableLength, this.signal, this.#options);
+    const sink = this.#socket ?? this.#response;
+    return untilRoom(sink, () => sink.writableLength, this.signal, this.#options);
   }
 
   end(): void {
     clearInterval(this.#heartbeat);
     this.#response.end();
+  }
+
+  #open(): void {
+    if (this.#opened) return;
+    this.#opened = true;
+    const response = this.#response;
+    response.writeHead(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache, no-transform',
+      // nginx holds back what it proxies unless told not to.
+      'x-accel-buffering': 'no',
+    });
+    // Goes with the head, and so through node; what is written to the socket in this turn goes with both.
+    response.write(`retry: ${this.#options.reconnectMs}\n\n`);
+    if (response.chunkedEncoding) this.#socket = response.socket ?? undefined;
   }
 
   /** Gives the response back, unsent, to be answered in another way. */

@@ -244,10 +244,9 @@ describe('a full log', () => {
     const logs = new MemoryStreamLogs({ ...roomy, logBytesMax: 64 * KiB });
     const { log } = await open(logs, key());
     let events = 0;
-    const append = () => log.append([block(events)]).then(() => (events += 1));
     await expect(
       (async () => {
-        for (;;) await append();
+        for (;; events += 1) await log.append([block(events)]);
       })(),
     ).rejects.toMatchObject({ code: 'log_limit' });
     expect(events * JSON.stringify(block(0)).length).toBeLessThan(64 * KiB);

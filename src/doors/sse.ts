@@ -50,13 +50,12 @@ export async function serveSubscription(
     input = deserialize(raw, router);
     const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request, url) } as const;
     events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
-    for await (const batch of events.batches) {
+    await events.view.pipe((batch) => {
       let frames = '';
       for (const { id, json } of batch) frames += `data: ${wrapJson(json)}\nid: ${id}\n\n`;
       stream.write(frames);
-      const room = stream.ready();
-      if (room) await room;
-    }
+      return stream.ready();
+    });
     stream.write('event: return\ndata: \n\n');
   } catch (cause) {
     const refusal = events ? events.refusal(cause) : cause;

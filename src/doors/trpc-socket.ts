@@ -12,6 +12,7 @@ import type { EventBatches } from '../event-batches.ts';
 import { untilRoom, type FlowLimits } from '../flow-control.ts';
 import { asTrpcError, wrapJson } from '../router.ts';
 import { callProcedure, errorOnWire, type ProcedureCall } from './procedure-call.ts';
+import { writeTextFrame } from './text-frame.ts';
 
 export interface TrpcSocketOptions extends FlowLimits {
   readonly router: AnyTRPCRouter;
@@ -114,13 +115,12 @@ class TrpcSocket {
       events = (await this.#call(message, left.signal)) as EventBatches;
       this.#answer({ id, result: { type: 'started' } });
       const opening = `{"id":${JSON.stringify(id)},"result":{"type":"data","id":"`;
-      for await (const batch of events.batches) {
+      await events.view.pipe((batch) => {
         for (const { id: eventId, json } of batch) {
           this.#send(`${opening}${eventId}","data":${wrapJson(`{"id":"${eventId}","data":${json}}`)}}}`);
         }
-        const room = this.#ready(left.signal);
-        if (room) await room;
-      }
+        return this.#ready(left.signal);
+      });
       this.#answer({ id, result: { type: 'stopped' } });
     } catch (error) {
       this.#refuse(id, events ? events.refusal(error) : error, callOf(message));
@@ -162,7 +162,7 @@ class TrpcSocket {
 
   #send(text: string): void {
     // A closed socket drops what it is given, with an error that its close has told already.
-    if (this.#webSocket.readyState === this.#webSocket.OPEN) this.#webSocket.send(text);
+    if (this.#webSocket.readyState === this.#webSocket.OPEN) writeTextFrame(this.#request.socket, text);
   }
 }
 

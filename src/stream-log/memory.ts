@@ -6,7 +6,8 @@
  */
 import { LlmError } from '../errors.ts';
 import { formatEventId, isTerminal, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
-import { EventList } from './event-list.ts';
+import type { Sink } from '../sink.ts';
+import { EventList, type Weighed } from './event-list.ts';
 import { SpentIds } from './spent-ids.ts';
 import {
   generationNotFound,
@@ -14,6 +15,7 @@ import {
   type GenerationKey,
   type GenerationRecord,
   type LogBatch,
+  type LogReader,
   type LogStatus,
   type StreamLog,
   type StreamLogs,
@@ -155,9 +157,8 @@ class MemoryStreamLog implements StreamLog {
   readonly #events = new EventList();
   #terminal: TerminalEvent | undefined;
   readonly #readers = new Set<Reader>();
-  #lastTaken:
-    | { readonly next: number; readonly length: number; readonly batch: LogBatch; readonly end: number }
-    | undefined;
+  /** The batch that was last made: viewers that stand at the same place share it, and the JSON that is made of it. */
+  #taken: Taken | undefined;
 
   constructor(
     record: GenerationRecord,
@@ -175,8 +176,18 @@ class MemoryStreamLog implements StreamLog {
     return this.#status();
   }
 
-  async append(events: readonly LlmEvent[]): Promise<void> {
+  append(events: readonly LlmEvent[]): Promise<never> | undefined {
+    try {
+      this.#append(events);
+      return undefined;
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  #append(events: readonly LlmEvent[]): void {
     if (this.#terminal) throw new Error('append to a log that has its terminal event');
+    const first = this.#events.length;
     const last = events.at(-1);
     const terminal = last && isTerminal(last) ? last : undefined;
     const weighed = this.#events.weigh(events);
@@ -189,30 +200,29 @@ class MemoryStreamLog implements StreamLog {
     if (fits) this.bytes += bytes;
     this.#events.push(weighed);
     this.#terminal = terminal;
+    // What live viewers stand before is what has just come: nothing has to be looked up, cut or merged for them.
+    if (this.#readers.size > 0 && bytes <= this.#limits.viewerBatchBytesMax) this.#taken = this.#share(first, weighed);
     for (const reader of this.#readers) reader.wake();
     if (terminal) this.#store.ended();
   }
 
-  read(after: number, signal: AbortSignal): AsyncIterator<LogBatch, undefined> {
+  read(after: number, signal: AbortSignal, left?: () => void): LogReader {
     if (after >= this.#events.length) throw LlmError.invalidInput([{ path: 'lastEventId', message: 'beyond the end' }]);
     const reader = new Reader(this, after + 1, signal, () => {
       this.#readers.delete(reader);
-      if (this.#readers.size === 0) this.#lastTaken = undefined;
+      if (this.#readers.size === 0) this.#taken = undefined;
+      left?.();
     });
     this.#readers.add(reader);
     return reader;
   }
 
   /** What a reader at `next` gets now: a batch, nothing more ever, or nothing yet. */
-  take(next: number): { readonly batch: LogBatch; readonly end: number } | 'ended' | undefined {
-    if (next < this.#events.length) {
-      // Live viewers all stand at the same place: they share one batch, and the JSON that is made of it.
-      if (this.#lastTaken?.next !== next || this.#lastTaken.length !== this.#events.length) {
-        this.#lastTaken = { next, length: this.#events.length, ...this.#batch(next) };
-      }
-      return this.#lastTaken;
-    }
-    return this.#terminal ? 'ended' : undefined;
+  take(next: number): Taken | 'ended' | undefined {
+    const { length } = this.#events;
+    if (next >= length) return this.#terminal ? 'ended' : undefined;
+    if (this.#taken?.next !== next || this.#taken.length !== length) this.#taken = this.#batch(next);
+    return this.#taken;
   }
 
   async snapshot(): Promise<LogStatus & { text: string }> {
@@ -227,28 +237,43 @@ class MemoryStreamLog implements StreamLog {
     };
   }
 
-  /** What there is from `next` on, up to the bound of a batch; `end` is the first offset that it leaves. */
-  #batch(next: number): { batch: LogBatch; end: number } {
+  /** What there is from `next` on, up to the bound of a batch. */
+  #batch(next: number): Taken {
     const { events, end } = this.#events.slice(next, this.#limits.viewerBatchBytesMax);
-    const { generationId } = this.record;
-    return {
-      batch: events.map(({ offset, event }) => new LoggedEvent(formatEventId(generationId, offset), event)),
-      end,
-    };
+    const batch = events.map(({ offset, event }) => this.#logged(offset, event));
+    return { next, length: this.#events.length, batch, end };
+  }
+
+  /** The same of events that were appended just now, `next` being the offset of the first. */
+  #share(next: number, { events, jsons }: Weighed): Taken {
+    const batch = events.map((event, at) => this.#logged(next + at, jsons[at] ?? event));
+    const { length } = this.#events;
+    return { next, length, batch, end: length };
+  }
+
+  #logged(offset: number, event: LlmEvent | string): LoggedEvent {
+    return new LoggedEvent(formatEventId(this.record.generationId, offset), event);
   }
 }
 
-/**
- * A cursor in a log. Written out as an iterator: an async generator, and each that delegates to it, costs promises and
- * turns per batch that the busiest path of the service can do without.
- */
-class Reader implements AsyncIterator<LogBatch, undefined> {
+/** A batch from offset `next` to before `end`, made when the log had `length` events. */
+interface Taken {
+  readonly next: number;
+  readonly length: number;
+  readonly batch: LogBatch;
+  readonly end: number;
+}
+
+/** A cursor in a log. */
+class Reader implements LogReader {
   readonly #log: MemoryStreamLog;
   readonly #signal: AbortSignal;
   readonly #left: () => void;
   #next: number;
   #over = false;
-  #settle: ((result: IteratorResult<LogBatch, undefined>) => void) | undefined;
+  #gone = false;
+  /** Called when there may be something to take; undefined while nobody waits. */
+  #onWake: (() => void) | undefined;
 
   constructor(log: MemoryStreamLog, next: number, signal: AbortSignal, left: () => void) {
     this.#log = log;
@@ -259,35 +284,74 @@ class Reader implements AsyncIterator<LogBatch, undefined> {
   }
 
   next(): Promise<IteratorResult<LogBatch, undefined>> {
-    const now = this.#take();
-    return now ? Promise.resolve(now) : new Promise((resolve) => (this.#settle = resolve));
+    return new Promise((resolve) => {
+      this.#onWake = () => {
+        const batch = this.#take();
+        if (batch === undefined) return;
+        this.#onWake = undefined;
+        resolve(batch === 'ended' ? { done: true, value: undefined } : { done: false, value: batch });
+      };
+      this.#onWake();
+    });
   }
 
   async return(): Promise<IteratorResult<LogBatch, undefined>> {
     this.#over = true;
     this.wake();
-    return this.#end();
+    this.#end();
+    return { done: true, value: undefined };
+  }
+
+  pipe(sink: Sink<LogBatch>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown) => {
+        this.#onWake = undefined;
+        this.#end();
+        reject(error as Error);
+      };
+      const flow = () => {
+        this.#onWake = flow;
+        for (let batch = this.#take(); batch !== undefined; batch = this.#take()) {
+          if (batch === 'ended') {
+            this.#onWake = undefined;
+            return resolve();
+          }
+          let full: Promise<void> | undefined;
+          try {
+            full = sink(batch);
+          } catch (error) {
+            return fail(error);
+          }
+          if (full) {
+            this.#onWake = undefined;
+            full.then(flow, fail);
+            return undefined;
+          }
+        }
+        return undefined;
+      };
+      flow();
+    });
   }
 
   /** To be called when there may be something for it. */
-  readonly wake = (): void => {
-    const now = this.#settle && this.#take();
-    if (!now) return;
-    this.#settle?.(now);
-    this.#settle = undefined;
-  };
+  readonly wake = (): void => this.#onWake?.();
 
-  #take(): IteratorResult<LogBatch, undefined> | undefined {
+  #take(): LogBatch | 'ended' | undefined {
     const taken = this.#over || this.#signal.aborted ? 'ended' : this.#log.take(this.#next);
     if (taken === undefined) return undefined;
-    if (taken === 'ended') return this.#end();
+    if (taken === 'ended') {
+      this.#end();
+      return 'ended';
+    }
     this.#next = taken.end;
-    return { done: false, value: taken.batch };
+    return taken.batch;
   }
 
-  #end(): { done: true; value: undefined } {
+  #end(): void {
+    if (this.#gone) return;
+    this.#gone = true;
     this.#signal.removeEventListener('abort', this.wake);
     this.#left();
-    return { done: true, value: undefined };
   }
 }

@@ -7,6 +7,7 @@
  */
 import { LlmError } from '../errors.ts';
 import type { GenerationState, LlmEvent, StartEvent, TerminalEvent } from '../protocol.ts';
+import type { Sink } from '../sink.ts';
 
 /** Generations are owned: the same id under another caller is another generation. */
 export interface GenerationKey {
@@ -64,25 +65,38 @@ export interface StreamLog {
   status(): Promise<LogStatus>;
 
   /**
-   * Adds events; settles when they are safe and readable. To be called by the one producer only, and awaited before
-   * the next call. A terminal event as the last of the batch closes the log in the same step.
+   * Adds events. They are safe and readable when it settles, or on return if it gives no promise. To be called by the one
+   * producer only, and awaited before the next call. A terminal event as the last of the batch closes the log in the same
+   * step.
    *
-   * @throws LlmError `log_limit` if the log would outgrow its bound; nothing of the batch is added then. A terminal
-   *   event always fits.
+   * Rejects with the LlmError `log_limit` if the log would outgrow its bound; nothing of the batch is added then. A
+   * terminal event on its own always fits.
    */
-  append(events: readonly LlmEvent[]): Promise<void>;
+  append(events: readonly LlmEvent[]): Promise<void> | undefined;
 
   /**
    * Everything after `after` (-1 for all), then what comes, until the terminal event has been read or the signal
    * aborts; both end the iteration quietly. Each batch holds what is there at that turn, up to a bound in bytes. Whoever
    * stops earlier calls `return`. One `next` at a time.
    *
+   * @param left Called once the iteration is over, however it ended: at the `next` that tells so, or at `return`.
    * @throws LlmError `invalid_input` if `after` lies beyond the log's end.
    */
-  read(after: number, signal: AbortSignal): AsyncIterator<LogBatch, undefined>;
+  read(after: number, signal: AbortSignal, left?: () => void): LogReader;
 
   /** All text so far, joined over its blocks, with the status that belongs to it. */
   snapshot(): Promise<LogStatus & { readonly text: string }>;
+}
+
+/** A cursor in a log. */
+export interface LogReader extends AsyncIterator<LogBatch, undefined> {
+  return(): Promise<IteratorResult<LogBatch, undefined>>;
+
+  /**
+   * As to iterate to the end, handing each batch to the sink: in the very call that adds it to the log, if the sink is
+   * ready. Rejects with what the sink throws; whoever called `append` doesn't hear of it.
+   */
+  pipe(sink: Sink<LogBatch>): Promise<void>;
 }
 
 /** Keeps the logs of all generations, each for a time after its end. */

@@ -64,20 +64,19 @@ export class Attempt {
     return usage.started || maybeBilled ? usage.report(complete) : undefined;
   }
 
-  /** The events of one read, perhaps none. The last ones come together with `over`. Not to be called after that. */
-  async read(): Promise<LlmEvent[]> {
-    try {
-      const { body } = (this.#answer ??= await this.#open());
-      const chunks = this.#stopped ? undefined : await body.read();
-      if (this.#stopped) return [];
-      if (!chunks) throw this.#truncated(body.ended);
-      return this.#take(chunks);
-    } catch (error) {
-      if (this.#stopped) return [];
-      if (!(error instanceof UpstreamFailure)) throw error;
-      this.#failure = error;
-      return [];
-    }
+  /** Sends the request if it wasn't yet; settles when there is something to read. Not to be called once it is over. */
+  ready(): Promise<void> | undefined {
+    return this.#answer ? this.#answer.body.ready() : this.#open();
+  }
+
+  /** The events of all that has come, perhaps none; to be called after `ready`. The last ones come together with `over`. */
+  read(): LlmEvent[] {
+    if (this.over) return [];
+    const { body } = this.#answer!;
+    const chunks = body.take();
+    if (chunks) return this.#take(chunks);
+    this.#failure = this.#truncated(body.ended);
+    return [];
   }
 
   /** Ends it at once, with the failure if there is one. What was read but not told is lost. */
@@ -96,17 +95,23 @@ export class Attempt {
     else await this.#answer?.body.close();
   }
 
-  async #open(): Promise<Answer> {
+  async #open(): Promise<void> {
     const { send, timeouts, watchdog } = this.#options;
     this.#sent = true;
     watchdog.expect('first_byte_ms', timeouts.firstByteMs);
-    const answer = await send(this.#abort.signal);
-    if (this.#stopped) await answer.body.close();
-    const { contentType } = answer;
-    if (contentType === null || /^text\/event-stream\b/i.test(contentType)) return answer;
-    await answer.body.close();
-    const cause = new UpstreamFault('the answer is no event stream', { code: 'no_event_stream' });
-    throw new UpstreamFailure('upstream_error', { cause, requestId: answer.requestId });
+    try {
+      const answer = (this.#answer = await send(this.#abort.signal));
+      if (this.#stopped) return await answer.body.close();
+      const { contentType } = answer;
+      if (contentType === null || /^text\/event-stream\b/i.test(contentType)) return await answer.body.ready();
+      await answer.body.close();
+      const cause = new UpstreamFault('the answer is no event stream', { code: 'no_event_stream' });
+      throw new UpstreamFailure('upstream_error', { cause, requestId: answer.requestId });
+    } catch (error) {
+      if (this.#stopped) return;
+      if (!(error instanceof UpstreamFailure)) throw error;
+      this.#failure = error;
+    }
   }
 
   #take(chunks: readonly Buffer[]): LlmEvent[] {

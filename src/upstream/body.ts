@@ -41,12 +41,15 @@ export class ResponseBody {
     return this.#state === 'ended';
   }
 
-  /** All that has come since the last call, at least one chunk; undefined after the last one. For one caller at a time. */
-  async read(): Promise<readonly Buffer[] | undefined> {
-    while (this.#waiting.length === 0) {
-      if (this.#state !== 'open') return undefined;
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
+  /** Settles when `take` has something to give, or never will again. For one caller at a time. */
+  ready(): Promise<void> | undefined {
+    if (this.#waiting.length > 0 || this.#state !== 'open') return undefined;
+    return new Promise((resolve) => (this.#wake = resolve));
+  }
+
+  /** All that has come since the last call; undefined if that is nothing: after `ready`, that is the end. */
+  take(): readonly Buffer[] | undefined {
+    if (this.#waiting.length === 0) return undefined;
     const chunks = this.#waiting;
     this.#waiting = [];
     if (this.#waitingBytes > readAheadBytesMax) this.#message.resume();

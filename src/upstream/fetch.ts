@@ -95,7 +95,7 @@ function exchange(outgoing: OutgoingRequest, agent: http.Agent): Promise<Answer 
   const { url, method, headers, body, signal } = outgoing;
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
-    const request = (url.protocol === 'https:' ? https : http).request(url, { method, headers, agent });
+    const request = (url.protocol === 'https:' ? https : http).request(url, { method, headers, agent, timeout: 0 });
     let error: NodeJS.ErrnoException | undefined;
     let sent = false;
     let bytesRead = () => 0;
@@ -142,7 +142,7 @@ async function readRefusal(body: ResponseBody, signal: AbortSignal | undefined):
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
-    for (let read = await body.read(); read && bytes < refusalBytesMax; read = await body.read()) {
+    for (let read = await next(body); read && bytes < refusalBytesMax; read = await next(body)) {
       chunks.push(...read);
       for (const chunk of read) bytes += chunk.length;
     }
@@ -152,6 +152,11 @@ async function readRefusal(body: ResponseBody, signal: AbortSignal | undefined):
     await body.close();
   }
   return Buffer.concat(chunks).toString('utf8', 0, refusalBytesMax);
+}
+
+async function next(body: ResponseBody): Promise<readonly Buffer[] | undefined> {
+  await body.ready();
+  return body.take();
 }
 
 /** Its message names no address, and no word of it means a timeout to the SDK, which looks for such words. */

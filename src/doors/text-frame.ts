@@ -1,0 +1,35 @@
+/**
+ * A message of text as one WebSocket frame and one write. Knows nothing of what it says. RFC 6455, section 5.2: a server's
+ * frames are not masked. `ws` writes head and payload by themselves, which costs a token on a pace a fifth more.
+ */
+import type { Socket } from 'node:net';
+
+/** The frame is final and holds text. */
+const finalText = 0x81;
+
+/** Writes the frame between those that `ws` itself writes on the socket: it leaves none half written, unless it compresses. */
+export function writeTextFrame(socket: Socket, text: string): void {
+  const bytes = Buffer.byteLength(text);
+  // Plain ASCII, as nearly all is, needs no buffer: head and payload are one string.
+  if (bytes === text.length) {
+    socket.write(headOf(bytes) + text, 'latin1');
+    return;
+  }
+  const head = headOf(bytes);
+  const frame = Buffer.allocUnsafe(head.length + bytes);
+  frame.write(head, 'latin1');
+  frame.write(text, head.length, 'utf8');
+  socket.write(frame);
+}
+
+/** A character for each byte. */
+function headOf(bytes: number): string {
+  if (bytes < 126) return String.fromCharCode(finalText, bytes);
+  if (bytes < 2 ** 16) return String.fromCharCode(finalText, 126, bytes >>> 8, bytes & 0xff);
+  const high = Math.floor(bytes / 2 ** 32);
+  return String.fromCharCode(finalText, 127, ...fourBytes(high), ...fourBytes(bytes));
+}
+
+function fourBytes(value: number): number[] {
+  return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff);
+}
