@@ -1,11 +1,15 @@
 /**
  * Back pressure for the doors: wait until a client has room again. No door queues; while it waits, the log holds what
- * its viewer has not taken. A client that takes nothing for too long is the listener's to close, not ours.
+ * its viewer has not taken. A client that takes nothing for too long is told by its socket's timeout; to close it is the
+ * listener's.
  */
+import type { Socket } from 'node:net';
 
 export interface FlowLimits {
   /** Unsent bytes of one connection at which its viewers wait. */
   readonly socketBufferBytesMax: number;
+  /** How long a connection may take nothing of what is there for it. */
+  readonly socketStallMs: number;
 }
 
 /** What a door writes to: an HTTP response, or the TCP socket under a WebSocket. */
@@ -29,7 +33,7 @@ export function untilRoom(
   sink: Sink,
   unsentBytes: () => number,
   signal: AbortSignal,
-  { socketBufferBytesMax }: FlowLimits,
+  { socketBufferBytesMax }: Pick<FlowLimits, 'socketBufferBytesMax'>,
 ): Promise<void> | undefined {
   return unsentBytes() > socketBufferBytesMax
     ? waitForRoom(sink, unsentBytes, signal, socketBufferBytesMax)
@@ -55,6 +59,15 @@ async function waitForRoom(
       signal.addEventListener('abort', settle);
     });
   }
+}
+
+/**
+ * Sets the socket's timeout while something is unsent, and takes it off when nothing is: with one, each read and write winds
+ * a timer up. To be called after each write, and now and then. Node takes each part of a long write that leaves for progress.
+ */
+export function watchForStall(socket: Socket, { socketStallMs }: Pick<FlowLimits, 'socketStallMs'>): void {
+  const timeoutMs = socket.writableLength > 0 ? socketStallMs : 0;
+  if (socket.timeout !== timeoutMs) socket.setTimeout(timeoutMs);
 }
 
 function waitersOf(sink: Sink): Set<() => void> {

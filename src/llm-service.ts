@@ -3,7 +3,7 @@
  * doors. Whatever upstream does, there is exactly one terminal event, it comes last, and usage and cost are in it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import Anthropic, { APIConnectionError, APIError } from '@anthropic-ai/sdk';
+import Anthropic, { APIError } from '@anthropic-ai/sdk';
 import type { Config } from './configs.ts';
 import { LlmError } from './errors.ts';
 import type { CancelReason, LlmEvent, Message } from './protocol.ts';
@@ -11,11 +11,17 @@ import { iterate, type Sink } from './sink.ts';
 import type { Telemetry } from './telemetry.ts';
 import { Attempt, type Answer } from './upstream/attempt.ts';
 import { classify, parseRetryAfter, UpstreamFailure, UpstreamFault } from './upstream/failures.ts';
-import { UpstreamSockets } from './upstream/fetch.ts';
 import { Ledger } from './upstream/ledger.ts';
 import { buildMessageRequest } from './upstream/request.ts';
 import { defaultRetryTiming, RetryPlan, type RetryTiming, type Step } from './upstream/retry.ts';
 import { saidIn, withoutRequest } from './upstream/said.ts';
+import {
+  prepareRequest,
+  readRefusal,
+  UpstreamSockets,
+  type PreparedRequest,
+  type UpstreamAnswer,
+} from './upstream/sockets.ts';
 import { Watchdog, type TimeoutName } from './upstream/watchdog.ts';
 
 /** Where a config's requests go. */
@@ -45,15 +51,13 @@ export interface LlmRequest {
   readonly startedAtMs?: number;
 }
 
-/** Clients of the SDK are kept for this many base URLs. */
-const clientsMax = 100;
-/** The SDK's own timeout, out of the way: it ends with the headers, and ours covers them. */
-const sdkTimeoutMs = 2 ** 31 - 1;
+/** Requests are kept prepared for this many addresses and keys. */
+const requestsMax = 100;
 
 export class LLMService implements AsyncDisposable {
   readonly #options: LlmServiceOptions;
   readonly #sockets = new UpstreamSockets();
-  readonly #clients = new Map<string, Anthropic>();
+  readonly #requests = new Map<string, Promise<PreparedRequest>>();
 
   constructor(options: LlmServiceOptions) {
     this.#options = options;
@@ -99,25 +103,11 @@ export class LLMService implements AsyncDisposable {
         attempt = this.#attempt(config, request, watchdog);
         if (watchdog.expired) attempt.stop(timeoutFailure('total_ms', attempt));
         try {
-          while (!attempt.over) {
-            const waiting = attempt.ready();
-            if (waiting) await waiting;
-            const events = attempt.read();
-            if (attempt.message.hasOutput) ledger.output();
-            if (attempt.over) {
-              lastBatch = events;
-            } else if (events.length > 0) {
-              const full = sink(events);
-              if (!full) continue;
-              // While the sink is busy, upstream isn't the one that keeps us waiting.
-              watchdog.rest();
-              await full;
-              watchdog.expect('idle_ms', config.timeouts.idleMs);
-            }
-          }
+          lastBatch = await attempt.pipe(sink);
         } finally {
           // A complete message is told first: its socket can take a moment until it is fit for reuse.
           if (!attempt.message.complete) await attempt.close();
+          ledger.output(attempt.outputAtMs);
           if (attempt.usage) ledger.add(config, attempt.usage);
         }
         const { failure, message } = attempt;
@@ -158,26 +148,18 @@ export class LLMService implements AsyncDisposable {
       timeouts: config.timeouts,
       showThinking: config.thinking?.show === true,
       send: async (signal): Promise<Answer> => {
-        try {
-          // Not `messages.create`, which prints warnings of its own and knows the parameters of one version only.
-          const response = await this.#client(await baseUrl)
-            .post('/v1/messages', {
-              body,
-              // Last in the SDK's order: outranks what it finds in the environment.
-              headers: { ...headers, authorization: apiKey === undefined ? null : `Bearer ${apiKey}` },
-              stream: true,
-              signal,
-              timeout: sdkTimeoutMs,
-            })
-            .asResponse();
-          return {
-            contentType: response.headers.get('content-type'),
-            requestId: response.headers.get('request-id') ?? undefined,
-            body: this.#sockets.bodyOf(response),
-          };
-        } catch (error) {
-          throw failureOf(error);
-        }
+        const prepared = await this.#prepared(await baseUrl, apiKey, headers);
+        const answer = await this.#sockets.send(prepared, JSON.stringify(body), signal).catch((error: unknown) => {
+          if (!(error instanceof UpstreamFault)) throw error;
+          throw new UpstreamFailure('upstream_unreachable', { cause: error, maybeBilled: error.sent });
+        });
+        if (answer.status < 200 || answer.status >= 300)
+          throw refusalOf(answer, await readRefusal(answer.body, signal));
+        return {
+          contentType: answer.headers['content-type'] ?? null,
+          requestId: headerOf(answer, 'request-id'),
+          body: answer.body,
+        };
       },
     });
   }
@@ -192,45 +174,72 @@ export class LLMService implements AsyncDisposable {
     return withoutRequest(said, [await baseUrl, apiKey, config.prompt.render(request.variables), ...contents]);
   }
 
-  #client(baseUrl: string): Anthropic {
-    let client = this.#clients.get(baseUrl);
-    if (!client) {
-      client = new Anthropic({
-        baseURL: baseUrl,
-        // The key goes with each request. Without one here, the SDK would look for credentials all over the machine.
-        apiKey: 'sent-per-request',
-        fetch: this.#sockets.fetch,
-        maxRetries: 0,
-        logLevel: 'off',
-        openTelemetry: false,
-      });
-      const oldest = this.#clients.keys().next();
-      if (this.#clients.size >= clientsMax && !oldest.done) this.#clients.delete(oldest.value);
-      this.#clients.set(baseUrl, client);
+  /**
+   * The request that the SDK makes for this address and key, but for its body. Made once, since that takes the SDK as long
+   * as dozens of tokens take us, and it is the same each time.
+   */
+  #prepared(baseURL: string, apiKey: string | undefined, headers: Readonly<Record<string, string>>) {
+    const key = JSON.stringify([baseURL, apiKey, headers]);
+    let prepared = this.#requests.get(key);
+    if (!prepared) {
+      prepared = prepare(baseURL, apiKey, headers);
+      const oldest = this.#requests.keys().next();
+      if (this.#requests.size >= requestsMax && !oldest.done) this.#requests.delete(oldest.value);
+      this.#requests.set(key, prepared);
     }
-    return client;
+    return prepared;
   }
 }
 
-/** What the SDK threw instead of an answer. Anything that it doesn't account for is a fault of ours, and stays as it is. */
-function failureOf(error: unknown): unknown {
-  if (error instanceof APIConnectionError) {
-    const cause = error.cause instanceof UpstreamFault ? error.cause : error;
-    return new UpstreamFailure('upstream_unreachable', {
-      cause,
-      maybeBilled: !(cause instanceof UpstreamFault) || cause.sent,
-    });
+async function prepare(baseURL: string, apiKey: string | undefined, headers: Readonly<Record<string, string>>) {
+  // The key goes with the request. Without one here, the SDK would look for credentials all over the machine.
+  const client = new Anthropic({ baseURL, apiKey: 'sent-per-request', logLevel: 'off', openTelemetry: false });
+  const { req, url } = await client.buildRequest({
+    method: 'post',
+    path: '/v1/messages',
+    body: {},
+    // Last in the SDK's order: outranks what it finds in the environment.
+    headers: { ...headers, authorization: apiKey === undefined ? null : `Bearer ${apiKey}` },
+    stream: true,
+  });
+  return prepareRequest(url, req.headers);
+}
+
+/** What upstream's refusal comes to, by way of the SDK's error for it. */
+function refusalOf(answer: UpstreamAnswer, text: string): UpstreamFailure {
+  if (answer.status >= 600) {
+    const cause = new UpstreamFault('the answer is no HTTP', { code: 'invalid_status' });
+    return new UpstreamFailure('upstream_unreachable', { cause });
   }
-  if (!(error instanceof APIError) || error.status === undefined) return error;
-  const status: number = error.status;
-  const headers: Headers | undefined = error.headers;
-  return new UpstreamFailure(classify(error.type, status), {
+  const body = parseObject(text);
+  const headers = new Headers(
+    ['request-id', 'retry-after', 'retry-after-ms'].flatMap((name): [string, string][] => {
+      const value = headerOf(answer, name);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+  const error = APIError.generate(answer.status, body, body ? undefined : text, headers);
+  return new UpstreamFailure(classify(error.type, answer.status), {
     cause: error,
     requestId: error.requestID ?? undefined,
     said: saidIn(error.error),
-    retryAfterMs: headers && parseRetryAfter(headers),
+    retryAfterMs: parseRetryAfter(headers),
     maybeBilled: false,
   });
+}
+
+function headerOf({ headers }: UpstreamAnswer, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function parseObject(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** How it all ended: as the last attempt did, unless the abort came first or in a wait between attempts. */

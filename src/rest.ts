@@ -14,12 +14,13 @@ import type { Sink } from './sink.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
 import type { LogBatch } from './stream-log/stream-log.ts';
 
-export interface RestOptions extends Omit<SseOptions, 'heartbeat'> {
+export interface RestOptions {
   readonly generations: Generations;
   readonly configs: () => ConfigSnapshot;
   /** @throws LlmError `unauthorized` */
   readonly authenticate: (request: FastifyRequest) => Caller;
   readonly schemas: InputSchemas;
+  readonly sse: SseOptions;
 }
 
 /** A comment: parsers of event streams pass over it. */
@@ -27,7 +28,7 @@ const heartbeat = ':\n\n';
 
 /** Adds the routes under `/api/llm`, and the document that describes them. What they throw is an LlmError, for the server's error handler. */
 export function registerRest(app: FastifyInstance, options: RestOptions): void {
-  const { generations, schemas, authenticate } = options;
+  const { generations, schemas, authenticate, sse } = options;
 
   const openApi = createOpenApiDocument(schemas);
   app.get('/openapi.json', () => openApi);
@@ -43,13 +44,13 @@ export function registerRest(app: FastifyInstance, options: RestOptions): void {
     const generationId = header(request, 'idempotency-key');
     if (generationId !== undefined) parse(schemas.generationId, generationId, 'Idempotency-Key');
     const asked = { config: request.params.config, messages, variables, generationId, ...cursor(request) };
-    await send(reply, options, (signal) => generations.stream(caller, asked, signal));
+    await send(reply, sse, (signal) => generations.stream(caller, asked, signal));
   });
 
   app.get<{ Params: { id: string } }>('/api/llm/generations/:id/events', async (request, reply) => {
     const caller = authenticate(request);
     const asked = { generationId: parse(schemas.generationId, request.params.id, 'id'), ...cursor(request) };
-    await send(reply, options, (signal) => generations.follow(caller, asked, signal));
+    await send(reply, sse, (signal) => generations.follow(caller, asked, signal));
   });
 
   app.delete<{ Params: { id: string } }>('/api/llm/generations/:id', async (request) => {
@@ -62,10 +63,10 @@ export function registerRest(app: FastifyInstance, options: RestOptions): void {
 /** Streams the batches of a view. Nothing is sent before the first is there, so that a refusal is an HTTP status. */
 async function send(
   reply: FastifyReply,
-  options: RestOptions,
+  options: SseOptions,
   viewUntil: (signal: AbortSignal) => LogView,
 ): Promise<void> {
-  const stream = new SseResponse(reply.raw, { ...options, heartbeat });
+  const stream = new SseResponse(reply.raw, heartbeat, options);
   const view = viewUntil(stream.signal);
   let first: IteratorResult<LogBatch>;
   try {

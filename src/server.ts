@@ -11,7 +11,7 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import type { Access } from './access.ts';
 import type { ConfigSnapshot } from './configs.ts';
 import { errorOnWire } from './doors/procedure-call.ts';
-import { isSubscription, serveSubscription } from './doors/sse.ts';
+import { isSubscription, serveSubscription, type SseDoorOptions } from './doors/sse.ts';
 import { createWebSocketDoor, refuseUpgrade, type WebSocketDoor } from './doors/websocket.ts';
 import { LlmError } from './errors.ts';
 import type { FlowLimits } from './flow-control.ts';
@@ -20,6 +20,7 @@ import { registerPage } from './page.ts';
 import type { InputSchemas } from './protocol.ts';
 import { registerRest } from './rest.ts';
 import { asTrpcError, type LlmRouter } from './router.ts';
+import type { SseOptions } from './sse-response.ts';
 import type { Telemetry } from './telemetry.ts';
 
 export interface ServerOptions extends FlowLimits {
@@ -34,8 +35,6 @@ export interface ServerOptions extends FlowLimits {
   readonly telemetry: Telemetry;
   readonly bodyBytesMax: number;
   readonly heartbeatMs: number;
-  /** How long a connection may take nothing of what is there for it, before it is closed. */
-  readonly socketStallMs: number;
   readonly reconnectMs: number;
   readonly socketsMax: number;
   readonly connectionParamsMs: number;
@@ -58,8 +57,11 @@ const closeMs = 1_000;
 
 /** Listens; disposing it lets what has been answered leave, for a moment, and closes every connection. */
 export async function startServer(options: ServerOptions): Promise<Server> {
+  const { router, bodyBytesMax, heartbeatMs, reconnectMs, socketBufferBytesMax, socketStallMs } = options;
+  const flow: FlowLimits = { socketBufferBytesMax, socketStallMs };
+  const sse: SseOptions = { ...flow, heartbeatMs, reconnectMs };
   const app = fastify({
-    bodyLimit: options.bodyBytesMax,
+    bodyLimit: bodyBytesMax,
     forceCloseConnections: true,
     requestTimeout: requestTimeoutMs,
     // Else a HEAD would run what GET runs, and a subscription is among that.
@@ -69,7 +71,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     frameworkErrors: (_error, _request, reply) => void refuse(reply, invalidRequest('The URL can’t be read')),
   });
   // Node takes each part of a long write that leaves for progress. A client that is closed so resumes where it was.
-  app.server.setTimeout(options.socketStallMs, (socket) => {
+  app.server.setTimeout(socketStallMs, (socket) => {
     if (socket.writableLength > 0) socket.destroy();
   });
   registerRefusals(app, options.telemetry);
@@ -78,13 +80,19 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await registerPage(app);
   await app.register(async (guarded) => {
     guard(guarded, options.access);
-    registerRest(guarded, { ...options, authenticate: (request) => options.access.authenticate(request) });
-    await guarded.register((scope) => registerTrpc(scope, options));
+    registerRest(guarded, { ...options, sse, authenticate: (request) => options.access.authenticate(request) });
+    await guarded.register((scope) => registerTrpc(scope, { router, bodyBytesMax, sse }));
   });
   const answering = trackAnswers(app);
 
   const webSockets = createWebSocketDoor({
-    ...options,
+    router,
+    flow,
+    bodyBytesMax,
+    heartbeatMs,
+    socketsMax: options.socketsMax,
+    subscriptionsPerSocketMax: options.subscriptionsPerSocketMax,
+    connectionParamsMs: options.connectionParamsMs,
     check: ({ headers }) => {
       options.access.checkHost(headers);
       options.access.checkOrigin(headers);
@@ -172,7 +180,7 @@ function registerHealth(app: FastifyInstance, generations: Generations): void {
   );
 }
 
-async function registerTrpc(scope: FastifyInstance, options: ServerOptions): Promise<void> {
+async function registerTrpc(scope: FastifyInstance, options: SseDoorOptions): Promise<void> {
   const { router } = options;
   // tRPC's handlers read the body themselves.
   scope.removeAllContentTypeParsers();

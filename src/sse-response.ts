@@ -4,13 +4,11 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { untilRoom, type FlowLimits } from './flow-control.ts';
+import { untilRoom, watchForStall, type FlowLimits } from './flow-control.ts';
 
 export interface SseOptions extends FlowLimits {
   /** Silence after which a heartbeat goes out. */
   readonly heartbeatMs: number;
-  /** The frame that says nothing. */
-  readonly heartbeat: string;
   /** How long the client is told to wait before it reconnects; browsers wait three seconds if nobody tells them. */
   readonly reconnectMs: number;
 }
@@ -21,14 +19,15 @@ export class SseResponse {
   readonly #response: ServerResponse;
   readonly #options: SseOptions;
   readonly #heartbeat: NodeJS.Timeout;
+  #left = false;
   #opened = false;
   /** Takes the chunks of the body past node, once the head is out; undefined for a client of HTTP/1.0, which knows no chunks. */
   #socket: Socket | undefined;
   /** Whether nothing was written since the timer last looked. */
   #silent = true;
 
-  /** Takes the response over. Nothing is sent before the first `write`. */
-  constructor(response: ServerResponse, options: SseOptions) {
+  /** Takes the response over. Nothing is sent before the first `write`. `heartbeat` is the frame that says nothing. */
+  constructor(response: ServerResponse, heartbeat: string, options: SseOptions) {
     this.#response = response;
     this.#options = options;
     const left = new AbortController();
@@ -36,27 +35,32 @@ export class SseResponse {
     // Twice in its time, so that a write has only to leave a note: to wind the timer up anew costs more than the rest of it.
     this.#heartbeat = setInterval(() => {
       // A full socket needs no sign of life, and must not be given more to hold.
-      if (this.#silent && this.#opened && response.writableLength === 0) this.write(options.heartbeat);
+      if (this.#silent && this.#opened && response.writableLength === 0) this.write(heartbeat);
       else this.#silent = true;
+      if (this.#socket) watchForStall(this.#socket, options);
     }, options.heartbeatMs / 2);
     response.once('close', () => {
       clearInterval(this.#heartbeat);
-      left.abort();
+      this.#left = true;
+      // A reason, for without one an exception is made, and its stack.
+      left.abort('the client has left');
     });
   }
 
   /** Sends whole frames. */
   write(frames: string): void {
-    if (this.signal.aborted) return;
+    if (this.#left) return;
     this.#silent = false;
     this.#open();
     if (!this.#socket) {
       this.#response.write(frames);
       return;
     }
+    const socket = this.#socket;
     const bytes = Buffer.byteLength(frames);
     // One string for the whole chunk, where node would hand three to the system: a sixth of what a token costs on a pace.
-    this.#socket.write(`${bytes.toString(16)}\r\n${frames}\r\n`, bytes === frames.length ? 'latin1' : 'utf8');
+    socket.write(`${bytes.toString(16)}\r\n${frames}\r\n`, bytes === frames.length ? 'latin1' : 'utf8');
+    if (socket.writableLength > 0) watchForStall(socket, this.#options);
   }
 
   /** Undefined if the client has room for more; else settles when it has, or has left. */
@@ -65,9 +69,16 @@ export class SseResponse {
     return untilRoom(sink, () => sink.writableLength, this.signal, this.#options);
   }
 
-  end(): void {
+  /** Ends it, with these frames as the last ones. */
+  end(frames = ''): void {
     clearInterval(this.#heartbeat);
+    const socket = this.#socket;
+    // Node takes the socket's timeout into its own hands when all has left.
+    socket?.setTimeout(this.#options.socketStallMs);
+    socket?.cork();
+    if (frames !== '') this.write(frames);
     this.#response.end();
+    socket?.uncork();
   }
 
   #open(): void {
@@ -82,7 +93,9 @@ export class SseResponse {
     });
     // Goes with the head, and so through node; what is written to the socket in this turn goes with both.
     response.write(`retry: ${this.#options.reconnectMs}\n\n`);
-    if (response.chunkedEncoding) this.#socket = response.socket ?? undefined;
+    if (!response.chunkedEncoding || !response.socket) return;
+    this.#socket = response.socket;
+    watchForStall(this.#socket, this.#options);
   }
 
   /** Gives the response back, unsent, to be answered in another way. */

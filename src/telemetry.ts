@@ -48,13 +48,21 @@ export interface ConfigChanges {
   readonly removed: readonly string[];
 }
 
+/**
+ * Lines go out together when they are this many bytes, or this old: each by itself costs a turn on another thread, as much as
+ * twenty tokens. A process that ends by itself writes what is left; one that is killed loses them.
+ */
+const flushBytes = 8 * 1_024;
+const flushMs = 100;
+
 export class Telemetry {
   readonly logsContent: boolean;
   readonly #log: Logger;
 
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
-    this.#log = pino({ level: options.logLevel, base: null }, options.destination ?? pino.destination({ sync: false }));
+    const stdout = () => pino.destination({ sync: false, minLength: flushBytes, periodicFlush: flushMs });
+    this.#log = pino({ level: options.logLevel, base: null }, options.destination ?? stdout());
   }
 
   listening(url: string, facts: { readonly simulated: boolean; readonly configs: readonly string[] }): void {

@@ -105,20 +105,30 @@ describe.each(sleepers)('over $name, a client that takes nothing for too long', 
   });
 });
 
-describe('a WebSocket on which nothing was said for a time', () => {
-  const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '100' }, configs });
+describe('a WebSocket whose client took nothing for a while, and then all', () => {
+  const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '1000' }, configs });
 
   // Regression: `socket.setTimeout(ms, listener)` hears the first timeout alone.
-  it('stays open, and is let go when its client then takes nothing', async () => {
+  it('stays open, and is let go when its client takes nothing again', async () => {
     const { url, upstream, service } = test.current;
     using sockets = watchServerSockets(url);
     using socket = await openSocket(url);
-    await once(sockets.open[0]!, 'timeout');
-    socket.send(query(1, 'llm.configs'));
-    expect(await socket.next()).toMatchObject({ id: 1 });
-    upstream.enqueue({ kind: 'blocks', blocks, stopReason: 'end_turn' });
+    const answer = { kind: 'blocks', blocks, stopReason: 'end_turn' } as const;
+    upstream.enqueue(answer, answer);
     socket.tcp.pause();
-    socket.send(subscription(2, 'llm.stream', ask('hi')));
+    socket.send(subscription(1, 'llm.stream', ask('hi')));
+    // While there is nothing to wait for, nothing is watched.
+    const [watched] = sockets.open;
+    expect(watched?.timeout).toBe(0);
+    await eventually(() => expect(watched?.timeout).toBe(1_000));
+    const timedOut = once(watched!, 'timeout');
+    socket.tcp.resume();
+    while ((await socket.next()).result?.type !== 'stopped');
+    await timedOut;
+    socket.send(query(2, 'llm.configs'));
+    expect(await socket.next()).toMatchObject({ id: 2 });
+    socket.tcp.pause();
+    socket.send(subscription(3, 'llm.stream', ask('hi')));
     await settled(test.current);
     await eventually(() => expect(service.server.sockets).toBe(0));
   });

@@ -170,7 +170,7 @@ describe('reading', () => {
     const log = await filled(new MemoryStreamLogs(roomy), []);
     const reader = log.read(0, new AbortController().signal);
     const waiting = reader.next();
-    await reader.return!();
+    await reader.return();
     expect((await waiting).done).toBe(true);
     await log.append([text('a')]);
     expect((await reader.next()).done).toBe(true);
@@ -246,7 +246,7 @@ describe('a full log', () => {
     let events = 0;
     await expect(
       (async () => {
-        for (;; events += 1) await log.append([block(events)]);
+        for (; ; events += 1) await log.append([block(events)]);
       })(),
     ).rejects.toMatchObject({ code: 'log_limit' });
     expect(events * JSON.stringify(block(0)).length).toBeLessThan(64 * KiB);

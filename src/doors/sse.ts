@@ -10,9 +10,10 @@ import { wrapJson } from '../router.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { callProcedure, errorOnWire } from './procedure-call.ts';
 
-export interface SseDoorOptions extends Omit<SseOptions, 'heartbeat'> {
+export interface SseDoorOptions {
   readonly router: AnyTRPCRouter;
   readonly bodyBytesMax: number;
+  readonly sse: SseOptions;
 }
 
 /** tRPC's words: the client takes an event of this name as a sign of life. */
@@ -32,19 +33,17 @@ export async function serveSubscription(
   request: IncomingMessage,
   response: ServerResponse,
   path: string,
-  options: SseDoorOptions,
+  { router, bodyBytesMax, sse }: SseDoorOptions,
 ): Promise<void> {
-  const { router } = options;
-  const stream = new SseResponse(response, { ...options, heartbeat });
+  const stream = new SseResponse(response, heartbeat, sse);
   const context = { req: request, res: response, info: {} };
   let input: unknown;
   let events: EventBatches | undefined;
   try {
     const url = new URL(request.url ?? '', 'http://localhost');
-    const raw =
-      request.method === 'POST' ? await readBody(request, options.bodyBytesMax) : url.searchParams.get('input');
+    const raw = request.method === 'POST' ? await readBody(request, bodyBytesMax) : url.searchParams.get('input');
     // Opened before the procedure runs: `start` is to follow at once, and an error is told as an event in any case.
-    const client = { reconnectAfterInactivityMs: options.heartbeatMs * heartbeatsMissedMax };
+    const client = { reconnectAfterInactivityMs: sse.heartbeatMs * heartbeatsMissedMax };
     stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
 
     input = deserialize(raw, router);
@@ -56,13 +55,11 @@ export async function serveSubscription(
       stream.write(frames);
       return stream.ready();
     });
-    stream.write('event: return\ndata: \n\n');
+    stream.end('event: return\ndata: \n\n');
   } catch (cause) {
     const refusal = events ? events.refusal(cause) : cause;
     const error = errorOnWire(router, refusal, { type: 'subscription', path, input }, context);
-    stream.write(`event: serialized-error\ndata: ${JSON.stringify(error)}\n\n`);
-  } finally {
-    stream.end();
+    stream.end(`event: serialized-error\ndata: ${JSON.stringify(error)}\n\n`);
   }
 }
 
@@ -76,11 +73,16 @@ async function readBody(request: IncomingMessage, bytesMax: number): Promise<str
   }
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    // What is over the limit is read on and dropped: a client that still sends would not see the answer.
-    if (bytes <= bytesMax) chunks.push(chunk);
-  }
+  await new Promise<void>((resolve, reject) => {
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      // What is over the limit is read on and dropped: a client that still sends would not see the answer.
+      if (bytes <= bytesMax) chunks.push(chunk);
+    });
+    request.on('end', resolve);
+    request.on('error', reject);
+    request.on('close', () => reject(new Error('the client left in the middle of its request')));
+  });
   if (bytes > bytesMax) {
     throw new TRPCError({ code: 'PAYLOAD_TOO_LARGE', message: `The body is larger than ${bytesMax} bytes` });
   }

@@ -9,13 +9,14 @@ import { parseTRPCMessage, type TRPCClientOutgoingMessage, type TRPCResponseMess
 import type { WebSocket } from 'ws';
 import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
-import { untilRoom, type FlowLimits } from '../flow-control.ts';
+import { untilRoom, watchForStall, type FlowLimits } from '../flow-control.ts';
 import { asTrpcError, wrapJson } from '../router.ts';
 import { callProcedure, errorOnWire, type ProcedureCall } from './procedure-call.ts';
 import { writeTextFrame } from './text-frame.ts';
 
-export interface TrpcSocketOptions extends FlowLimits {
+export interface TrpcSocketOptions {
   readonly router: AnyTRPCRouter;
+  readonly flow: FlowLimits;
   readonly subscriptionsPerSocketMax: number;
   /** How long a client that announced connection params may take to send them. */
   readonly connectionParamsMs: number;
@@ -56,8 +57,8 @@ class TrpcSocket {
     webSocket.on('error', () => {});
     webSocket.on('close', () => {
       clearTimeout(patience);
-      this.#closed.abort();
-      for (const subscription of this.#subscriptions.values()) subscription.abort();
+      this.#closed.abort('the client has left');
+      for (const subscription of this.#subscriptions.values()) subscription.abort('the client has left');
     });
     webSocket.on('message', (data, isBinary) => {
       const text = isBinary || !Buffer.isBuffer(data) ? undefined : data.toString();
@@ -90,7 +91,7 @@ class TrpcSocket {
     } catch {
       return this.#refuse(idOf(message), malformed());
     }
-    if (call.method === 'subscription.stop') this.#subscriptions.get(call.id)?.abort();
+    if (call.method === 'subscription.stop') this.#subscriptions.get(call.id)?.abort('the client has left');
     else if (call.method === 'subscription') void this.#subscribe(call);
     else void this.#respond(call);
   }
@@ -148,7 +149,7 @@ class TrpcSocket {
   }
 
   #ready(signal: AbortSignal): Promise<void> | undefined {
-    return untilRoom(this.#request.socket, () => this.#webSocket.bufferedAmount, signal, this.#options);
+    return untilRoom(this.#request.socket, () => this.#webSocket.bufferedAmount, signal, this.#options.flow);
   }
 
   #answer(message: TRPCResponseMessage): void {
@@ -162,7 +163,10 @@ class TrpcSocket {
 
   #send(text: string): void {
     // A closed socket drops what it is given, with an error that its close has told already.
-    if (this.#webSocket.readyState === this.#webSocket.OPEN) writeTextFrame(this.#request.socket, text);
+    if (this.#webSocket.readyState !== this.#webSocket.OPEN) return;
+    const { socket } = this.#request;
+    writeTextFrame(socket, text);
+    if (socket.writableLength > 0) watchForStall(socket, this.#options.flow);
   }
 }
 

@@ -3,9 +3,11 @@
  * are checked before the upgrade. What is said on a socket is trpc-socket.ts's.
  */
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { LlmError } from '../errors.ts';
+import { watchForStall } from '../flow-control.ts';
 import { serveSocket, type TrpcSocketOptions } from './trpc-socket.ts';
 
 export interface WebSocketDoorOptions extends TrpcSocketOptions {
@@ -14,9 +16,8 @@ export interface WebSocketDoorOptions extends TrpcSocketOptions {
   /** Bytes of one message from a client. */
   readonly bodyBytesMax: number;
   readonly socketsMax: number;
+  /** How long a client may leave a heartbeat unanswered is `flow.socketStallMs`. */
   readonly heartbeatMs: number;
-  /** How long a client may take nothing of what is there for it, and how long it may leave a heartbeat unanswered. */
-  readonly socketStallMs: number;
 }
 
 export interface WebSocketDoor extends AsyncDisposable {
@@ -35,15 +36,17 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     // Compressing each event costs six times what sending it does.
     perMessageDeflate: false,
   });
-  const lastHeardMs = new Map<WebSocket, number>();
+  const { heartbeatMs, flow } = options;
+  const lastHeard = new Map<WebSocket, { readonly socket: Socket; atMs: number }>();
 
   server.on('connection', (webSocket: WebSocket, request: IncomingMessage) => {
-    const hear = () => lastHeardMs.set(webSocket, performance.now());
-    hear();
-    webSocket.on('message', hear);
-    webSocket.on('close', () => lastHeardMs.delete(webSocket));
-    // Node counts what a socket sends of a long write as progress.
-    request.socket.setTimeout(options.socketStallMs).on('timeout', () => {
+    const { socket } = request;
+    const heard = { socket, atMs: performance.now() };
+    lastHeard.set(webSocket, heard);
+    webSocket.on('message', () => (heard.atMs = performance.now()));
+    webSocket.on('close', () => lastHeard.delete(webSocket));
+    watchForStall(socket, flow);
+    socket.on('timeout', () => {
       if (webSocket.bufferedAmount > 0) webSocket.terminate();
     });
     serveSocket(webSocket, request, options);
@@ -52,26 +55,27 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
   // One timer for all sockets. 'PING' as text is tRPC's own word: its clients answer with 'PONG'.
   const heartbeat = setInterval(() => {
     const now = performance.now();
-    for (const [webSocket, heardMs] of lastHeardMs) {
+    for (const [webSocket, heard] of lastHeard) {
       // Whoever still has something to read is merely slow; the socket's timeout judges those.
-      if (webSocket.bufferedAmount > 0) lastHeardMs.set(webSocket, now);
-      else if (now - heardMs > options.heartbeatMs + options.socketStallMs) webSocket.terminate();
+      if (webSocket.bufferedAmount > 0) heard.atMs = now;
+      else if (now - heard.atMs > heartbeatMs + flow.socketStallMs) webSocket.terminate();
       else webSocket.send('PING');
+      watchForStall(heard.socket, flow);
     }
-  }, options.heartbeatMs);
+  }, heartbeatMs);
 
   return {
     upgrade(request, socket, head) {
       try {
         options.check(request);
-        if (lastHeardMs.size >= options.socketsMax) throw new LlmError('at_capacity', 'Too many sockets are open');
+        if (lastHeard.size >= options.socketsMax) throw new LlmError('at_capacity', 'Too many sockets are open');
       } catch (error) {
         return refuseUpgrade(socket, LlmError.from(error));
       }
       server.handleUpgrade(request, socket, head, (webSocket) => server.emit('connection', webSocket, request));
     },
     get sockets() {
-      return lastHeardMs.size;
+      return lastHeard.size;
     },
     async [Symbol.asyncDispose]() {
       clearInterval(heartbeat);

@@ -43,16 +43,20 @@ export class EventList {
   weigh(events: readonly LlmEvent[]): Weighed {
     const jsons: (string | undefined)[] = [];
     let bytes = 0;
-    let run: Pick<TextRun, 'type' | 'index' | 'pieces'> | undefined = this.#lastRun();
+    const last = this.#lastRun();
+    let type: LlmEvent['type'] | undefined = last?.type;
+    let index = last?.index;
+    let pieces = last?.pieces ?? 0;
     for (const event of events) {
       if (isText(event)) {
-        const before = takesMore(run, event) ? run.pieces : 0;
-        run = { type: event.type, index: event.index, pieces: before + 1 };
-        bytes += (before === 0 ? runOverheadBytes : 0) + pieceOverheadBytes + Buffer.byteLength(event.text);
+        const goesOn = event.type === type && event.index === index && pieces < runPiecesMax;
+        ({ type, index } = event);
+        pieces = goesOn ? pieces + 1 : 1;
+        bytes += (goesOn ? 0 : runOverheadBytes) + pieceOverheadBytes + Buffer.byteLength(event.text);
         jsons.push(undefined);
       } else {
         const json = JSON.stringify(event);
-        run = undefined;
+        type = undefined;
         bytes += jsonOverheadBytes + Buffer.byteLength(json);
         jsons.push(json);
       }
@@ -61,7 +65,8 @@ export class EventList {
   }
 
   push({ events, jsons }: Weighed): void {
-    for (const [at, event] of events.entries()) {
+    for (let at = 0; at < events.length; at += 1) {
+      const event = events[at]!;
       if (isText(event)) {
         let run = this.#lastRun();
         if (!takesMore(run, event)) this.#add((run = new TextRun(event)));
@@ -190,10 +195,7 @@ function isText(event: LlmEvent): event is TextEvent {
   return event.type === 'text' || event.type === 'thinking';
 }
 
-function takesMore<Run extends Pick<TextRun, 'type' | 'index' | 'pieces'>>(
-  run: Run | undefined,
-  { type, index }: TextEvent,
-): run is Run {
+function takesMore(run: TextRun | undefined, { type, index }: TextEvent): run is TextRun {
   return run?.type === type && run.index === index && run.pieces < runPiecesMax;
 }
 

@@ -6,7 +6,7 @@
  */
 import { LlmError } from '../errors.ts';
 import { formatEventId, isTerminal, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
-import type { Sink } from '../sink.ts';
+import { ended, pour, type Sink } from '../sink.ts';
 import { EventList, type Weighed } from './event-list.ts';
 import { SpentIds } from './spent-ids.ts';
 import {
@@ -152,6 +152,8 @@ class MemoryStreamLog implements StreamLog {
   readonly record: GenerationRecord;
   /** What the store was asked for. */
   bytes = logOverheadBytes;
+  /** Beside the record, which is an object of some caller's making, for every event to be named by. */
+  readonly #generationId: string;
   readonly #limits: MemoryLogLimits;
   readonly #store: { grow(bytes: number): boolean; ended(): void };
   readonly #events = new EventList();
@@ -167,6 +169,7 @@ class MemoryStreamLog implements StreamLog {
     store: { grow(bytes: number): boolean; ended(): void },
   ) {
     this.record = record;
+    this.#generationId = record.generationId;
     this.#events.push(this.#events.weigh([start]));
     this.#limits = limits;
     this.#store = store;
@@ -181,7 +184,7 @@ class MemoryStreamLog implements StreamLog {
       this.#append(events);
       return undefined;
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 
@@ -218,9 +221,9 @@ class MemoryStreamLog implements StreamLog {
   }
 
   /** What a reader at `next` gets now: a batch, nothing more ever, or nothing yet. */
-  take(next: number): Taken | 'ended' | undefined {
+  take(next: number): Taken | typeof ended | undefined {
     const { length } = this.#events;
-    if (next >= length) return this.#terminal ? 'ended' : undefined;
+    if (next >= length) return this.#terminal ? ended : undefined;
     if (this.#taken?.next !== next || this.#taken.length !== length) this.#taken = this.#batch(next);
     return this.#taken;
   }
@@ -252,7 +255,7 @@ class MemoryStreamLog implements StreamLog {
   }
 
   #logged(offset: number, event: LlmEvent | string): LoggedEvent {
-    return new LoggedEvent(formatEventId(this.record.generationId, offset), event);
+    return new LoggedEvent(formatEventId(this.#generationId, offset), event);
   }
 }
 
@@ -270,7 +273,7 @@ class Reader implements LogReader {
   readonly #signal: AbortSignal;
   readonly #left: () => void;
   #next: number;
-  #over = false;
+  #over: boolean;
   #gone = false;
   /** Called when there may be something to take; undefined while nobody waits. */
   #onWake: (() => void) | undefined;
@@ -280,7 +283,8 @@ class Reader implements LogReader {
     this.#next = next;
     this.#signal = signal;
     this.#left = left;
-    signal.addEventListener('abort', this.wake);
+    this.#over = signal.aborted;
+    signal.addEventListener('abort', this.#abort);
   }
 
   next(): Promise<IteratorResult<LogBatch, undefined>> {
@@ -289,60 +293,45 @@ class Reader implements LogReader {
         const batch = this.#take();
         if (batch === undefined) return;
         this.#onWake = undefined;
-        resolve(batch === 'ended' ? { done: true, value: undefined } : { done: false, value: batch });
+        resolve(batch === ended ? { done: true, value: undefined } : { done: false, value: batch });
       };
-      this.#onWake();
+      this.wake();
     });
   }
 
   async return(): Promise<IteratorResult<LogBatch, undefined>> {
-    this.#over = true;
-    this.wake();
+    this.#abort();
     this.#end();
     return { done: true, value: undefined };
   }
 
-  pipe(sink: Sink<LogBatch>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const fail = (error: unknown) => {
-        this.#onWake = undefined;
-        this.#end();
-        reject(error as Error);
-      };
-      const flow = () => {
-        this.#onWake = flow;
-        for (let batch = this.#take(); batch !== undefined; batch = this.#take()) {
-          if (batch === 'ended') {
-            this.#onWake = undefined;
-            return resolve();
-          }
-          let full: Promise<void> | undefined;
-          try {
-            full = sink(batch);
-          } catch (error) {
-            return fail(error);
-          }
-          if (full) {
-            this.#onWake = undefined;
-            full.then(flow, fail);
-            return undefined;
-          }
-        }
-        return undefined;
-      };
-      flow();
-    });
+  async pipe(sink: Sink<LogBatch>): Promise<void> {
+    const { wake, done } = pour(() => this.#take(), sink);
+    this.#onWake = wake;
+    this.wake();
+    try {
+      await done;
+    } finally {
+      this.#end();
+    }
   }
 
   /** To be called when there may be something for it. */
-  readonly wake = (): void => this.#onWake?.();
+  wake(): void {
+    this.#onWake?.();
+  }
 
-  #take(): LogBatch | 'ended' | undefined {
-    const taken = this.#over || this.#signal.aborted ? 'ended' : this.#log.take(this.#next);
+  readonly #abort = (): void => {
+    this.#over = true;
+    this.wake();
+  };
+
+  #take(): LogBatch | typeof ended | undefined {
+    const taken = this.#over ? ended : this.#log.take(this.#next);
     if (taken === undefined) return undefined;
-    if (taken === 'ended') {
+    if (taken === ended) {
       this.#end();
-      return 'ended';
+      return ended;
     }
     this.#next = taken.end;
     return taken.batch;
@@ -351,7 +340,8 @@ class Reader implements LogReader {
   #end(): void {
     if (this.#gone) return;
     this.#gone = true;
-    this.#signal.removeEventListener('abort', this.wake);
+    this.#onWake = undefined;
+    this.#signal.removeEventListener('abort', this.#abort);
     this.#left();
   }
 }

@@ -3,6 +3,7 @@
  * ends, it ends as complete, with a failure, or stopped, and its socket is closed or fit for reuse after `close`.
  */
 import type { LlmEvent } from '../protocol.ts';
+import type { Sink } from '../sink.ts';
 import type { ResponseBody } from './body.ts';
 import { UpstreamFailure, UpstreamFault } from './failures.ts';
 import { MessageReader } from './message-reader.ts';
@@ -37,6 +38,7 @@ export class Attempt {
   #heard = false;
   #stopped = false;
   #failure: UpstreamFailure | undefined;
+  #outputAtMs: number | undefined;
 
   constructor(options: AttemptOptions) {
     this.#options = options;
@@ -64,19 +66,29 @@ export class Attempt {
     return usage.started || maybeBilled ? usage.report(complete) : undefined;
   }
 
-  /** Sends the request if it wasn't yet; settles when there is something to read. Not to be called once it is over. */
-  ready(): Promise<void> | undefined {
-    return this.#answer ? this.#answer.body.ready() : this.#open();
+  /** When the first content block began, on the clock of `performance.now()`. */
+  get outputAtMs(): number | undefined {
+    return this.#outputAtMs;
   }
 
-  /** The events of all that has come, perhaps none; to be called after `ready`. The last ones come together with `over`. */
-  read(): LlmEvent[] {
-    if (this.over) return [];
-    const { body } = this.#answer!;
-    const chunks = body.take();
-    if (chunks) return this.#take(chunks);
-    this.#failure = this.#truncated(body.ended);
-    return [];
+  /**
+   * Sends the request, and hands the events of each read to the sink. Settles when it is over, with the events of the last
+   * read, which the sink doesn't get. Rejects with what the sink throws.
+   */
+  async pipe(sink: Sink<LlmEvent[]>): Promise<LlmEvent[]> {
+    const body = await this.#open();
+    let last: LlmEvent[] = [];
+    await body?.pipe((chunks) => {
+      const events = this.#take(chunks);
+      if (this.over) {
+        last = events;
+        body.stop();
+        return undefined;
+      }
+      return events.length > 0 ? this.#tell(events, sink) : undefined;
+    });
+    if (body && !this.over) this.#failure = this.#truncated(body.ended);
+    return last;
   }
 
   /** Ends it at once, with the failure if there is one. What was read but not told is lost. */
@@ -84,7 +96,7 @@ export class Attempt {
     if (this.over) return;
     this.#stopped = true;
     this.#failure = failure;
-    this.#abort.abort();
+    this.#abort.abort('stopped');
     this.#answer?.body.destroy();
   }
 
@@ -95,23 +107,34 @@ export class Attempt {
     else await this.#answer?.body.close();
   }
 
-  async #open(): Promise<void> {
+  /** Undefined if it is over. */
+  async #open(): Promise<ResponseBody | undefined> {
     const { send, timeouts, watchdog } = this.#options;
+    if (this.over) return undefined;
     this.#sent = true;
     watchdog.expect('first_byte_ms', timeouts.firstByteMs);
     try {
-      const answer = (this.#answer = await send(this.#abort.signal));
-      if (this.#stopped) return await answer.body.close();
-      const { contentType } = answer;
-      if (contentType === null || /^text\/event-stream\b/i.test(contentType)) return await answer.body.ready();
-      await answer.body.close();
+      const { body, contentType, requestId } = (this.#answer = await send(this.#abort.signal));
+      const isEventStream = contentType === null || /^text\/event-stream\b/i.test(contentType);
+      if (isEventStream && !this.#stopped) return body;
+      await body.close();
       const cause = new UpstreamFault('the answer is no event stream', { code: 'no_event_stream' });
-      throw new UpstreamFailure('upstream_error', { cause, requestId: answer.requestId });
+      throw new UpstreamFailure('upstream_error', { cause, requestId });
     } catch (error) {
-      if (this.#stopped) return;
+      if (this.#stopped) return undefined;
       if (!(error instanceof UpstreamFailure)) throw error;
       this.#failure = error;
+      return undefined;
     }
+  }
+
+  #tell(events: LlmEvent[], sink: Sink<LlmEvent[]>): Promise<void> | undefined {
+    const { timeouts, watchdog } = this.#options;
+    const full = sink(events);
+    if (!full) return undefined;
+    // While the sink is busy, upstream isn't the one that keeps us waiting.
+    watchdog.rest();
+    return full.then(() => watchdog.expect('idle_ms', timeouts.idleMs));
   }
 
   #take(chunks: readonly Buffer[]): LlmEvent[] {
@@ -121,6 +144,7 @@ export class Attempt {
     // Bytes alone are no sign of life: a proxy's pings may go on for ever.
     if (!this.#heard || this.message.signsOfLife > before) watchdog.expect('idle_ms', timeouts.idleMs);
     this.#heard = true;
+    if (this.message.hasOutput) this.#outputAtMs ??= performance.now();
     const { failure } = this.message;
     if (failure) {
       this.#failure = new UpstreamFailure(failure.code, {

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { ended, pour, type Sink } from '../sink.ts';
 
 /** Above this much unread, the socket isn't read, and TCP slows upstream down. */
 const readAheadBytesMax = 64 * 1024;
@@ -19,7 +20,8 @@ export class ResponseBody {
   #waitingBytes = 0;
   #state: 'open' | 'ended' | 'broken' = 'open';
   #discard = false;
-  #wake: (() => void) | undefined;
+  #wake: () => void = () => {};
+  #onSettled: () => void = () => {};
 
   /** Takes over the message: attaches what it needs to, and starts to read ahead. */
   constructor(message: IncomingMessage) {
@@ -41,25 +43,28 @@ export class ResponseBody {
     return this.#state === 'ended';
   }
 
-  /** Settles when `take` has something to give, or never will again. For one caller at a time. */
-  ready(): Promise<void> | undefined {
-    if (this.#waiting.length > 0 || this.#state !== 'open') return undefined;
-    return new Promise((resolve) => (this.#wake = resolve));
+  /**
+   * Hands over all that has come, and then all that each read of the socket brings, until the response has ended or was
+   * stopped. Once only.
+   */
+  pipe(sink: Sink<readonly Buffer[]>): Promise<void> {
+    const { wake, done } = pour(() => this.#next(), sink);
+    this.#wake = wake;
+    wake();
+    return done;
   }
 
-  /** All that has come since the last call; undefined if that is nothing: after `ready`, that is the end. */
-  take(): readonly Buffer[] | undefined {
-    if (this.#waiting.length === 0) return undefined;
-    const chunks = this.#waiting;
+  /** Hands over nothing more. */
+  stop(): void {
+    this.#discard = true;
     this.#waiting = [];
-    if (this.#waitingBytes > readAheadBytesMax) this.#message.resume();
     this.#waitingBytes = 0;
-    return chunks;
+    this.#wake();
   }
 
   /** Closes the socket, unless the response has ended and it isn't this one's any more. What is unread is lost. */
   destroy(): void {
-    this.#discardAll();
+    this.stop();
     if (this.#state !== 'open') return;
     this.#settle('broken');
     this.#message.destroy();
@@ -73,10 +78,10 @@ export class ResponseBody {
 
   /** Leaves the rest unread, so that the socket can be reused; closes it if the response doesn't end at once. */
   async finish(): Promise<void> {
-    this.#discardAll();
+    this.stop();
     this.#message.resume();
     if (this.#state === 'open') {
-      await settledWithin(new Promise<void>((resolve) => (this.#wake = resolve)), endWaitMs);
+      await settledWithin(new Promise<void>((resolve) => (this.#onSettled = resolve)), endWaitMs);
     }
     await this.close();
   }
@@ -86,23 +91,26 @@ export class ResponseBody {
     this.#waiting.push(chunk);
     this.#waitingBytes += chunk.length;
     if (this.#waitingBytes > readAheadBytesMax) this.#message.pause();
-    this.#wakeReader();
+    // A read of the socket can hold hundreds of chunks, a token in each: they are told together, after the last of them.
+    // By a tick, since a promise costs more than all that is done with the bytes of one.
+    if (this.#waiting.length === 1) process.nextTick(this.#tell);
+  }
+
+  readonly #tell = (): void => this.#wake();
+
+  #next(): readonly Buffer[] | typeof ended | undefined {
+    if (this.#waiting.length === 0) return this.#discard || this.#state !== 'open' ? ended : undefined;
+    const chunks = this.#waiting;
+    this.#waiting = [];
+    if (this.#waitingBytes > readAheadBytesMax) this.#message.resume();
+    this.#waitingBytes = 0;
+    return chunks;
   }
 
   #settle(state: 'ended' | 'broken'): void {
     if (this.#state === 'open') this.#state = state;
-    this.#wakeReader();
-  }
-
-  #wakeReader(): void {
-    this.#wake?.();
-    this.#wake = undefined;
-  }
-
-  #discardAll(): void {
-    this.#discard = true;
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+    this.#wake();
+    this.#onSettled();
   }
 }
 

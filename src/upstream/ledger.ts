@@ -24,9 +24,9 @@ export class Ledger {
     this.#startedAtMs = startedAtMs;
   }
 
-  /** The first output has come; further calls change nothing. */
-  output(): void {
-    this.#firstTokenAtMs ??= performance.now();
+  /** The first output came then, if any did; later calls change nothing. */
+  output(atMs: number | undefined): void {
+    this.#firstTokenAtMs ??= atMs;
   }
 
   /** Adds an attempt that upstream billed, or may have billed. */

@@ -7,6 +7,7 @@ import { ContentBlock } from './content-block.ts';
 import { classify, UpstreamFault, type UpstreamCode } from './failures.ts';
 import { saidIn } from './said.ts';
 import { SseParser } from './sse-parser.ts';
+import { parseTextDelta } from './text-delta.ts';
 import { UsageMeter } from './usage.ts';
 
 /** What may stand in an event of upstream's; none of it is taken for granted. */
@@ -33,7 +34,9 @@ export interface StreamFailure {
 export class MessageReader {
   readonly usage = new UsageMeter();
   readonly #showThinking: boolean;
-  readonly #parser = new SseParser((name, data) => this.#read(name, data));
+  readonly #parser = new SseParser((name, data) => this.#read(name, data), {
+    onLine: (line, start, end) => this.#readText(line, start, end),
+  });
   readonly #open = new Map<number, ContentBlock>();
   readonly #used = new Set<number>();
   #batch: LlmEvent[] = [];
@@ -99,6 +102,16 @@ export class MessageReader {
 
   get #over(): boolean {
     return this.#complete || this.#failure !== undefined;
+  }
+
+  /** The short way for text of an open block; everything else, and whatever is wrong, is for `#read`. */
+  #readText(line: Buffer, start: number, end: number): boolean {
+    if (this.#over) return false;
+    const delta = parseTextDelta(line, start, end);
+    if (!delta || this.#open.get(delta.index)?.kind !== 'text') return false;
+    this.#signsOfLife += 1;
+    this.#text(delta.index, delta.text);
+    return true;
   }
 
   #read(name: string, data: string): void {

@@ -3,6 +3,7 @@
  * mean. Works on bytes and decodes whole lines only, so a character that is split over two reads stays whole.
  */
 import { UpstreamFault } from './failures.ts';
+import { standsAt } from './text-delta.ts';
 
 /** One event may hold this much before its blank line comes; more is a fault. */
 const eventBytesMax = 8 * 1_024 * 1_024;
@@ -19,9 +20,17 @@ const space = 0x20;
 
 /** Takes an event: its name (empty if it has none) and its data. */
 export type SseHandler = (name: string, data: string) => void;
+/** Offered the data of an event that is one line and whole, before it is decoded; says whether it took the event. */
+export type SseLineHandler = (line: Buffer, start: number, end: number) => boolean;
+
+export interface SseParserOptions {
+  readonly onLine?: SseLineHandler;
+  readonly eventBytesMax?: number;
+}
 
 export class SseParser {
   readonly #onEvent: SseHandler;
+  readonly #onLine: SseLineHandler;
   readonly #eventBytesMax: number;
   /** Holds the start of a line whose end hasn't come. Grows by doubling, so that many small reads stay cheap. */
   #partial = emptyBuffer;
@@ -29,14 +38,16 @@ export class SseParser {
   /** Bytes of the event that is being read, its partial line included. */
   #eventBytes = 0;
   #name = '';
+  #lastName = { bytes: emptyBuffer, text: '' };
   #data: string | undefined;
   #atStart = true;
   /** A CR ended the last line, so that an LF right after it belongs to the same line end. */
   #afterCr = false;
 
-  constructor(onEvent: SseHandler, limits: { readonly eventBytesMax: number } = { eventBytesMax }) {
+  constructor(onEvent: SseHandler, options: SseParserOptions = {}) {
     this.#onEvent = onEvent;
-    this.#eventBytesMax = limits.eventBytesMax;
+    this.#onLine = options.onLine ?? (() => false);
+    this.#eventBytesMax = options.eventBytesMax ?? eventBytesMax;
   }
 
   /**
@@ -63,16 +74,17 @@ export class SseParser {
         nextCr = chunk.indexOf(cr, next);
       }
       if (end === -1) break;
-      this.#line(chunk, start, end);
+      this.#line(chunk, start, end, chunk[next] === lf);
       start = next;
     }
     if (start < chunk.length) this.#keep(chunk, start, chunk.length);
   }
 
-  #line(chunk: Buffer, start: number, end: number): void {
+  /** `last` says that a blank line follows. */
+  #line(chunk: Buffer, start: number, end: number, last: boolean): void {
     if (this.#partialBytes === 0) {
       this.#count(end - start);
-      this.#field(chunk, start, end);
+      this.#field(chunk, start, end, last);
       return;
     }
     this.#keep(chunk, start, end);
@@ -80,7 +92,7 @@ export class SseParser {
     const lineBytes = this.#partialBytes;
     this.#partialBytes = 0;
     if (lineBytes > keptBytesMax) this.#partial = emptyBuffer;
-    this.#field(line, 0, lineBytes);
+    this.#field(line, 0, lineBytes, false);
   }
 
   #keep(chunk: Buffer, start: number, end: number): void {
@@ -95,7 +107,7 @@ export class SseParser {
     this.#partialBytes = bytes;
   }
 
-  #field(line: Buffer, start: number, end: number): void {
+  #field(line: Buffer, start: number, end: number, last: boolean): void {
     let from = start;
     if (this.#atStart) {
       this.#atStart = false;
@@ -104,11 +116,25 @@ export class SseParser {
     if (from >= end) {
       this.#dispatch();
     } else if (startsWith(line, from, end, dataField)) {
-      const value = line.toString('utf8', valueStart(line, from + dataField.length, end), end);
+      const valueAt = valueStart(line, from + dataField.length, end);
+      // What was taken is told already, so that the blank line finds no data to tell.
+      if (last && this.#data === undefined && this.#onLine(line, valueAt, end)) return;
+      const value = line.toString('utf8', valueAt, end);
       this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`;
     } else if (startsWith(line, from, end, eventField)) {
-      this.#name = line.toString('utf8', valueStart(line, from + eventField.length, end), end);
+      this.#name = this.#nameAt(line, valueStart(line, from + eventField.length, end), end);
     }
+  }
+
+  /** Most events of a stream have the name of the one before: to see that costs less than to decode it again. */
+  #nameAt(line: Buffer, start: number, end: number): string {
+    const last = this.#lastName;
+    if (end - start !== last.bytes.length || !standsAt(line, start, end, last.bytes)) {
+      // A copy, since the line's bytes are not ours.
+      const bytes = Buffer.from(line.subarray(start, end));
+      this.#lastName = { bytes, text: bytes.toString() };
+    }
+    return this.#lastName.text;
   }
 
   #dispatch(): void {
@@ -133,11 +159,8 @@ const eventField = Buffer.from('event');
 
 /** Whether the line is that field: its name, then a colon or nothing. */
 function startsWith(line: Buffer, start: number, end: number, field: Buffer): boolean {
-  for (let index = 0; index < field.length; index += 1) {
-    if (line[start + index] !== field[index]) return false;
-  }
   const after = start + field.length;
-  return after === end || (after < end && line[after] === colon);
+  return standsAt(line, start, end, field) && (after === end || line[after] === colon);
 }
 
 /** Past the colon and one space after it. */

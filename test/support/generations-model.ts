@@ -6,8 +6,8 @@ import { expect } from 'vitest';
 import type { Caller } from '../../src/caller.ts';
 import { parseConfigs } from '../../src/configs.ts';
 import { LlmError } from '../../src/errors.ts';
-import { Generations } from '../../src/generations.ts';
-import type { LlmRequest, LLMService } from '../../src/llm-service.ts';
+import { Generations, type LogView } from '../../src/generations.ts';
+import type { LLMService } from '../../src/llm-service.ts';
 import { isTerminal, type Account, type LlmEvent, type StreamRequest, type TerminalEvent } from '../../src/protocol.ts';
 import { MemoryStreamLogs } from '../../src/stream-log/memory.ts';
 import type { LogBatch } from '../../src/stream-log/stream-log.ts';
@@ -69,7 +69,7 @@ interface Viewer {
   seen: { offset: number; event: LlmEvent }[];
   /** Of the last event that it has been seen to have. */
   lastOffset: number;
-  readonly batches: AsyncIterator<LogBatch, unknown>;
+  readonly batches: LogView;
   completed: boolean;
 }
 
@@ -248,7 +248,7 @@ export class World implements AsyncDisposable {
 
   async #open(
     key: Key,
-    open: (signal: AbortSignal) => AsyncIterableIterator<LogBatch>,
+    open: (signal: AbortSignal) => LogView,
     { after, eager, refusal }: { after: number; eager: boolean; refusal: string | undefined },
   ): Promise<void> {
     const abort = new AbortController();
@@ -269,7 +269,8 @@ export class World implements AsyncDisposable {
     const reference = this.#at(key);
     if (reference.state === 'running') reference.deadline = undefined;
     reference.viewers.push(viewer);
-    if (eager) void reading.then(() => read(viewer, Infinity));
+    // As the doors do it; those that aren't eager pull, as a host's app does.
+    if (eager) void reading.then(() => follow(viewer));
     await settle();
     if (viewer.completed) await this.#drop(reference, viewer);
   }
@@ -427,13 +428,22 @@ async function read(viewer: Viewer, batchesMax: number): Promise<void> {
       viewer.completed = true;
       return;
     }
-    for (const { id, event } of next.value) viewer.seen.push({ offset: Number(id.split(':')[1]), event });
+    see(viewer, next.value);
   }
 }
 
-/** Upstream as a script: one call for each `stream`, which ends as cancelled when its signal says so. */
+async function follow(viewer: Viewer): Promise<void> {
+  await viewer.batches.pipe((batch) => see(viewer, batch));
+  viewer.completed = true;
+}
+
+function see(viewer: Viewer, batch: LogBatch): undefined {
+  for (const { id, event } of batch) viewer.seen.push({ offset: Number(id.split(':')[1]), event });
+}
+
+/** Upstream as a script: one call for each `pipe`, which ends as cancelled when its signal says so. */
 function scriptedLlm(calls: Call[]): LLMService {
-  async function* stream(_request: LlmRequest, signal: AbortSignal): AsyncGenerator<LlmEvent[]> {
+  const pipe: LLMService['pipe'] = async (_request, signal, sink) => {
     const waiting: LlmEvent[][] = [];
     let wake = () => {};
     const call: Call = {
@@ -448,21 +458,18 @@ function scriptedLlm(calls: Call[]): LLMService {
     for (;;) {
       const events = waiting.shift();
       if (events) {
-        yield events;
+        await sink(events);
         if (isTerminal(events.at(-1)!)) return;
       } else if (signal.aborted) {
         call.aborted = true;
-        yield [{ type: 'cancelled', reason: signal.reason as 'requested', ...account }];
+        await sink([{ type: 'cancelled', reason: signal.reason as 'requested', ...account }]);
         return;
       } else {
         await new Promise<void>((resolve) => (wake = resolve));
       }
     }
-  }
-  return { stream, isSimulated: () => true } satisfies Pick<
-    LLMService,
-    'stream' | 'isSimulated'
-  > as unknown as LLMService;
+  };
+  return { pipe, isSimulated: () => true } satisfies Pick<LLMService, 'pipe' | 'isSimulated'> as unknown as LLMService;
 }
 
 function place(places: Record<'generations' | 'viewers', number>, kind: 'generations' | 'viewers'): Disposable {
