@@ -184,7 +184,7 @@ class MemoryStreamLog implements StreamLog {
       this.#append(events);
       return undefined;
     } catch (error) {
-      return Promise.reject(error);
+      return rejection(error);
     }
   }
 
@@ -265,6 +265,10 @@ interface Taken {
   readonly length: number;
   readonly batch: LogBatch;
   readonly end: number;
+}
+
+async function rejection(error: unknown): Promise<never> {
+  throw error;
 }
 
 /** A cursor in a log. */
