@@ -15,6 +15,8 @@ export interface FlowLimits {
 /** What a door writes to: an HTTP response, or the TCP socket under a WebSocket. */
 export interface Sink {
   readonly destroyed: boolean;
+  /** Bytes that it holds unsent. */
+  readonly writableLength: number;
   /** Whether a 'drain' is to come. */
   readonly writableNeedDrain: boolean;
   on(event: 'drain' | 'close', listener: () => void): unknown;
@@ -27,16 +29,18 @@ const waiting = new WeakMap<Sink, Set<() => void>>();
  * Waits while the sink holds more than its limit: undefined if it doesn't, so that nothing is awaited where nothing has
  * to be; else settles when there is room, the sink has closed, or the signal aborts.
  *
- * @param unsentBytes What the sink holds; asked anew each time, since other viewers may fill the same one again.
+ * @param unsentBytes What the sink holds, where that isn't what it says itself. Asked anew each time, since other viewers
+ *   may fill the same one again.
  */
 export function untilRoom(
   sink: Sink,
-  unsentBytes: () => number,
   signal: AbortSignal,
   { socketBufferBytesMax }: Pick<FlowLimits, 'socketBufferBytesMax'>,
+  unsentBytes?: () => number,
 ): Promise<void> | undefined {
-  return unsentBytes() > socketBufferBytesMax
-    ? waitForRoom(sink, unsentBytes, signal, socketBufferBytesMax)
+  const unsent = unsentBytes ? unsentBytes() : sink.writableLength;
+  return unsent > socketBufferBytesMax
+    ? waitForRoom(sink, unsentBytes ?? (() => sink.writableLength), signal, socketBufferBytesMax)
     : undefined;
 }
 

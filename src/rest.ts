@@ -12,7 +12,7 @@ import { createOpenApiDocument } from './openapi.ts';
 import type { InputSchemas } from './protocol.ts';
 import type { Sink } from './sink.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
-import type { LogBatch } from './stream-log/stream-log.ts';
+import { onceForBatch, type LogBatch } from './stream-log/stream-log.ts';
 
 export interface RestOptions {
   readonly generations: Generations;
@@ -25,6 +25,12 @@ export interface RestOptions {
 
 /** A comment: parsers of event streams pass over it. */
 const heartbeat = ':\n\n';
+
+const framesOf = onceForBatch((batch) => {
+  let frames = '';
+  for (const { id, event, json } of batch) frames += `id: ${id}\nevent: ${event.type}\ndata: ${json}\n\n`;
+  return frames;
+});
 
 /** Adds the routes under `/api/llm`, and the document that describes them. What they throw is an LlmError, for the server's error handler. */
 export function registerRest(app: FastifyInstance, options: RestOptions): void {
@@ -82,9 +88,7 @@ async function send(
   }
   reply.hijack();
   const write: Sink<LogBatch> = (batch) => {
-    let frames = '';
-    for (const { id, event, json } of batch) frames += `id: ${id}\nevent: ${event.type}\ndata: ${json}\n\n`;
-    stream.write(frames);
+    stream.write(framesOf(batch));
     return stream.ready();
   };
   try {

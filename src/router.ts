@@ -111,13 +111,11 @@ export function createRouter<C>(options: RouterOptions) {
   // What `errors` formats is final: a host's own formatter isn't asked. Our own service needs none of it, and its SSE
   // door takes what a subscription returns as it is, without the generator that `errors` puts around it.
   const first = options.embedded ? t.procedure.errors(errorFormatter) : t.procedure;
-  const procedure = first
-    .use(async ({ next }) => {
-      const result = await next();
-      if (!result.ok) throw publicError(result.error, options.telemetry);
-      return result;
-    })
-    .use(async ({ ctx, next }) => next({ ctx: { caller: await options.authenticate(authRequest(ctx)) } }));
+  const procedure = first.use(async ({ ctx, next }) => {
+    const result = await next({ ctx: { caller: await callerOf(ctx, options) } });
+    if (!result.ok) throw publicError(result.error, options.telemetry);
+    return result;
+  });
   const byId = procedure.input(parse(schemas.generation));
   // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
   const parseStream: (input: unknown) => unknown = parse(schemas.stream);
@@ -163,6 +161,14 @@ function parse<T>(schema: z.ZodType<T>): (input: unknown) => T {
   };
 }
 
+async function callerOf(context: LlmContext, { authenticate, telemetry }: RouterOptions): Promise<Caller> {
+  try {
+    return await authenticate(authRequest(context));
+  } catch (error) {
+    throw publicError(error, telemetry);
+  }
+}
+
 function authRequest(context: LlmContext | null | undefined): AuthRequest {
   const headers = context?.req?.headers ?? {};
   return {
@@ -179,7 +185,7 @@ function authRequest(context: LlmContext | null | undefined): AuthRequest {
 function webSocketReady({ req, res }: LlmContext, signal: AbortSignal, flow: FlowLimits): Promise<void> | undefined {
   if (typeof res !== 'object' || res === null || !('bufferedAmount' in res) || !req?.socket) return undefined;
   const webSocket = res as { readonly bufferedAmount: number };
-  return untilRoom(req.socket, () => webSocket.bufferedAmount, signal, flow);
+  return untilRoom(req.socket, signal, flow, () => webSocket.bufferedAmount);
 }
 
 /** Callers within the process need not pass a signal: they stop by no longer iterating. */

@@ -8,6 +8,7 @@ import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import type { EventBatches } from '../event-batches.ts';
 import { wrapJson } from '../router.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
+import { onceForBatch } from '../stream-log/stream-log.ts';
 import { callProcedure, errorOnWire } from './procedure-call.ts';
 
 export interface SseDoorOptions {
@@ -20,6 +21,12 @@ export interface SseDoorOptions {
 const heartbeat = 'event: ping\ndata: \n\n';
 /** After how many missed heartbeats the client is told to take the connection for dead. */
 const heartbeatsMissedMax = 3;
+
+const framesOf = onceForBatch((batch) => {
+  let frames = '';
+  for (const { id, json } of batch) frames += `data: ${wrapJson(json)}\nid: ${id}\n\n`;
+  return frames;
+});
 
 /** Whether a request is for this door; every other one is for tRPC's handler of queries and mutations. */
 export function isSubscription(router: AnyTRPCRouter, path: string, accept: string | undefined): boolean {
@@ -50,9 +57,7 @@ export async function serveSubscription(
     const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request, url) } as const;
     events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
     await events.view.pipe((batch) => {
-      let frames = '';
-      for (const { id, json } of batch) frames += `data: ${wrapJson(json)}\nid: ${id}\n\n`;
-      stream.write(frames);
+      stream.write(framesOf(batch));
       return stream.ready();
     });
     stream.end('event: return\ndata: \n\n');

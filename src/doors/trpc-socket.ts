@@ -11,8 +11,9 @@ import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
 import { untilRoom, watchForStall, type FlowLimits } from '../flow-control.ts';
 import { asTrpcError, wrapJson } from '../router.ts';
+import { onceForBatch } from '../stream-log/stream-log.ts';
 import { callProcedure, errorOnWire, type ProcedureCall } from './procedure-call.ts';
-import { writeTextFrame } from './text-frame.ts';
+import { encodeTextFrame, type TextFrame } from './text-frame.ts';
 
 export interface TrpcSocketOptions {
   readonly router: AnyTRPCRouter;
@@ -29,6 +30,14 @@ type CallMessage = Extract<TRPCClientOutgoingMessage, { params: unknown }>;
 export function serveSocket(webSocket: WebSocket, request: IncomingMessage, options: TrpcSocketOptions): void {
   new TrpcSocket(webSocket, request, options).listen();
 }
+
+/** Clients number their subscriptions alike, so those that watch one generation are often sent the same bytes. */
+const framesOf = onceForBatch((batch, subscription): TextFrame[] =>
+  batch.map(({ id, json }) => {
+    const data = wrapJson(`{"id":"${id}","data":${json}}`);
+    return encodeTextFrame(`{"id":${subscription},"result":{"type":"data","id":"${id}","data":${data}}}`);
+  }),
+);
 
 class TrpcSocket {
   readonly #webSocket: WebSocket;
@@ -115,11 +124,9 @@ class TrpcSocket {
       // An unknown path is told by the call; every subscription of this router returns its batches.
       events = (await this.#call(message, left.signal)) as EventBatches;
       this.#answer({ id, result: { type: 'started' } });
-      const opening = `{"id":${JSON.stringify(id)},"result":{"type":"data","id":"`;
+      const subscription = JSON.stringify(id);
       await events.view.pipe((batch) => {
-        for (const { id: eventId, json } of batch) {
-          this.#send(`${opening}${eventId}","data":${wrapJson(`{"id":"${eventId}","data":${json}}`)}}}`);
-        }
+        for (const frame of framesOf(batch, subscription)) this.#write(frame);
         return this.#ready(left.signal);
       });
       this.#answer({ id, result: { type: 'stopped' } });
@@ -149,7 +156,7 @@ class TrpcSocket {
   }
 
   #ready(signal: AbortSignal): Promise<void> | undefined {
-    return untilRoom(this.#request.socket, () => this.#webSocket.bufferedAmount, signal, this.#options.flow);
+    return untilRoom(this.#request.socket, signal, this.#options.flow);
   }
 
   #answer(message: TRPCResponseMessage): void {
@@ -162,10 +169,14 @@ class TrpcSocket {
   }
 
   #send(text: string): void {
+    this.#write(encodeTextFrame(text));
+  }
+
+  #write(frame: TextFrame): void {
     // A closed socket drops what it is given, with an error that its close has told already.
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return;
     const { socket } = this.#request;
-    writeTextFrame(socket, text);
+    socket.write(frame, 'latin1');
     if (socket.writableLength > 0) watchForStall(socket, this.#options.flow);
   }
 }

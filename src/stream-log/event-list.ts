@@ -19,8 +19,8 @@ const jsonOverheadBytes = 48;
 /** Some events on their way into a list, with what they will cost. */
 export interface Weighed {
   readonly events: readonly LlmEvent[];
-  /** The JSON of each that is kept as such. */
-  readonly jsons: readonly (string | undefined)[];
+  /** The JSON of each that is kept as such, at its place; undefined where all are text, as nearly always. */
+  readonly jsons: readonly (string | undefined)[] | undefined;
   readonly bytes: number;
 }
 
@@ -41,24 +41,24 @@ export class EventList {
 
   /** To be pushed before anything else is. */
   weigh(events: readonly LlmEvent[]): Weighed {
-    const jsons: (string | undefined)[] = [];
+    let jsons: (string | undefined)[] | undefined;
     let bytes = 0;
     const last = this.#lastRun();
     let type: LlmEvent['type'] | undefined = last?.type;
     let index = last?.index;
     let pieces = last?.pieces ?? 0;
-    for (const event of events) {
+    for (let at = 0; at < events.length; at += 1) {
+      const event = events[at]!;
       if (isText(event)) {
         const goesOn = event.type === type && event.index === index && pieces < runPiecesMax;
         ({ type, index } = event);
         pieces = goesOn ? pieces + 1 : 1;
         bytes += (goesOn ? 0 : runOverheadBytes) + pieceOverheadBytes + Buffer.byteLength(event.text);
-        jsons.push(undefined);
       } else {
         const json = JSON.stringify(event);
         type = undefined;
         bytes += jsonOverheadBytes + Buffer.byteLength(json);
-        jsons.push(json);
+        (jsons ??= [])[at] = json;
       }
     }
     return { events, jsons, bytes };
@@ -72,7 +72,7 @@ export class EventList {
         if (!takesMore(run, event)) this.#add((run = new TextRun(event)));
         run.push(event.text);
       } else {
-        this.#add(jsons[at]!);
+        this.#add(jsons![at]!);
       }
       this.length += 1;
     }

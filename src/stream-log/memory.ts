@@ -249,7 +249,7 @@ class MemoryStreamLog implements StreamLog {
 
   /** The same of events that were appended just now, `next` being the offset of the first. */
   #share(next: number, { events, jsons }: Weighed): Taken {
-    const batch = events.map((event, at) => this.#logged(next + at, jsons[at] ?? event));
+    const batch = events.map((event, at) => this.#logged(next + at, jsons?.[at] ?? event));
     const { length } = this.#events;
     return { next, length, batch, end: length };
   }

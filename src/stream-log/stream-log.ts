@@ -47,8 +47,30 @@ export class LoggedEvent {
   }
 
   get json(): string {
-    return (this.#json ??= JSON.stringify(this.#event));
+    return (this.#json ??= jsonOf(this.#event!));
   }
+}
+
+/** JSON, as ever; text is written out, since to have an object walked costs twice what its text does. */
+function jsonOf(event: LlmEvent): string {
+  if (event.type !== 'text' && event.type !== 'thinking') return JSON.stringify(event);
+  return `{"type":"${event.type}","index":${event.index},"text":${JSON.stringify(event.text)}}`;
+}
+
+/**
+ * What a door makes of a batch, made once for all viewers that are given the same one after the other. What was made before
+ * is forgotten, so it keeps nothing alive but the last.
+ *
+ * @param make `variant` is what else it hangs on.
+ */
+export function onceForBatch<T>(
+  make: (batch: LogBatch, variant: string) => T,
+): (batch: LogBatch, variant?: string) => T {
+  let last: { readonly batch: LogBatch; readonly variant: string; readonly made: T } | undefined;
+  return (batch, variant = '') => {
+    if (last?.batch !== batch || last.variant !== variant) last = { batch, variant, made: make(batch, variant) };
+    return last.made;
+  };
 }
 
 /** What stands in a log at one moment. */
