@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { hello, startBench, testConfig } from './support/llm-stream.ts';
+import { hello, startBench, takeApart, testConfig } from './support/llm-stream.ts';
 
 finishesCleanly();
 afterEach(() => void vi.unstubAllEnvs());
@@ -43,6 +43,31 @@ describe('an answer', () => {
     const { terminal } = await bench.hear(testConfig());
     expect(terminal).toMatchObject({ type: 'done', stopReason: 'refusal', stopDetails: { category: 'cyber' } });
     expect(terminal.timing.firstTokenMs).toBeNull();
+  });
+
+  // All upstream sockets are read into one buffer: whatever waits to be told must be a copy.
+  test('that waits to be taken is not written over by what others are sent', async () => {
+    await using bench = await startBench();
+    const speak = async (letter: string) => {
+      bench.simulator.enqueue({ kind: 'manual' });
+      const stream = bench.stream(testConfig());
+      const first = stream.next();
+      const upstream = await bench.simulator.nextRequest();
+      await upstream.text(letter);
+      const heard = (await first).value ?? [];
+      return { letter, stream, upstream, heard };
+    };
+    const speakers = [await speak('a'), await speak('é'), await speak('語')];
+    // Nobody takes any of it, so it stays as the bytes that came.
+    for (let turn = 0; turn < 50; turn += 1) {
+      for (const { letter, upstream } of speakers) await upstream.text(letter.repeat(20));
+    }
+    for (const { letter, stream, upstream, heard } of speakers) {
+      upstream.finish();
+      const events = [...heard];
+      for await (const batch of stream) events.push(...batch);
+      expect(takeApart(events).text).toBe(letter.repeat(1_001));
+    }
   });
 
   test('comes in batches as it is read, and done with the last of them', async () => {

@@ -221,6 +221,75 @@ describe('one log for one generation', () => {
   });
 });
 
+describe('piping', () => {
+  it('hands over what is there, then each batch in the call that appends it, and ends with the log', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), [text('a'), text('b')]);
+    const seen: unknown[] = [];
+    const piped = log.read(-1, new AbortController().signal).pipe((batch) => void seen.push(...plain([batch])));
+    expect(seen).toEqual([
+      [0, expect.objectContaining({ type: 'start' })],
+      [2, text('ab')],
+    ]);
+    void log.append([text('c')]);
+    expect(seen.at(-1)).toEqual([3, text('c')]);
+    void log.append([text('d'), done]);
+    expect(seen.slice(-2)).toEqual([
+      [4, text('d')],
+      [5, done],
+    ]);
+    await piped;
+  });
+
+  it('merges for a busy sink what comes meanwhile, and stops when its signal aborts', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), []);
+    const leaving = new AbortController();
+    const seen: unknown[] = [];
+    let release = () => {};
+    let left = 0;
+    const reader = log.read(0, leaving.signal, () => (left += 1));
+    const piped = reader.pipe((batch) => {
+      seen.push(...plain([batch]));
+      return new Promise((resolve) => (release = resolve));
+    });
+    for (const piece of ['a', 'b', 'c']) void log.append([text(piece)]);
+    expect(seen).toEqual([[1, text('a')]]);
+    release();
+    await new Promise(setImmediate);
+    expect(seen).toEqual([
+      [1, text('a')],
+      [3, text('bc')],
+    ]);
+    leaving.abort();
+    release();
+    await piped;
+    await log.append([text('late')]);
+    expect(seen).toHaveLength(2);
+    expect(left).toBe(1);
+  });
+
+  it('ends for a sink that throws, and for nobody else', async () => {
+    const log = await filled(new MemoryStreamLogs(roomy), []);
+    const { signal } = new AbortController();
+    let left = false;
+    const broken = log
+      .read(0, signal, () => (left = true))
+      .pipe(() => {
+        throw new Error('broken');
+      });
+    const other: LogBatch[] = [];
+    const piped = log.read(0, signal).pipe((batch) => void other.push(batch));
+    await log.append([text('a')]);
+    await expect(broken).rejects.toThrow('broken');
+    expect(left).toBe(true);
+    await log.append([done]);
+    await piped;
+    expect(plain(other)).toEqual([
+      [1, text('a')],
+      [2, done],
+    ]);
+  });
+});
+
 describe('a full log', () => {
   it('refuses a batch whole, and takes a terminal event on its own', async () => {
     const logs = new MemoryStreamLogs({ ...roomy, logBytesMax: 8 * KiB, logRetentionMs: 0 });

@@ -164,6 +164,46 @@ describe('a streamed message', () => {
     );
   });
 
+  test('says the same of a text delta whether its line is whole or in two, valid or not', () => {
+    const opening = encode([messageStart, startOf({ type: 'text', text: '' })]);
+    const quoted = fc.oneof(
+      fc.string({ unit: 'binary' }).map((text) => JSON.stringify(text)),
+      fc.string({ unit: 'grapheme' }).map((text) => JSON.stringify(text)),
+      // What stands between quotes as it is: control characters, lone backslashes, quotes that end it early.
+      fc
+        .string({ unit: fc.constantFrom('a', '"', '\\', '\\n', '\t', '\u0001', '\u007f', 'é', '}') })
+        .map((raw) => `"${raw}"`),
+    );
+    const line = fc
+      .record({
+        index: fc.constantFrom('0', '1', '00', '10', '-1', '"0"'),
+        text: quoted,
+        inner: fc.constantFrom('', ' ', ',"more":1'),
+        outer: fc.constantFrom('', '   ', '\t', ',"index":0'),
+        end: fc.constantFrom('', ' ', '}', 'x'),
+      })
+      .map(
+        ({ index, text, inner, outer, end }) =>
+          `data: {"type":"content_block_delta","index":${index},"delta":{"type":"text_delta","text":${text}${inner}}${outer}}${end}\n\n`,
+      );
+    const heardOf = (chunks: readonly Buffer[]) => {
+      const reader = new MessageReader({ showThinking: false });
+      const heard = [opening, ...chunks].flatMap((chunk) => reader.push([chunk]));
+      return { heard, failure: reader.failure?.cause.code, signsOfLife: reader.signsOfLife };
+    };
+    let understood = 0;
+    fc.assert(
+      fc.property(line, fc.nat(), (text, at) => {
+        const bytes = Buffer.from(text);
+        const whole = heardOf([bytes]);
+        expect(heardOf(cut(bytes, [1 + (at % (bytes.length - 3))]))).toEqual(whole);
+        if (whole.heard.length > 0) understood += 1;
+      }),
+      { numRuns: 2_000 },
+    );
+    expect(understood).toBeGreaterThan(100);
+  });
+
   test('is complete after its last byte, and not before', () => {
     for (let length = 0; length < everything.length; length += 1) {
       const reader = new MessageReader({ showThinking: false });
