@@ -13,7 +13,7 @@ export interface FlowLimits {
 }
 
 /** What a door writes to: an HTTP response, or the TCP socket under a WebSocket. */
-export interface Sink {
+export interface Outlet {
   readonly destroyed: boolean;
   /** Bytes that it holds unsent. */
   readonly writableLength: number;
@@ -22,38 +22,38 @@ export interface Sink {
   on(event: 'drain' | 'close', listener: () => void): unknown;
 }
 
-/** Who waits for a sink; all subscriptions of one WebSocket may do so at once. */
-const waiting = new WeakMap<Sink, Set<() => void>>();
+/** Who waits for an outlet; all subscriptions of one WebSocket may do so at once. */
+const waiting = new WeakMap<Outlet, Set<() => void>>();
 
 /**
- * Waits while the sink holds more than its limit: undefined if it doesn't, so that nothing is awaited where nothing has
- * to be; else settles when there is room, the sink has closed, or the signal aborts.
+ * Waits while the outlet holds more than its limit: undefined if it doesn't, so that nothing is awaited where nothing has
+ * to be; else settles when there is room, it has closed, or the signal aborts.
  *
- * @param unsentBytes What the sink holds, where that isn't what it says itself. Asked anew each time, since other viewers
+ * @param unsentBytes What it holds, where that isn't what it says itself. Asked anew each time, since other viewers
  *   may fill the same one again.
  */
 export function untilRoom(
-  sink: Sink,
+  outlet: Outlet,
   signal: AbortSignal,
   { socketBufferBytesMax }: Pick<FlowLimits, 'socketBufferBytesMax'>,
   unsentBytes?: () => number,
 ): Promise<void> | undefined {
-  const unsent = unsentBytes ? unsentBytes() : sink.writableLength;
+  const unsent = unsentBytes ? unsentBytes() : outlet.writableLength;
   return unsent > socketBufferBytesMax
-    ? waitForRoom(sink, unsentBytes ?? (() => sink.writableLength), signal, socketBufferBytesMax)
+    ? waitForRoom(outlet, unsentBytes ?? (() => outlet.writableLength), signal, socketBufferBytesMax)
     : undefined;
 }
 
 async function waitForRoom(
-  sink: Sink,
+  outlet: Outlet,
   unsentBytes: () => number,
   signal: AbortSignal,
   bytesMax: number,
 ): Promise<void> {
-  // A limit below the sink's own high-water mark is met by no 'drain'; then that mark is the limit.
-  while (unsentBytes() > bytesMax && sink.writableNeedDrain && !sink.destroyed && !signal.aborted) {
+  // A limit below the outlet's own high-water mark is met by no 'drain'; then that mark is the limit.
+  while (unsentBytes() > bytesMax && outlet.writableNeedDrain && !outlet.destroyed && !signal.aborted) {
     await new Promise<void>((resolve) => {
-      const waiters = waitersOf(sink);
+      const waiters = waitersOf(outlet);
       const settle = () => {
         waiters.delete(settle);
         signal.removeEventListener('abort', settle);
@@ -74,16 +74,16 @@ export function watchForStall(socket: Socket, { socketStallMs }: Pick<FlowLimits
   if (socket.timeout !== timeoutMs) socket.setTimeout(timeoutMs);
 }
 
-function waitersOf(sink: Sink): Set<() => void> {
-  let waiters = waiting.get(sink);
+function waitersOf(outlet: Outlet): Set<() => void> {
+  let waiters = waiting.get(outlet);
   if (!waiters) {
     const all = new Set<() => void>();
     const wake = () => {
       for (const settle of all) settle();
     };
-    sink.on('drain', wake);
-    sink.on('close', wake);
-    waiting.set(sink, (waiters = all));
+    outlet.on('drain', wake);
+    outlet.on('close', wake);
+    waiting.set(outlet, (waiters = all));
   }
   return waiters;
 }

@@ -9,6 +9,7 @@ import { LlmError } from './errors.ts';
 import type { CancelReason, LlmEvent, Message } from './protocol.ts';
 import { iterate, type Sink } from './sink.ts';
 import type { Telemetry } from './telemetry.ts';
+import { laterTurn } from './turns.ts';
 import { Attempt, type Answer } from './upstream/attempt.ts';
 import { classify, parseRetryAfter, UpstreamFailure, UpstreamFault } from './upstream/failures.ts';
 import { Ledger } from './upstream/ledger.ts';
@@ -79,8 +80,8 @@ export class LLMService implements AsyncDisposable {
 
   /**
    * Hands over a batch of events for each read from upstream, as fast as they are taken and no faster; the last event of
-   * the last batch is terminal. `start` is not among them. Settles when upstream's socket is closed too. Rejects with what
-   * the sink throws, and with nothing else.
+   * the last batch is terminal. `start` is not among them. Settles when upstream's socket is closed too. A sink that throws
+   * ends it as `internal`; only what it throws at the last batch is thrown from here.
    *
    * An abort ends it as `cancelled`, with the signal's reason where that is a `CancelReason`; upstream's socket is closed
    * at once, and before that event is told.
@@ -131,6 +132,8 @@ export class LLMService implements AsyncDisposable {
     try {
       await sink(lastBatch);
     } finally {
+      // The answer is told; what is left has time.
+      await laterTurn();
       await attempt?.close();
     }
   }
@@ -186,6 +189,7 @@ export class LLMService implements AsyncDisposable {
       const oldest = this.#requests.keys().next();
       if (this.#requests.size >= requestsMax && !oldest.done) this.#requests.delete(oldest.value);
       this.#requests.set(key, prepared);
+      prepared.catch(() => this.#requests.delete(key));
     }
     return prepared;
   }

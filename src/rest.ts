@@ -13,6 +13,7 @@ import type { InputSchemas } from './protocol.ts';
 import type { Sink } from './sink.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
 import { onceForBatch, type LogBatch } from './stream-log/stream-log.ts';
+import { laterTurn } from './turns.ts';
 
 export interface RestOptions {
   readonly generations: Generations;
@@ -94,6 +95,7 @@ async function send(
   try {
     if (!first.done) await write(first.value);
     await view.pipe(write);
+    await laterTurn();
   } finally {
     await view.return();
     stream.end();

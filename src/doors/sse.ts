@@ -9,6 +9,7 @@ import type { EventBatches } from '../event-batches.ts';
 import { wrapJson } from '../router.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
+import { laterTurn } from '../turns.ts';
 import { callProcedure, errorOnWire } from './procedure-call.ts';
 
 export interface SseDoorOptions {
@@ -60,6 +61,7 @@ export async function serveSubscription(
       stream.write(framesOf(batch));
       return stream.ready();
     });
+    await laterTurn();
     stream.end('event: return\ndata: \n\n');
   } catch (cause) {
     const refusal = events ? events.refusal(cause) : cause;

@@ -1,0 +1,91 @@
+/** Upstream behind TLS, as Anthropic's is: read into the one buffer like any other, kept and reused, and its cuts are told. */
+import { once } from 'node:events';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { LLMService } from '../src/llm-service.ts';
+import type { LlmEvent } from '../src/protocol.ts';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { hello, takeApart, testConfig } from './support/llm-stream.ts';
+import { selfSigned } from './support/tls.ts';
+
+finishesCleanly();
+beforeEach(() => {
+  vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
+  // Node warns of what was just stubbed.
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
+});
+
+const pieces = Array.from({ length: 50 }, (_, number) => `stück ${number} ${'語'.repeat(number)} `);
+const events = [
+  { type: 'message_start', message: { usage: { input_tokens: 1, output_tokens: 1 } } },
+  { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } },
+  ...pieces.map((text) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } })),
+  { type: 'content_block_stop', index: 0 },
+  { type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 50 } },
+  { type: 'message_stop' },
+];
+
+/** Sends the events one by one, each in a turn of its own; cuts the connection after `cutAfter` of them. */
+async function startUpstream(cutAfter = Infinity) {
+  let connections = 0;
+  const server = https.createServer(selfSigned, (request, response) => {
+    const answer = async () => {
+      for await (const _ of request);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      for (const [number, event] of events.entries()) {
+        if (number === cutAfter) return response.destroy();
+        response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+        await new Promise(setImmediate);
+      }
+      return response.end();
+    };
+    void answer();
+  });
+  server.on('secureConnection', () => (connections += 1));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const baseUrl = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const llm = new LLMService({ resolveUpstream: () => ({ baseUrl, apiKey: 'sk-test', simulated: false }) });
+  return {
+    get connections() {
+      return connections;
+    },
+    async hear() {
+      const heard: LlmEvent[] = [];
+      const config = testConfig({ retries: { max: 0 } });
+      const { signal } = new AbortController();
+      for await (const batch of llm.stream({ config, messages: hello, variables: {} }, signal)) heard.push(...batch);
+      return takeApart(heard);
+    },
+    async [Symbol.asyncDispose]() {
+      await llm[Symbol.asyncDispose]();
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
+    },
+  };
+}
+
+it('answers come whole, one after the other on one connection, and side by side', async () => {
+  await using upstream = await startUpstream();
+  for (let time = 0; time < 3; time += 1) {
+    const { text, terminal } = await upstream.hear();
+    expect(text).toBe(pieces.join(''));
+    expect(terminal.type).toBe('done');
+  }
+  expect(upstream.connections).toBe(1);
+  const answers = await Promise.all(Array.from({ length: 5 }, () => upstream.hear()));
+  for (const { text } of answers) expect(text).toBe(pieces.join(''));
+});
+
+it('an answer that is cut off is truncated, with what came of it', async () => {
+  await using upstream = await startUpstream(22);
+  const { text, terminal } = await upstream.hear();
+  expect(pieces.join('').startsWith(text)).toBe(true);
+  expect(text).not.toBe('');
+  expect(terminal).toMatchObject({ type: 'error', code: 'upstream_truncated' });
+});

@@ -1,0 +1,41 @@
+/** What can wait is done a little each turn, in order, and all of it: however much there is, it gets no longer and longer. */
+import { expect, it } from 'vitest';
+import { laterTurn } from '../src/turns.ts';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+
+finishesCleanly();
+const turn = () => new Promise(setImmediate);
+
+it('those who ask at once are let go over several turns, in the order in which they asked', async () => {
+  const order: number[] = [];
+  const all = Array.from({ length: 100 }, (_, number) => laterTurn().then(() => order.push(number)));
+  expect(order).toEqual([]);
+  const sizes: number[] = [];
+  while (order.length < 100) {
+    await turn();
+    sizes.push(order.length);
+  }
+  await Promise.all(all);
+  expect(order).toEqual([...order.keys()]);
+  expect(sizes.length).toBeGreaterThan(10);
+  expect(sizes[0]).toBeLessThan(20);
+});
+
+it('who asks while others wait comes after them, and a queue that is added to each turn stays bounded', async () => {
+  let waiting = 0;
+  const most = { waiting: 0 };
+  const ask = () => {
+    waiting += 1;
+    most.waiting = Math.max(most.waiting, waiting);
+    return laterTurn().then(() => (waiting -= 1));
+  };
+  const all: Promise<unknown>[] = [];
+  for (let turns = 0; turns < 200; turns += 1) {
+    for (let each = 0; each < 10; each += 1) all.push(ask());
+    await turn();
+  }
+  await Promise.all(all);
+  expect(waiting).toBe(0);
+  // Ten a turn, of which a sixteenth is let go each turn, make some 160.
+  expect(most.waiting).toBeLessThan(250);
+});
