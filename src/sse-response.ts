@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { untilRoom, watchForStall, type FlowLimits } from './flow-control.ts';
 
 export interface SseOptions extends FlowLimits {
-  /** Silence after which a heartbeat goes out. */
+  /** The longest silence: a heartbeat ends it, at the earliest after half of it. */
   readonly heartbeatMs: number;
   /** How long the client is told to wait before it reconnects; browsers wait three seconds if nobody tells them. */
   readonly reconnectMs: number;
