@@ -1,4 +1,7 @@
-/** The service stays in the raw byte proxy's class. Bounds are wide: CI is no place to measure, only to notice a collapse. */
+/**
+ * The service stays in the raw byte proxy's class. Bounds are wide: CI is no place to measure, only to notice a collapse.
+ * What can be counted instead is in hot-path.test.ts.
+ */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { platform, tmpdir } from 'node:os';
@@ -31,12 +34,10 @@ beforeAll(() => {
 }, timeoutMs);
 
 it.skipIf(platform() !== 'linux').for(['sse', 'ws'])(
-  'saturated over %s, a token costs at most three times what a byte proxy takes for it, in fewer frames than tokens',
+  'saturated over %s, a token costs at most three times what a byte proxy takes for it',
   (name) => {
-    const { ratios, medians } = report.workloads[0]!.results.find(({ target }) => target === name)!;
+    const { ratios } = report.workloads[0]!.results.find(({ target }) => target === name)!;
     // Measured: about 1. What tRPC's stock adapters would cost: 10.
     expect(ratios['cpuUsPerToken']).toBeLessThan(3);
-    // Measured: 0.01 to 0.1, since a busy service merges.
-    expect(medians['framesPerToken']).toBeLessThan(0.5);
   },
 );
