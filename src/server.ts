@@ -2,8 +2,6 @@
  * One listener: tRPC over HTTP, SSE and WebSocket under /trpc, REST under /api, health, the page. Knows which request
  * goes to which door, and who is kept out before any; nothing of what the doors say.
  */
-import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
@@ -16,6 +14,7 @@ import { createWebSocketDoor, refuseUpgrade, type WebSocketDoor } from './doors/
 import { LlmError } from './errors.ts';
 import type { FlowLimits } from './flow-control.ts';
 import type { Generations } from './generations.ts';
+import { firstOf, OpenAnswers } from './open-answers.ts';
 import { registerPage } from './page.ts';
 import type { InputSchemas } from './protocol.ts';
 import { registerRest } from './rest.ts';
@@ -46,6 +45,8 @@ export interface Server extends AsyncDisposable {
   readonly url: string;
   /** WebSockets that are open. */
   readonly sockets: number;
+  /** Requests that have not been answered whole. */
+  readonly answers: number;
 }
 
 /** Calls that one batched request of tRPC's links may hold. */
@@ -70,9 +71,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     routerOptions: { maxParamLength: 1_000 },
     frameworkErrors: (_error, _request, reply) => void refuse(reply, invalidRequest('The URL can’t be read')),
   });
-  // Node takes each part of a long write that leaves for progress. A client that is closed so resumes where it was.
+  const answers = new OpenAnswers(app.server);
+  // Node takes each part of a long write that leaves for progress. A client that is closed so resumes where it was. Whoever
+  // listens here has to close idle connections too, which node would do.
   app.server.setTimeout(socketStallMs, (socket) => {
-    if (socket.writableLength > 0) socket.destroy();
+    if (socket.writableLength > 0 || answers.isIdle(socket)) socket.destroy();
   });
   registerRefusals(app, options.telemetry);
   app.addHook('onRequest', async ({ headers }) => options.access.checkHost(headers));
@@ -83,7 +86,6 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     registerRest(guarded, { ...options, sse, authenticate: (request) => options.access.authenticate(request) });
     await guarded.register((scope) => registerTrpc(scope, { router, bodyBytesMax, sse }));
   });
-  const answering = trackAnswers(app);
 
   const webSockets = createWebSocketDoor({
     router,
@@ -111,10 +113,13 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     get sockets() {
       return webSockets.sockets;
     },
+    get answers() {
+      return answers.size;
+    },
     async [Symbol.asyncDispose]() {
       const impatient = new AbortController();
       const patience = setTimeout(() => impatient.abort(), closeMs);
-      await Promise.all([webSockets[Symbol.asyncDispose](), answering(impatient.signal)]);
+      await Promise.all([webSockets[Symbol.asyncDispose](), answers.left(impatient.signal)]);
       clearTimeout(patience);
       await app.close();
     },
@@ -156,7 +161,11 @@ function guard(scope: FastifyInstance, access: Access): void {
     if (origin !== undefined) allowCrossOrigin(request, reply, origin);
     // One of several requests that were sent at once waits for its turn: without the socket, nothing could hold its
     // answer back, nor tell it that the client has left.
-    if (!reply.raw.socket) await once(reply.raw, 'socket');
+    if (reply.raw.socket) return;
+    const { socket } = request.raw;
+    await firstOf([reply.raw, 'socket'], [socket, 'close']);
+    // Its client has left before its turn came: there is nobody to run it for.
+    if (socket.destroyed) reply.hijack();
   });
   scope.options('/*', async (_request, reply) => reply.code(204).send());
 }
@@ -222,16 +231,6 @@ function routeUpgrades(app: FastifyInstance, webSockets: WebSocketDoor): void {
     if (/^\/trpc\/?(\?|$)/.test(request.url ?? '')) webSockets.upgrade(request, socket, head);
     else refuseUpgrade(socket, invalidRequest('No such route for an upgrade'), 404);
   });
-}
-
-/** Waits until all answers that were asked for have left, or their clients have, or the signal aborts. */
-function trackAnswers(app: FastifyInstance): (signal: AbortSignal) => Promise<unknown> {
-  const open = new Set<ServerResponse>();
-  app.server.on('request', (_request, response: ServerResponse) => {
-    open.add(response);
-    response.once('close', () => open.delete(response));
-  });
-  return (signal) => Promise.allSettled([...open].map((response) => once(response, 'close', { signal })));
 }
 
 /** fastify's own refusals in our codes; https://fastify.dev/docs/latest/Reference/Errors/ */

@@ -160,6 +160,33 @@ describe('many subscriptions on one WebSocket that is not read', () => {
   });
 });
 
+describe('a connection on which nothing is asked', () => {
+  const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '200' }, configs });
+
+  it('is closed, one that never asked too, and one whose answer is still to come is not', async () => {
+    const { url, upstream, service } = test.current;
+    const { hostname, port } = new URL(url);
+    using sockets = watchServerSockets(url);
+    const silent = connect(Number(port), hostname);
+    await once(silent, 'close');
+
+    upstream.enqueue({ kind: 'manual' });
+    const view = door('rest').stream(url, ask('hi'));
+    const request = await upstream.nextRequest();
+    await view.until((event) => event.type === 'start');
+    const [socket] = sockets.open;
+    socket!.emit('timeout');
+    expect(socket!.destroyed).toBe(false);
+    await request.text('still here');
+    request.finish();
+    expect(textOf(await readAll(view))).toBe('still here');
+    await eventually(() => expect(service.server.answers).toBe(0));
+    // As when a kept connection was idle for long.
+    socket!.emit('timeout');
+    expect(socket!.destroyed).toBe(true);
+  });
+});
+
 describe('requests that were sent at once on one connection', () => {
   const test = serviceForEachTest({ env, configs });
 
@@ -186,6 +213,8 @@ describe('requests that were sent at once on one connection', () => {
     await eventually(() => expect(service.core.access.load.viewers).toBe(1));
     socket.destroy();
     await eventually(() => expect(service.core.access.load.viewers).toBe(0));
+    // The one that waited was not run, and nothing waits on for it.
+    await eventually(() => expect(service.server.answers).toBe(0));
     expect(upstream.requestCount).toBe(3);
   });
 });

@@ -89,6 +89,7 @@ export async function readRefusal(body: ResponseBody, signal: AbortSignal): Prom
   const close = () => body.destroy();
   const timer = setTimeout(close, refusalMs);
   signal.addEventListener('abort', close, { once: true });
+  if (signal.aborted) close();
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {

@@ -32,6 +32,7 @@ const partOf: Readonly<Record<string, string>> = {
   'generation-end': 'generations',
   prompt: 'configs',
   'event-batches': 'router',
+  'open-answers': 'server',
   'plain-input': 'router',
   'running-generation': 'generations',
 };
