@@ -6,9 +6,11 @@ import { ask, plainConfig, serviceForEachTest } from '../support/service.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 finishesCleanly();
+/** Several times what a busy machine takes to reconnect. */
+const graceMs = 300;
 const test = serviceForEachTest({
   configs: {
-    default: { ...plainConfig, on_disconnect: { cancel_after_ms: 100 } },
+    default: { ...plainConfig, on_disconnect: { cancel_after_ms: graceMs } },
     goes_on: { ...plainConfig, on_disconnect: 'continue' },
   },
 });
