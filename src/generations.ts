@@ -31,8 +31,8 @@ import {
 } from './stream-log/stream-log.ts';
 
 /** What a viewer of a generation gets: the batches of its log after the viewer's cursor, pulled or piped, not both. */
-export interface LogView extends AsyncIterableIterator<LogBatch, undefined>, Pick<LogReader, 'pipe'> {
-  return(): Promise<IteratorResult<LogBatch, undefined>>;
+export interface LogView extends LogReader {
+  [Symbol.asyncIterator](): LogView;
 }
 
 export interface GenerationsOptions extends GenerationParts {
@@ -81,8 +81,8 @@ export class Generations implements AsyncDisposable {
    * Starts the generation that is asked for, or attaches to it if the caller has one of that id, and follows it: gives
    * what lies after `lastEventId`, then what comes, and ends after the terminal event or when the signal aborts.
    *
-   * @throws LlmError at the first `next()`, or by `pipe()`: `invalid_input`, `conflict`, `generation_not_found`, and where a generation
-   *   would start also `config_not_found`, `rate_limited`, `at_capacity`, `shutting_down`.
+   * @throws LlmError at the first `next()`, or by `pipe()`: `invalid_input`, `conflict`, `generation_not_found`, and where
+   *   a generation would start also `config_not_found`, `rate_limited`, `at_capacity`, `shutting_down`.
    */
   stream(caller: Caller, request: StreamRequest, signal: AbortSignal): LogView {
     return this.#view(caller, request, signal, async (cursor) => {

@@ -178,8 +178,8 @@ export class LLMService implements AsyncDisposable {
   }
 
   /**
-   * The request that the SDK makes for this address and key, but for its body. Made once, since that takes the SDK as long
-   * as dozens of tokens take us, and it is the same each time.
+   * The request that the SDK makes for this address and key, but for its body. Made once, since it is the same each
+   * time, and takes the SDK longer than all that is left for us to do.
    */
   #prepared(baseURL: string, apiKey: string | undefined, headers: Readonly<Record<string, string>>) {
     const key = JSON.stringify([baseURL, apiKey, headers]);

@@ -32,7 +32,7 @@ export class SseResponse {
     this.#options = options;
     const left = new AbortController();
     this.signal = left.signal;
-    // Twice in its time, so that a write has only to leave a note: to wind the timer up anew costs more than the rest of it.
+    // Twice in its time, so that a write has only to leave a note: to wind the timer up anew at each is dearer.
     this.#heartbeat = setInterval(() => {
       // A full socket needs no sign of life, and must not be given more to hold.
       if (this.#silent && this.#opened && response.writableLength === 0) this.write(heartbeat);
@@ -111,8 +111,7 @@ interface Chunk {
 let lastChunk: Chunk = { frames: '', text: '', encoding: 'latin1' };
 
 /**
- * Frames as one HTTP chunk and one string, where node would hand the system three pieces: a sixth of what a token costs on a
- * pace. The viewers of one generation are given the same frames one after the other, hence the memory for one.
+ * Frames as one HTTP chunk and one string, where node would hand the system three pieces. The viewers of one generation are given the same frames one after the other, hence the memory for one.
  */
 function chunkOf(frames: string): Chunk {
   if (frames !== lastChunk.frames) {

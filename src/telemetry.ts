@@ -49,8 +49,8 @@ export interface ConfigChanges {
 }
 
 /**
- * Lines go out together when they are this many bytes, or this old: each by itself costs a turn on another thread, as much as
- * twenty tokens. A process that ends by itself writes what is left; one that is killed loses them.
+ * Lines go out together when they are this many bytes, or this old: each by itself costs a turn on another thread. A
+ * process that ends by itself writes what is left; one that is killed loses them.
  */
 const flushBytes = 8 * 1_024;
 const flushMs = 100;

@@ -1,6 +1,6 @@
 /**
  * A message of text as one WebSocket frame and one write. Knows nothing of what it says. RFC 6455, section 5.2: a server's
- * frames are not masked. `ws` writes head and payload by themselves, which costs a token on a pace a fifth more. What is
+ * frames are not masked. `ws` hands the system head and payload as two pieces. What is
  * made here may go to the socket between the frames of `ws`, which leaves none half written unless it compresses.
  */
 

@@ -51,7 +51,7 @@ export class LoggedEvent {
   }
 }
 
-/** JSON, as ever; text is written out, since to have an object walked costs twice what its text does. */
+/** JSON, as ever; text is written out, which spares it the walk over an object. */
 function jsonOf(event: LlmEvent): string {
   if (event.type !== 'text' && event.type !== 'thinking') return JSON.stringify(event);
   return `{"type":"${event.type}","index":${event.index},"text":${JSON.stringify(event.text)}}`;

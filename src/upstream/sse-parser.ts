@@ -3,7 +3,6 @@
  * mean. Works on bytes and decodes whole lines only, so a character that is split over two reads stays whole.
  */
 import { UpstreamFault } from './failures.ts';
-import { standsAt } from './text-delta.ts';
 
 /** One event may hold this much before its blank line comes; more is a fault. */
 const eventBytesMax = 8 * 1_024 * 1_024;
@@ -156,6 +155,15 @@ export class SseParser {
 
 const dataField = Buffer.from('data');
 const eventField = Buffer.from('event');
+
+/** Whether the bytes at a place, and before `end`, are these. */
+export function standsAt(bytes: Buffer, at: number, end: number, expected: Buffer): boolean {
+  if (at + expected.length > end) return false;
+  for (let offset = 0; offset < expected.length; offset += 1) {
+    if (bytes[at + offset] !== expected[offset]) return false;
+  }
+  return true;
+}
 
 /** Whether the line is that field: its name, then a colon or nothing. */
 function startsWith(line: Buffer, start: number, end: number, field: Buffer): boolean {

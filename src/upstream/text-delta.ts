@@ -2,6 +2,8 @@
  * Text as it streams in, read from the bytes of its event: nearly all that upstream sends is such events, all alike, and
  * to decode and parse one as JSON costs several times what is in it. Whatever isn't written just so is left to JSON.parse.
  */
+import { standsAt } from './sse-parser.ts';
+
 export interface TextDelta {
   readonly index: number;
   readonly text: string;
@@ -36,13 +38,4 @@ export function parseTextDelta(bytes: Buffer, start: number, end: number): TextD
   // Upstream pads its events here, so that their length tells nothing.
   while (bytes[at] === blank && at < end) at += 1;
   return bytes[at] === brace && at + 1 === end ? { index, text: bytes.toString('utf8', from, to) } : undefined;
-}
-
-/** Whether the bytes at a place, and before `end`, are these. */
-export function standsAt(bytes: Buffer, at: number, end: number, expected: Buffer): boolean {
-  if (at + expected.length > end) return false;
-  for (let offset = 0; offset < expected.length; offset += 1) {
-    if (bytes[at + offset] !== expected[offset]) return false;
-  }
-  return true;
 }
