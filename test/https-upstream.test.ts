@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { LLMService } from '../src/llm-service.ts';
 import type { LlmEvent } from '../src/protocol.ts';
+import { ResponseBody } from '../src/upstream/body.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { hello, takeApart, testConfig } from './support/llm-stream.ts';
 import { selfSigned } from './support/tls.ts';
@@ -72,12 +73,14 @@ async function startUpstream(cutAfter = Infinity) {
 
 it('answers come whole, one after the other on one connection, and side by side', async () => {
   await using upstream = await startUpstream();
+  const past = vi.spyOn(ResponseBody.prototype, 'takeChunks');
   for (let time = 0; time < 3; time += 1) {
     const { text, terminal } = await upstream.hear();
     expect(text).toBe(pieces.join(''));
     expect(terminal.type).toBe('done');
   }
   expect(upstream.connections).toBe(1);
+  expect(past).toHaveBeenCalled();
   const answers = await Promise.all(Array.from({ length: 5 }, () => upstream.hear()));
   for (const { text } of answers) expect(text).toBe(pieces.join(''));
 });

@@ -88,7 +88,9 @@ async function readBody(request: IncomingMessage, bytesMax: number): Promise<str
     });
     request.on('end', resolve);
     request.on('error', reject);
-    request.on('close', () => reject(new Error('the client left in the middle of its request')));
+    request.on('close', () => {
+      if (!request.complete) reject(new Error('the client left in the middle of its request'));
+    });
   });
   if (bytes > bytesMax) {
     throw new TRPCError({ code: 'PAYLOAD_TOO_LARGE', message: `The body is larger than ${bytesMax} bytes` });

@@ -45,13 +45,27 @@ export class ResponseBody {
 
   /**
    * Hands over all that has come, and then all that each read of the socket brings, until the response has ended or was
-   * stopped. Once only.
+   * stopped. Once only. The bytes are the sink's until it returns, not until it is ready.
    */
   pipe(sink: Sink<readonly Buffer[]>): Promise<void> {
     const { wake, done } = pour(() => this.#next(), sink);
     this.#wake = wake;
     wake();
     return done;
+  }
+
+  /** Whether chunks may be given to `takeChunks`: not while the message holds some that came before. */
+  get flows(): boolean {
+    return this.#message.readableFlowing === true && this.#message.readableLength === 0;
+  }
+
+  /** As if the message had brought these. On return, their bytes are the caller's again. */
+  takeChunks(chunks: readonly Buffer[]): void {
+    if (this.#discard) return;
+    const first = this.#waiting.length;
+    for (const chunk of chunks) this.#add(chunk);
+    this.#wake();
+    for (let at = first; at < this.#waiting.length; at += 1) this.#waiting[at] = Buffer.from(this.#waiting[at]!);
   }
 
   /** Hands over nothing more. */
@@ -88,12 +102,16 @@ export class ResponseBody {
 
   #take(chunk: Buffer): void {
     if (this.#discard) return;
-    this.#waiting.push(chunk);
-    this.#waitingBytes += chunk.length;
-    if (this.#waitingBytes > readAheadBytesMax) this.#message.pause();
+    this.#add(chunk);
     // A read of the socket can hold hundreds of chunks, a token in each: they are told together, after the last of them.
     // By a tick, since a promise costs more than all that is done with the bytes of one.
     if (this.#waiting.length === 1) process.nextTick(this.#tell);
+  }
+
+  #add(chunk: Buffer): void {
+    this.#waiting.push(chunk);
+    this.#waitingBytes += chunk.length;
+    if (this.#waitingBytes > readAheadBytesMax) this.#message.pause();
   }
 
   readonly #tell = (): void => this.#wake();

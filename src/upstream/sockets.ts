@@ -4,10 +4,10 @@
  */
 import http, { type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import https from 'node:https';
-import type { Socket } from 'node:net';
 import { urlToHttpOptions } from 'node:url';
 import { ResponseBody } from './body.ts';
 import { UpstreamFault } from './failures.ts';
+import { onread, openShortWay } from './socket-reads.ts';
 
 /** Idle sockets are kept for reuse in this number per host, and for this long. */
 const idleSocketsMax = 256;
@@ -21,18 +21,6 @@ const staleMs = 1_000;
 /** The SDK adds headers from the environment and from files of the user's; what isn't listed here is not sent. */
 const sentHeaders =
   /^(?:accept|authorization|content-type|anthropic-version|anthropic-beta|user-agent|x-stainless-[a-z-]+)$/;
-
-/**
- * Where every upstream socket reads into. Node's HTTP parser is done with a read when the call that brought it returns, and
- * copies what it passes on. A buffer for each read, and the stream around it, would cost a token a tenth more.
- */
-const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
-const onread = {
-  buffer: readBuffer,
-  callback(this: Socket, bytes: number): boolean {
-    return this.emit('data', readBuffer.subarray(0, bytes));
-  },
-};
 
 const agentOptions = { keepAlive: true, maxFreeSockets: idleSocketsMax, timeout: idleSocketMs, noDelay: true, onread };
 
@@ -94,8 +82,10 @@ export async function readRefusal(body: ResponseBody, signal: AbortSignal): Prom
   let bytes = 0;
   try {
     await body.pipe((read) => {
-      chunks.push(...read);
-      for (const chunk of read) bytes += chunk.length;
+      for (const chunk of read) {
+        chunks.push(Buffer.from(chunk));
+        bytes += chunk.length;
+      }
       if (bytes >= refusalBytesMax) body.stop();
       return undefined;
     });
@@ -131,7 +121,9 @@ function exchange(options: RequestOptions, body: string, signal: AbortSignal): P
       answered = true;
       signal.removeEventListener('abort', abort);
       // Made here and now, lest the message end before anyone listens.
-      resolve({ status: message.statusCode ?? 0, headers: message.headers, body: new ResponseBody(message) });
+      const responseBody = new ResponseBody(message);
+      openShortWay(message, responseBody);
+      resolve({ status: message.statusCode ?? 0, headers: message.headers, body: responseBody });
     });
     // Comes after an error too, and not before the socket is closed. After a response it is too late to matter.
     request.on('close', () => {

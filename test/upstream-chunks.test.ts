@@ -1,0 +1,303 @@
+/**
+ * However the bytes of an answer are cut into reads, and whatever HTTP allows around them: its text is the same, whether they
+ * went through node's HTTP parser or past it, and its connection is as good as before.
+ */
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { LLMService } from '../src/llm-service.ts';
+import type { LlmEvent } from '../src/protocol.ts';
+import { ResponseBody } from '../src/upstream/body.ts';
+import { ChunkFraming } from '../src/upstream/chunk-framing.ts';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { hello, takeApart, testConfig } from './support/llm-stream.ts';
+
+finishesCleanly();
+afterEach(() => void vi.restoreAllMocks());
+
+/** The bytes in pieces that end at these places. */
+function cut(bytes: Buffer, ends: readonly number[]): Buffer[] {
+  const all = [...new Set([...ends.filter((end) => end < bytes.length), bytes.length])].toSorted((a, b) => a - b);
+  return all.map((end, at) => bytes.subarray(all[at - 1] ?? 0, end));
+}
+
+describe('the framing of a chunked body', () => {
+  const size = fc.record({ capitals: fc.boolean(), digits: fc.integer({ min: 1, max: 7 }) });
+  const chunk = fc.record({ data: fc.uint8Array({ minLength: 1, maxLength: 40 }), size });
+
+  function frame({
+    data,
+    size: { capitals, digits },
+  }: {
+    data: Uint8Array;
+    size: { capitals: boolean; digits: number };
+  }) {
+    const hex = data.length.toString(16).padStart(digits, '0');
+    return Buffer.concat([Buffer.from(`${capitals ? hex.toUpperCase() : hex}\r\n`), data, Buffer.from('\r\n')]);
+  }
+
+  it('tells each chunk that a read holds whole, and none that it doesn’t, wherever reads end', () => {
+    fc.assert(
+      fc.property(fc.array(chunk, { maxLength: 20 }), fc.array(fc.nat(600), { maxLength: 12 }), (chunks, cuts) => {
+        const frames = chunks.map(frame);
+        const bounds = [0];
+        for (const each of frames) bounds.push(bounds.at(-1)! + each.length);
+        const framing = new ChunkFraming();
+        let start = 0;
+        for (const read of cut(Buffer.concat(frames), cuts)) {
+          const end = start + read.length;
+          const first = bounds.findIndex((bound) => bound >= start);
+          const last = bounds.findLastIndex((bound) => bound <= end);
+          const told = framing.follow(read, 0, read.length);
+          const expected = chunks.slice(first, Math.max(first, last)).map(({ data }) => Buffer.from(data));
+          expect(told.chunks).toEqual(expected);
+          if (last >= first) expect([told.from, told.to]).toEqual([bounds[first]! - start, bounds[last]! - start]);
+          else expect([told.from, told.to]).toEqual([read.length, read.length]);
+          start = end;
+        }
+        expect(framing.lost).toBe(false);
+      }),
+    );
+  });
+
+  it.each([
+    ['the last chunk', '0\r\n\r\n'],
+    ['a last chunk of many digits', '0000\r\n\r\n'],
+    ['an extension', '3;name=value\r\nabc\r\n'],
+    ['blanks after the size', '3 \r\nabc\r\n'],
+    ['no size', '\r\nabc\r\n'],
+    ['a size that is no number', 'xyz\r\nabc\r\n'],
+    ['a size of eight digits', '00000003\r\nabc\r\n'],
+    ['a size line that ends in LF', '3\nabc\r\n'],
+    ['a size line that ends in CR', '3\rabc\r\n'],
+    ['data longer than its size', '3\r\nabcd\r\n'],
+    ['data without its line end', '3\r\nabc\n\n'],
+  ])('is lost at %s, and told up to there', (_what, odd) => {
+    const bytes = Buffer.from(`2\r\nhi\r\n${odd}2\r\nno\r\n`);
+    const framing = new ChunkFraming();
+    const { chunks, from, to } = framing.follow(bytes, 0, bytes.length);
+    expect(chunks.map(String)).toEqual(['hi']);
+    expect([from, to]).toEqual([0, 7]);
+    expect(framing.lost).toBe(true);
+  });
+});
+
+// ------------------------------------------------------------------------------------------------------- over a socket
+
+const texts = Array.from({ length: 6 }, (_, number) => ` ${number} grüße 語 ${'x'.repeat(number * 7)}`);
+const events = [
+  { type: 'message_start', message: { usage: { input_tokens: 1, output_tokens: 1 } } },
+  { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } },
+  ...texts.map((text) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } })),
+  { type: 'content_block_stop', index: 0 },
+  { type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 6 } },
+  { type: 'message_stop' },
+];
+/** Ends its lines as the first line of a chunk could end a head. */
+const crLfBody = events.map((event) => `event: ${event.type}\r\ndata: ${JSON.stringify(event)}\r\n\r\n`);
+const lfBody = crLfBody.map((event) => event.replaceAll('\r\n', '\n'));
+
+const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n';
+const chunkOf = (data: string, extension = '') => `${Buffer.byteLength(data).toString(16)}${extension}\r\n${data}\r\n`;
+const chunked = (body: readonly string[], extension?: string) => body.map((data) => chunkOf(data, extension)).join('');
+const lastChunk = '0\r\n\r\n';
+
+/** Answers of one text in all forms that HTTP has for them. */
+const answers: Readonly<Record<string, string>> = {
+  'a chunk for each event': head + chunked(lfBody) + lastChunk,
+  'blank lines as after a head': head + chunked(crLfBody) + lastChunk,
+  'all in one chunk': head + chunked([lfBody.join('')]) + lastChunk,
+  'a chunk for each character': head + chunked(Array.from(lfBody.join(''))) + lastChunk,
+  extensions: head + chunked(lfBody, ';a=b') + lastChunk,
+  'extensions in the middle': head + chunked(lfBody.slice(0, 4)) + chunked(lfBody.slice(4), ';a=b') + lastChunk,
+  trailers: `${head}${chunked(lfBody)}0\r\nx-trailer: 1\r\n\r\n`,
+  'an interim answer': `HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n${head}${chunked(crLfBody)}${lastChunk}`,
+  'a length': `${head.replace('transfer-encoding: chunked', `content-length: ${Buffer.byteLength(lfBody.join(''))}`)}${lfBody.join('')}`,
+};
+
+/** An upstream that writes to its sockets what it is told, each piece to be a read of its own. */
+async function startUpstream() {
+  let answer: (number: number) => readonly Buffer[] = () => [];
+  let connections = 0;
+  let requests = 0;
+  const sockets = new Set<Socket>();
+  const server = createServer({ noDelay: true }, (socket) => {
+    connections += 1;
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => {});
+    let received = '';
+    socket.on('data', (bytes) => {
+      received += bytes.toString('latin1');
+      const [, length] = /content-length: (\d+)/i.exec(received) ?? [];
+      const body = received.indexOf('\r\n\r\n') + 4;
+      if (length === undefined || received.length < body + Number(length)) return;
+      received = '';
+      requests += 1;
+      void send(socket, answer(requests));
+    });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const llm = new LLMService({ resolveUpstream: () => ({ baseUrl, simulated: false }) });
+  return {
+    llm,
+    answerWith(next: typeof answer) {
+      answer = next;
+      requests = 0;
+    },
+    get connections() {
+      return connections;
+    },
+    async hear() {
+      const heard: LlmEvent[] = [];
+      for await (const batch of llm.stream(request, new AbortController().signal)) heard.push(...batch);
+      return takeApart(heard);
+    },
+    async [Symbol.asyncDispose]() {
+      await llm[Symbol.asyncDispose]();
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+const request = { config: testConfig({ retries: { max: 0 } }), messages: hello, variables: {} };
+
+async function send(socket: Socket, pieces: readonly Buffer[]): Promise<void> {
+  for (const piece of pieces) {
+    // Written at the end of a turn, it is read by the other side, in this process, before the end of the next.
+    await new Promise(setImmediate);
+    socket.write(piece);
+  }
+}
+
+describe.each(Object.entries(answers))('an answer with %s', (_form, text) => {
+  const bytes = Buffer.from(text);
+
+  it('is the same wherever a read ends', async () => {
+    await using upstream = await startUpstream();
+    // Every place in the first bytes, where the head ends; then every third.
+    const places = [...bytes.keys()].filter((at) => at < 160 || at % 3 === 0);
+    for (const at of places) {
+      upstream.answerWith(() => cut(bytes, [at]));
+      const { text: heard, terminal } = await upstream.hear();
+      if (heard !== texts.join('') || terminal.type !== 'done') expect.fail(`cut at ${at}: ${terminal.type}, ${heard}`);
+    }
+    expect(upstream.connections).toBe(1);
+  });
+
+  it('is the same in reads of any size', async () => {
+    await using upstream = await startUpstream();
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(bytes.length), { maxLength: 40 }), async (ends) => {
+        upstream.answerWith(() => cut(bytes, ends));
+        const { text: heard, terminal } = await upstream.hear();
+        expect([heard, terminal.type]).toEqual([texts.join(''), 'done']);
+      }),
+    );
+  });
+});
+
+it('what looks like a chunk within one is none, even where reads end as if it were', async () => {
+  await using upstream = await startUpstream();
+  // To an event stream it is two lines to pass over.
+  const decoy = '3\r\n: a\r\n';
+  const first = `${crLfBody[0]}${decoy}${crLfBody.slice(1).join('')}`;
+  const bytes = Buffer.from(head + chunkOf(first) + lastChunk);
+  const at = bytes.indexOf(decoy);
+  for (const inBlankLine of [1, 2, 3]) {
+    upstream.answerWith(() => cut(bytes, [head.length - inBlankLine, at, at + decoy.length]));
+    const { text, terminal } = await upstream.hear();
+    expect([text, terminal.type]).toEqual([texts.join(''), 'done']);
+  }
+  // The parser, had it missed the decoy, would still wait for bytes, and the connection be given up.
+  expect(upstream.connections).toBe(1);
+});
+
+describe('of an answer whose chunks come one by one', () => {
+  const pieces = [head, ...lfBody.map((event) => chunkOf(event)), lastChunk].map((piece) => Buffer.from(piece));
+
+  it('all but the ends go past the parser', async () => {
+    await using upstream = await startUpstream();
+    upstream.answerWith(() => pieces);
+    const past = vi.spyOn(ResponseBody.prototype, 'takeChunks');
+    expect((await upstream.hear()).text).toBe(texts.join(''));
+    expect(past.mock.calls.flatMap(([chunks]) => chunks.map(({ length }) => length))).toEqual(
+      lfBody.map((event) => Buffer.byteLength(event)),
+    );
+  });
+
+  it('what broke off is truncated, with all that came before', async () => {
+    await using upstream = await startUpstream();
+    for (const broken of ['zz\r\n', '5\r\nabcdefgh\r\n']) {
+      upstream.answerWith(() => [...pieces.slice(0, 6), Buffer.from(broken)]);
+      const { text, terminal } = await upstream.hear();
+      expect(text).toBe(texts.slice(0, 3).join(''));
+      expect(terminal).toMatchObject({ type: 'error', code: 'upstream_truncated' });
+    }
+  });
+
+  it('what its taker has no room for is kept, whatever is read meanwhile', async () => {
+    await using upstream = await startUpstream();
+    upstream.answerWith((number) => [
+      Buffer.from(head),
+      ...lfBody.map((event) => Buffer.from(chunkOf(event.replaceAll('grüße', `answer ${number}`)))),
+      Buffer.from(lastChunk),
+    ]);
+    const heard: LlmEvent[][] = [[], []];
+    const takers = heard.map(async (mine) => {
+      await upstream.llm.pipe(request, new AbortController().signal, async (batch) => {
+        mine.push(...batch);
+        // Longer than the next reads take.
+        for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
+      });
+    });
+    await Promise.all(takers);
+    const heardTexts = heard.map((each) => takeApart(each).text).toSorted();
+    expect(heardTexts).toEqual([1, 2].map((number) => texts.join('').replaceAll('grüße', `answer ${number}`)));
+  });
+
+  it('more than is read ahead comes whole and in its order, however long its taker is busy', async () => {
+    await using upstream = await startUpstream();
+    const many = Array.from({ length: 4_000 }, (_, number) => ` ${number} ${'x'.repeat(number % 50)}`);
+    const delta = (text: string) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } });
+    const body = [...events.slice(0, 2), ...many.map(delta), ...events.slice(-3)]
+      .map((event) => chunkOf(`data: ${JSON.stringify(event)}\n\n`))
+      .join('');
+    upstream.answerWith(() =>
+      cut(Buffer.from(head + body + lastChunk), [head.length, 20_000, 90_001, 200_002, 300_003]),
+    );
+    const past = vi.spyOn(ResponseBody.prototype, 'takeChunks');
+    const heard: LlmEvent[] = [];
+    await upstream.llm.pipe(request, new AbortController().signal, async (batch) => {
+      heard.push(...batch);
+      for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate);
+    });
+    expect(takeApart(heard).text === many.join('')).toBe(true);
+    expect(past).toHaveBeenCalled();
+  });
+
+  it('what comes without a pause is merged after a while, and what comes first is not', async () => {
+    await using upstream = await startUpstream();
+    const many = Array.from({ length: 1_000 }, (_, number) => ` ${number}`);
+    const delta = (text: string) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } });
+    const frames = (parts: readonly object[]) =>
+      parts.map((event) => Buffer.from(chunkOf(`data: ${JSON.stringify(event)}\n\n`)));
+    upstream.answerWith(() => [
+      Buffer.from(head + chunked(lfBody.slice(0, 2))),
+      ...frames(many.map(delta)),
+      ...frames(events.slice(-3)),
+      Buffer.from(lastChunk),
+    ]);
+    const heard: LlmEvent[] = [];
+    await upstream.llm.pipe(request, new AbortController().signal, (batch) => void heard.push(...batch));
+    expect(takeApart(heard).text).toBe(many.join(''));
+    // How many tokens are in the first ten events: one each, but for what the machine itself held up.
+    const first = heard.slice(0, 10).map((event) => (event.type === 'text' ? event.text : ''));
+    expect(first.join('').split(' ').length).toBeLessThan(50);
+    expect(heard.length).toBeLessThan(many.length / 2);
+  });
+});
