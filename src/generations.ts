@@ -29,6 +29,7 @@ import {
   type LogStatus,
   type StreamLog,
 } from './stream-log/stream-log.ts';
+import { within } from './within.ts';
 
 /** What a viewer of a generation gets: the batches of its log after the viewer's cursor, pulled or piped, not both. */
 export interface LogView extends LogReader {
@@ -339,12 +340,4 @@ function hashRequest({ config, messages, variables }: StreamRequest): string {
 /** A generationId has no blank, so no two keys share this form. */
 function mapKey({ caller, generationId }: GenerationKey): string {
   return `${generationId} ${caller}`;
-}
-
-/** Settles with the promise, or when the time is over. */
-async function within(ms: number, promise: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([promise, timeout]);
-  clearTimeout(timer);
 }

@@ -88,10 +88,7 @@ async function send(
     return reply.code(204).send();
   }
   reply.hijack();
-  const write: Sink<LogBatch> = (batch) => {
-    stream.write(framesOf(batch));
-    return stream.ready();
-  };
+  const write: Sink<LogBatch> = (batch) => stream.write(framesOf(batch));
   try {
     if (!first.done) await write(first.value);
     await view.pipe(write);

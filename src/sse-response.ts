@@ -35,7 +35,7 @@ export class SseResponse {
     // Twice in its time, so that a write has only to leave a note: to wind the timer up anew at each is dearer.
     this.#heartbeat = setInterval(() => {
       // A full socket needs no sign of life, and must not be given more to hold.
-      if (this.#silent && this.#opened && response.writableLength === 0) this.write(heartbeat);
+      if (this.#silent && this.#opened && response.writableLength === 0) void this.write(heartbeat);
       else this.#silent = true;
       if (this.#socket) watchForStall(this.#socket, options);
     }, options.heartbeatMs / 2);
@@ -47,24 +47,20 @@ export class SseResponse {
     });
   }
 
-  /** Sends whole frames. */
-  write(frames: string): void {
-    if (this.#left) return;
+  /** Sends whole frames. Undefined if the client has room for more; else settles when it has, or has left. */
+  write(frames: string): Promise<void> | undefined {
+    if (this.#left) return undefined;
     this.#silent = false;
-    this.#open();
-    if (!this.#socket) {
-      this.#response.write(frames);
-      return;
-    }
+    if (!this.#opened) this.#open();
     const socket = this.#socket;
+    if (!socket) {
+      this.#response.write(frames);
+      return untilRoom(this.#response, this.signal, this.#options);
+    }
     const { text, encoding } = chunkOf(frames);
     socket.write(text, encoding);
     if (socket.writableLength > 0) watchForStall(socket, this.#options);
-  }
-
-  /** Undefined if the client has room for more; else settles when it has, or has left. */
-  ready(): Promise<void> | undefined {
-    return untilRoom(this.#socket ?? this.#response, this.signal, this.#options);
+    return untilRoom(socket, this.signal, this.#options);
   }
 
   /** Ends it, with these frames as the last ones. */
@@ -74,13 +70,12 @@ export class SseResponse {
     // Node takes the socket's timeout into its own hands when all has left.
     socket?.setTimeout(this.#options.socketStallMs);
     socket?.cork();
-    if (frames !== '') this.write(frames);
+    if (frames !== '') void this.write(frames);
     this.#response.end();
     socket?.uncork();
   }
 
   #open(): void {
-    if (this.#opened) return;
     this.#opened = true;
     const response = this.#response;
     response.writeHead(200, {

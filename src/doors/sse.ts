@@ -52,15 +52,12 @@ export async function serveSubscription(
     const raw = request.method === 'POST' ? await readBody(request, bodyBytesMax) : url.searchParams.get('input');
     // Opened before the procedure runs: `start` is to follow at once, and an error is told as an event in any case.
     const client = { reconnectAfterInactivityMs: sse.heartbeatMs * heartbeatsMissedMax };
-    stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
+    void stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
 
     input = deserialize(raw, router);
     const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request, url) } as const;
     events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
-    await events.view.pipe((batch) => {
-      stream.write(framesOf(batch));
-      return stream.ready();
-    });
+    await events.view.pipe((batch) => stream.write(framesOf(batch)));
     await laterTurn();
     stream.end('event: return\ndata: \n\n');
   } catch (cause) {

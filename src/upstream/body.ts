@@ -3,8 +3,8 @@
  * amount only, and its socket is either drained to the end of the response and reused, or closed.
  */
 import type { IncomingMessage } from 'node:http';
-import { setTimeout as delay } from 'node:timers/promises';
 import { ended, pour, type Sink } from '../sink.ts';
+import { within } from '../within.ts';
 
 /** Above this much unread, the socket isn't read, and TCP slows upstream down. */
 const readAheadBytesMax = 64 * 1024;
@@ -87,7 +87,7 @@ export class ResponseBody {
   /** As `destroy`; settles when the socket is closed, or after a second. */
   async close(): Promise<void> {
     this.destroy();
-    if (this.#state !== 'ended') await settledWithin(this.#closed, closeWaitMs);
+    if (this.#state !== 'ended') await within(closeWaitMs, this.#closed);
   }
 
   /** Leaves the rest unread, so that the socket can be reused; closes it if the response doesn't end at once. */
@@ -95,7 +95,7 @@ export class ResponseBody {
     this.stop();
     this.#message.resume();
     if (this.#state === 'open') {
-      await settledWithin(new Promise<void>((resolve) => (this.#onSettled = resolve)), endWaitMs);
+      await within(endWaitMs, new Promise<void>((resolve) => (this.#onSettled = resolve)));
     }
     await this.close();
   }
@@ -129,14 +129,5 @@ export class ResponseBody {
     if (this.#state === 'open') this.#state = state;
     this.#wake();
     this.#onSettled();
-  }
-}
-
-async function settledWithin(settled: Promise<void>, ms: number): Promise<void> {
-  const timer = new AbortController();
-  try {
-    await Promise.race([settled, delay(ms, undefined, { signal: timer.signal })]);
-  } finally {
-    timer.abort();
   }
 }
