@@ -8,6 +8,9 @@ import { EventSource } from 'eventsource';
 import superjson from 'superjson';
 import type { AppRouter } from '../llm.config.ts';
 
+// Whoever reads may leave first, as `head` does.
+process.stdout.on('error', () => process.exit());
+
 const url = process.env['LLM_SERVICE_URL'] ?? 'http://127.0.0.1:3000/trpc';
 const client = createTRPCClient<AppRouter>({
   links: [
