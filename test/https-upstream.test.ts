@@ -22,23 +22,23 @@ afterEach(() => {
 });
 
 const pieces = Array.from({ length: 50 }, (_, number) => `stück ${number} ${'語'.repeat(number)} `);
-const events = [
+const eventsOf = (texts: readonly string[]) => [
   { type: 'message_start', message: { usage: { input_tokens: 1, output_tokens: 1 } } },
   { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } },
-  ...pieces.map((text) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } })),
+  ...texts.map((text) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } })),
   { type: 'content_block_stop', index: 0 },
-  { type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 50 } },
+  { type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: texts.length } },
   { type: 'message_stop' },
 ];
 
 /** Sends the events one by one, each in a turn of its own; cuts the connection after `cutAfter` of them. */
-async function startUpstream(cutAfter = Infinity) {
+async function startUpstream({ cutAfter = Infinity, texts = pieces } = {}) {
   let connections = 0;
   const server = https.createServer(selfSigned, (request, response) => {
     const answer = async () => {
       for await (const _ of request);
       response.writeHead(200, { 'content-type': 'text/event-stream' });
-      for (const [number, event] of events.entries()) {
+      for (const [number, event] of eventsOf(texts).entries()) {
         if (number === cutAfter) return response.destroy();
         response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
         await new Promise(setImmediate);
@@ -86,9 +86,17 @@ it('answers come whole, one after the other on one connection, and side by side'
 });
 
 it('an answer that is cut off is truncated, with what came of it', async () => {
-  await using upstream = await startUpstream(22);
+  await using upstream = await startUpstream({ cutAfter: 22 });
   const { text, terminal } = await upstream.hear();
   expect(pieces.join('').startsWith(text)).toBe(true);
   expect(text).not.toBe('');
   expect(terminal).toMatchObject({ type: 'error', code: 'upstream_truncated' });
+});
+
+it('an answer that comes without a pause is merged, though each piece of it is encrypted by itself', async () => {
+  const many = Array.from({ length: 1_000 }, (_, number) => ` ${number}`);
+  await using upstream = await startUpstream({ texts: many });
+  const { text, events } = await upstream.hear();
+  expect(text).toBe(many.join(''));
+  expect(events.length).toBeLessThan(many.length / 2);
 });

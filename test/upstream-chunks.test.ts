@@ -240,6 +240,19 @@ describe('of an answer whose chunks come one by one', () => {
     }
   });
 
+  it('what a parser refuses ends the answer, wherever reads end', async () => {
+    await using upstream = await startUpstream();
+    const spoilt = '5\r\nabcdeXX';
+    const bytes = Buffer.from(head + chunked(lfBody.slice(0, 4)) + spoilt + chunked(lfBody.slice(4)) + lastChunk);
+    const at = bytes.indexOf(spoilt);
+    for (let place = at - 10; place < at + spoilt.length + 10; place += 1) {
+      upstream.answerWith(() => cut(bytes, [head.length, place]));
+      const { text, terminal } = await upstream.hear();
+      expect(text).toBe(texts.slice(0, 2).join(''));
+      expect(terminal).toMatchObject({ type: 'error', code: 'upstream_truncated' });
+    }
+  });
+
   it('what its taker has no room for is kept, whatever is read meanwhile', async () => {
     await using upstream = await startUpstream();
     upstream.answerWith((number) => [
@@ -280,18 +293,21 @@ describe('of an answer whose chunks come one by one', () => {
     expect(past).toHaveBeenCalled();
   });
 
-  it('what comes without a pause is merged after a while, and what comes first is not', async () => {
+  it.each([
+    ['whole chunks', 0],
+    ['chunks cut in two', 20],
+  ])('what comes without a pause as %s is merged after a while, and what comes first is not', async (_as, shift) => {
     await using upstream = await startUpstream();
     const many = Array.from({ length: 1_000 }, (_, number) => ` ${number}`);
     const delta = (text: string) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } });
-    const frames = (parts: readonly object[]) =>
-      parts.map((event) => Buffer.from(chunkOf(`data: ${JSON.stringify(event)}\n\n`)));
-    upstream.answerWith(() => [
-      Buffer.from(head + chunked(lfBody.slice(0, 2))),
-      ...frames(many.map(delta)),
-      ...frames(events.slice(-3)),
-      Buffer.from(lastChunk),
-    ]);
+    const frames = [...many.map(delta), ...events.slice(-3)].map((event) =>
+      chunkOf(`data: ${JSON.stringify(event)}\n\n`),
+    );
+    const ends = [Buffer.byteLength(head + chunked(lfBody.slice(0, 2)))];
+    for (const frame of frames) ends.push(ends.at(-1)! + frame.length);
+    const bytes = Buffer.from(head + chunked(lfBody.slice(0, 2)) + frames.join('') + lastChunk);
+    const places = ends.map((end) => end + shift);
+    upstream.answerWith(() => cut(bytes, places));
     const heard: LlmEvent[] = [];
     await upstream.llm.pipe(request, new AbortController().signal, (batch) => void heard.push(...batch));
     expect(takeApart(heard).text).toBe(many.join(''));

@@ -3,8 +3,10 @@
  * amount only, and its socket is either drained to the end of the response and reused, or closed.
  */
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { ended, pour, type Sink } from '../sink.ts';
 import { within } from '../within.ts';
+import { ReadPace, rest, type Resting } from './read-pace.ts';
 
 /** Above this much unread, the socket isn't read, and TCP slows upstream down. */
 const readAheadBytesMax = 64 * 1024;
@@ -13,13 +15,17 @@ const closeWaitMs = 1_000;
 /** How long a response may take from its last event to its end before its socket is given up instead of reused. */
 const endWaitMs = 100;
 
-export class ResponseBody {
+export class ResponseBody implements Resting {
   readonly #message: IncomingMessage;
   readonly #closed: Promise<void>;
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
   #state: 'open' | 'ended' | 'broken' = 'open';
   #discard = false;
+  readonly #pace = new ReadPace();
+  /** Whether it keeps what comes to itself for a moment. */
+  #rests = false;
+  #paused: Socket | undefined;
   #wake: () => void = () => {};
   #onSettled: () => void = () => {};
 
@@ -59,13 +65,33 @@ export class ResponseBody {
     return this.#message.readableFlowing === true && this.#message.readableLength === 0;
   }
 
-  /** As if the message had brought these. On return, their bytes are the caller's again. */
-  takeChunks(chunks: readonly Buffer[]): void {
+  /**
+   * As if the message had brought these. On return, their bytes are the caller's again.
+   *
+   * @param last Whether these are the last for now; more that follow at once are told with them.
+   */
+  takeChunks(chunks: readonly Buffer[], last: boolean): void {
     if (this.#discard) return;
     const first = this.#waiting.length;
     for (const chunk of chunks) this.#add(chunk);
-    this.#wake();
+    if (last) this.#tell();
+    else if (first === 0) process.nextTick(this.#tell);
     for (let at = first; at < this.#waiting.length; at += 1) this.#waiting[at] = Buffer.from(this.#waiting[at]!);
+  }
+
+  /** Ends a rest. */
+  goOn(): void {
+    this.#rests = false;
+    // Also if it is another's by now: no one else knows that it was stopped.
+    this.#paused?.resume();
+    this.#paused = undefined;
+    this.#wake();
+  }
+
+  pause(): void {
+    if (!this.#rests || this.#state !== 'open') return;
+    this.#paused = this.#message.socket;
+    this.#paused.pause();
   }
 
   /** Hands over nothing more. */
@@ -114,7 +140,9 @@ export class ResponseBody {
     if (this.#waitingBytes > readAheadBytesMax) this.#message.pause();
   }
 
-  readonly #tell = (): void => this.#wake();
+  readonly #tell = (): void => {
+    if (!this.#rests) this.#wake();
+  };
 
   #next(): readonly Buffer[] | typeof ended | undefined {
     if (this.#waiting.length === 0) return this.#discard || this.#state !== 'open' ? ended : undefined;
@@ -122,6 +150,10 @@ export class ResponseBody {
     this.#waiting = [];
     if (this.#waitingBytes > readAheadBytesMax) this.#message.resume();
     this.#waitingBytes = 0;
+    if (this.#pace.tooFast(chunks.length) && !this.#rests && this.#state === 'open') {
+      this.#rests = true;
+      rest(this);
+    }
     return chunks;
   }
 

@@ -1,41 +1,57 @@
 /**
- * Lets a socket rest that brings something all the time: what comes meanwhile is read in one go, and passed on in one, for
- * the price of one token. What comes at the pace of a model isn't touched.
+ * Lets a body rest that brings something all the time: what comes meanwhile is passed on in one, for the price of one token.
+ * What comes at the pace of a model isn't touched.
  */
-import type { Socket } from 'node:net';
 
 const restMs = 4;
-/** A read that follows another as soon as this is rapid. */
+/** What follows as soon as this is rapid. */
 const rapidMs = 2;
-/** So many rapid reads in a row are let pass: a burst, or the whole of a short answer. */
-const rapidReadsMax = 16;
-
-/** One timer wakes them all. */
-const resting = new Set<Socket>();
+/** So many rapid ones in a row are let pass: a burst, or the whole of a short answer. */
+const rapidMax = 16;
 
 export class ReadPace {
   #lastAtMs = 0;
   #rapid = 0;
 
-  /** To be told of each read, and how many chunks it brought; says whether the next one had better wait. */
+  /** To be told of all that is passed on, in how many chunks; says whether the next had better wait. */
   tooFast(chunks: number): boolean {
     const nowMs = performance.now();
-    // A read after a rest can't be rapid; there was good in the rest if it brings several chunks.
-    const rested = this.#rapid > rapidReadsMax;
-    const goesOn = rested ? chunks > 1 : nowMs - this.#lastAtMs < rapidMs;
+    const sinceMs = nowMs - this.#lastAtMs;
+    // After a rest nothing is rapid; there was good in it if it brought several chunks, and no long silence.
+    const rested = this.#rapid > rapidMax;
+    const goesOn = rested ? chunks > 1 && sinceMs < 4 * restMs : sinceMs < rapidMs;
     this.#rapid = goesOn ? this.#rapid + 1 : 0;
     this.#lastAtMs = nowMs;
-    return this.#rapid > rapidReadsMax;
+    return this.#rapid > rapidMax;
   }
 }
 
-/** Has a socket read again in a while. To stop reading it is the caller's. */
-export function rest(socket: Socket): void {
-  resting.add(socket);
-  if (resting.size === 1) setTimeout(wakeAll, restMs);
+/** What can rest: `pause` comes once all reads of this turn are done, `goOn` ends the rest. */
+export interface Resting {
+  pause(): void;
+  goOn(): void;
 }
 
-function wakeAll(): void {
-  for (const socket of resting) if (!socket.destroyed) socket.resume();
-  resting.clear();
+/** Those that are to be paused at the end of this turn. */
+let tired: Resting[] = [];
+/** One timer for all: what joins others that rest already, rests for less. */
+let resting: Resting[] = [];
+
+export function rest(one: Resting): void {
+  if (tired.length === 0) setImmediate(pauseAll);
+  tired.push(one);
+  if (resting.length === 0) setTimeout(goOnAll, restMs);
+  resting.push(one);
+}
+
+function pauseAll(): void {
+  const all = tired;
+  tired = [];
+  for (const one of all) one.pause();
+}
+
+function goOnAll(): void {
+  const all = resting;
+  resting = [];
+  for (const one of all) one.goOn();
 }

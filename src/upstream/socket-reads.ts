@@ -6,10 +6,9 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ResponseBody } from './body.ts';
 import { ChunkFraming } from './chunk-framing.ts';
-import { ReadPace, rest } from './read-pace.ts';
 
 /**
- * One for all sockets: node's parser is done with a read when the call that brought it returns, and so are we. A buffer for
+ * One for all sockets that are kept: node's parser is done with a read when the call that brought it returns, and so are we. A buffer for
  * each read, and the stream around it, would cost a token a tenth more.
  */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
@@ -20,7 +19,8 @@ const lf = 0x0a;
 interface ShortWay {
   readonly body: ResponseBody;
   readonly framing: ChunkFraming;
-  readonly pace: ReadPace;
+  /** Then one read of the system can come as many, one after the other. */
+  readonly encrypted: boolean;
 }
 
 const shortWays = new WeakMap<Socket, ShortWay>();
@@ -30,16 +30,17 @@ export const onread = {
   buffer: readBuffer,
   callback(this: Socket, bytes: number): boolean {
     const way = shortWays.get(this);
-    if (way) return takeBody(this, way, bytes);
-    takeHead(this, bytes);
+    if (way) takeBody(this, way, bytes);
+    else takeHead(this, bytes);
     return true;
   },
 };
 
 /** To be called when node tells of a response: in the very read that its head ends in. */
-export function openShortWay({ headers, socket }: IncomingMessage, body: ResponseBody): void {
-  if (headers['transfer-encoding'] === 'chunked')
-    shortWays.set(socket, { body, framing: new ChunkFraming(), pace: new ReadPace() });
+export function openShortWay({ statusCode, headers, socket }: IncomingMessage, body: ResponseBody): void {
+  // Some other answers have no body, whatever their headers say.
+  if (statusCode !== 200 || headers['transfer-encoding'] !== 'chunked') return;
+  shortWays.set(socket, { body, framing: new ChunkFraming(), encrypted: 'encrypted' in socket });
 }
 
 function takeHead(socket: Socket, bytes: number): void {
@@ -52,18 +53,15 @@ function takeHead(socket: Socket, bytes: number): void {
   if (at === -1 || way.framing.lost) shortWays.delete(socket);
 }
 
-/** Whether the socket is to be read on at once. */
-function takeBody(socket: Socket, { body, framing, pace }: ShortWay, bytes: number): boolean {
+function takeBody(socket: Socket, { body, framing, encrypted }: ShortWay, bytes: number): void {
   const { chunks, from, to } = framing.follow(readBuffer, 0, bytes);
   if (framing.lost) shortWays.delete(socket);
   toParser(socket, 0, from);
-  if (body.flows) body.takeChunks(chunks);
+  // What the parser refused, it closed.
+  if (socket.destroyed) return;
+  if (body.flows) body.takeChunks(chunks, !encrypted);
   else toParser(socket, from, to);
   toParser(socket, to, bytes);
-  // A body that is full stops the socket by itself, and knows when to go on.
-  if (!pace.tooFast(chunks.length) || !body.flows) return true;
-  rest(socket);
-  return false;
 }
 
 function toParser(socket: Socket, from: number, to: number): void {
