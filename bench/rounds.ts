@@ -63,7 +63,7 @@ export async function runWorkload(workload: Workload, options: RoundsOptions): P
       }
     }
   } finally {
-    for (const { server } of entries) await server?.[Symbol.asyncDispose]();
+    for (const { server } of entries) await end(server);
   }
   return {
     workload: workload.name,
@@ -77,6 +77,7 @@ async function runRound(workload: Workload, entry: Entry, options: RoundsOptions
   const { bench, scale, start, progress } = options;
   const { target } = entry;
   try {
+    send('SIGCONT', entry.server);
     if (!entry.server && target.start) {
       entry.server = await target.start({ ...start, env: { ...start.env, ...(target.ours ? workload.env : {}) } });
       await workload.warmUp(bench, target, entry.server, scale);
@@ -87,10 +88,25 @@ async function runRound(workload: Workload, entry: Entry, options: RoundsOptions
     progress(`${workload.name}, ${target.name} failed: ${entry.failure}`);
   }
   if (workload.fresh || entry.failure !== undefined) {
-    await entry.server?.[Symbol.asyncDispose]();
+    await end(entry.server);
     entry.server = undefined;
   }
   await delay(pauseMs);
+  // The others' garbage is theirs: collected on the one core while somebody else is measured, it made one run of two slower.
+  send('SIGSTOP', entry.server);
+}
+
+async function end(server: Server | undefined): Promise<void> {
+  send('SIGCONT', server);
+  await server?.[Symbol.asyncDispose]();
+}
+
+function send(signal: 'SIGSTOP' | 'SIGCONT', server: Server | undefined): void {
+  try {
+    if (server) process.kill(server.pid, signal);
+  } catch {
+    // It has ended: whoever asks it next is told.
+  }
 }
 
 function resultOf({ figures }: Workload, { target, rounds, failure }: Entry, entries: readonly Entry[]): TargetResult {

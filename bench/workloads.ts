@@ -78,8 +78,8 @@ export const workloads: readonly Workload[] = [
     figures: [cpu, framesPerToken, ...delays, { key: 'tokensPerSecond', label: 'tokens/s', digits: 0 }, loadCore],
     targets: ['direct', ...everyone],
     rounds: 5,
-    warmUp,
-    run: (bench, target, server, scale) => stream(bench, target, server, { streams: 50, tokens: round(2_000 * scale) }),
+    warmUp: twice(saturate),
+    run: saturate,
   },
   paced(50, ['direct', yardstick, 'sse', 'ws']),
   paced(200, ['direct', ...everyone]),
@@ -165,6 +165,10 @@ export const workloads: readonly Workload[] = [
     run: fanOut,
   },
 ];
+
+function saturate(bench: Bench, target: Target, server: Server | undefined, scale: number): Promise<Figures> {
+  return stream(bench, target, server, { streams: 50, tokens: round(2_000 * scale) });
+}
 
 function twice(run: Run): Run {
   return async (...of) => {
