@@ -53,8 +53,10 @@ function writesOf({ chunks, writeBytes }: Exchange): Buffer[] {
   const parts = [Buffer.from(head), ...frames, Buffer.from('0\r\n\r\n')];
   if (writeBytes === 0) return parts;
   const all = Buffer.concat(parts);
-  const count = Math.ceil(all.length / writeBytes);
-  return Array.from({ length: count }, (_, at) => all.subarray(at * writeBytes, (at + 1) * writeBytes));
+  // Each takes a turn: no more than some hundreds.
+  const bytes = Math.max(writeBytes, Math.ceil(all.length / 400));
+  const count = Math.ceil(all.length / bytes);
+  return Array.from({ length: count }, (_, at) => all.subarray(at * bytes, (at + 1) * bytes));
 }
 
 const digest = (parts: Iterable<Uint8Array>) => {
@@ -131,6 +133,6 @@ it.each([
   const exchanges = fc.array(exchange, { minLength: 2, maxLength: 6 });
   await fc.assert(
     fc.asyncProperty(exchanges, (list) => run(list, secure)),
-    { numRuns: 25 },
+    { numRuns: 15 },
   );
 });
