@@ -2,24 +2,16 @@
 import { once } from 'node:events';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { LLMService } from '../src/llm-service.ts';
 import type { LlmEvent } from '../src/protocol.ts';
 import { ResponseBody } from '../src/upstream/body.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { hello, takeApart, testConfig } from './support/llm-stream.ts';
-import { selfSigned } from './support/tls.ts';
+import { selfSigned, trustSelfSigned } from './support/tls.ts';
 
 finishesCleanly();
-beforeEach(() => {
-  vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
-  // Node warns of what was just stubbed.
-  vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  vi.restoreAllMocks();
-});
+trustSelfSigned();
 
 const pieces = Array.from({ length: 50 }, (_, number) => `stück ${number} ${'語'.repeat(number)} `);
 const eventsOf = (texts: readonly string[]) => [

@@ -7,21 +7,13 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import tls from 'node:tls';
 import fc from 'fast-check';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { prepareRequest, UpstreamSockets } from '../src/upstream/sockets.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { selfSigned } from './support/tls.ts';
+import { selfSigned, trustSelfSigned } from './support/tls.ts';
 
 finishesCleanly();
-beforeEach(() => {
-  vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
-  // Node warns of what was just stubbed.
-  vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  vi.restoreAllMocks();
-});
+trustSelfSigned();
 
 const turn = () => new Promise(setImmediate);
 const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';

@@ -8,8 +8,8 @@ import type { ResponseBody } from './body.ts';
 import { ChunkFraming } from './chunk-framing.ts';
 
 /**
- * One for all sockets that are kept: node's parser is done with a read when the call that brought it returns, and so are we. A buffer for
- * each read, and the stream around it, would cost a token a tenth more.
+ * One for all sockets that are kept: node's parser is done with a read when the call that brought it returns, and so are
+ * we. A buffer for each read, and the stream around it, would cost a token a tenth more.
  */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 const headEnd = '\r\n\r\n';

@@ -1,4 +1,7 @@
-/** A key and a certificate for 127.0.0.1, signed by nobody: for servers of tests, and no secret. */
+/** Servers behind TLS: a key and a certificate that nobody has signed, and clients that take them. */
+import { afterEach, beforeEach, vi } from 'vitest';
+
+/** For 127.0.0.1; no secret. */
 export const selfSigned = {
   key: `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgFxf1pcwVRf2O/ak+
@@ -17,3 +20,16 @@ zj0EAwIDSQAwRgIhAJgBz4suyxYig+kFXXxN56tXTUVjG8CxRtfR/fTx9tQKAiEA
 z7znb9kIPndrgrCqgILSynP8JQh7OsPrrrRrfBF/sQc=
 -----END CERTIFICATE-----`,
 };
+
+/** Has the clients of this process take it, in each test of a file. To be called at its top. Restores all mocks after each. */
+export function trustSelfSigned(): void {
+  beforeEach(() => {
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
+    // Node warns of what was just stubbed.
+    vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  });
+  afterEach(() => {
+    vi.unstubAllEnvs();
+    vi.restoreAllMocks();
+  });
+}
