@@ -67,7 +67,8 @@ async function waitForRoom(
 
 /**
  * Sets the socket's timeout while something is unsent, and takes it off when nothing is: with one, each read and write winds
- * a timer up. To be called after a write that leaves something, and now and then. Node takes each part of a long write that leaves for progress.
+ * a timer up. To be called after a write that leaves something, and now and then. Node takes each part of a long write
+ * that leaves for progress.
  */
 export function watchForStall(socket: Socket, { socketStallMs }: Pick<FlowLimits, 'socketStallMs'>): void {
   const timeoutMs = socket.writableLength > 0 ? socketStallMs : 0;

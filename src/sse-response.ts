@@ -106,7 +106,8 @@ interface Chunk {
 let lastChunk: Chunk = { frames: '', text: '', encoding: 'latin1' };
 
 /**
- * Frames as one HTTP chunk and one string, where node would hand the system three pieces. The viewers of one generation are given the same frames one after the other, hence the memory for one.
+ * Frames as one HTTP chunk and one string, where node would hand the system three pieces. The viewers of one generation are
+ * given the same frames one after the other, hence the memory for one.
  */
 function chunkOf(frames: string): Chunk {
   if (frames !== lastChunk.frames) {
