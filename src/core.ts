@@ -39,6 +39,8 @@ export interface Core<C = never> extends AsyncDisposable {
   readonly access: Access;
   readonly logs: MemoryStreamLogs;
   readonly telemetry: Telemetry;
+  /** Does ahead what the first requests would wait for. Never rejects. */
+  prepare(): Promise<void>;
 }
 
 const anthropicBaseUrl = 'https://api.anthropic.com';
@@ -86,6 +88,10 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     access,
     logs,
     telemetry,
+    async prepare() {
+      const now = configs();
+      await Promise.all(now.names.map((name) => llm.prepare(now.get(name)!)));
+    },
     async [Symbol.asyncDispose]() {
       await generations[Symbol.asyncDispose]();
       await llm[Symbol.asyncDispose]();

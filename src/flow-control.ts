@@ -71,8 +71,23 @@ async function waitForRoom(
  * that leaves for progress.
  */
 export function watchForStall(socket: Socket, { socketStallMs }: Pick<FlowLimits, 'socketStallMs'>): void {
+  if (socket.writableCorked > 0) return;
   const timeoutMs = socket.writableLength > 0 ? socketStallMs : 0;
   if (socket.timeout !== timeoutMs) socket.setTimeout(timeoutMs);
+}
+
+/**
+ * What is written to the socket before the promises at hand have settled leaves in one piece: each write to the system costs
+ * as much as half a token.
+ */
+export function leaveTogether(socket: Socket, limits: Pick<FlowLimits, 'socketStallMs'>): void {
+  socket.cork();
+  process.nextTick(uncork, socket, limits);
+}
+
+function uncork(socket: Socket, limits: Pick<FlowLimits, 'socketStallMs'>): void {
+  socket.uncork();
+  if (socket.writableLength > 0) watchForStall(socket, limits);
 }
 
 function waitersOf(outlet: Outlet): Set<() => void> {

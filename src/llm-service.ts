@@ -6,14 +6,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import Anthropic, { APIError } from '@anthropic-ai/sdk';
 import type { Config } from './configs.ts';
 import { LlmError } from './errors.ts';
-import type { CancelReason, LlmEvent, Message } from './protocol.ts';
+import type { CancelReason, LlmEvent, Message, TerminalEvent } from './protocol.ts';
 import { iterate, type Sink } from './sink.ts';
 import type { Telemetry } from './telemetry.ts';
 import { laterTurn } from './turns.ts';
 import { Attempt, type Answer } from './upstream/attempt.ts';
 import { classify, parseRetryAfter, UpstreamFailure, UpstreamFault } from './upstream/failures.ts';
 import { Ledger } from './upstream/ledger.ts';
-import { buildMessageRequest } from './upstream/request.ts';
+import { buildMessageRequest, headersOf } from './upstream/request.ts';
 import { defaultRetryTiming, RetryPlan, type RetryTiming, type Step } from './upstream/retry.ts';
 import { saidIn, withoutRequest } from './upstream/said.ts';
 import {
@@ -68,6 +68,14 @@ export class LLMService implements AsyncDisposable {
     return this.#options.resolveUpstream(config).simulated;
   }
 
+  /** Does ahead what the first request of a config would have to. Never rejects: what is wrong is that request's to tell. */
+  async prepare(config: Config): Promise<void> {
+    const { baseUrl, apiKey } = this.#options.resolveUpstream(config);
+    try {
+      await this.#prepared(await baseUrl, apiKey, headersOf(config));
+    } catch {}
+  }
+
   /** As `pipe`, for whoever pulls. Leaving the iteration early closes upstream's socket too. */
   stream(request: LlmRequest, signal: AbortSignal): AsyncGenerator<LlmEvent[], void, undefined> {
     const left = new AbortController();
@@ -79,9 +87,9 @@ export class LLMService implements AsyncDisposable {
   }
 
   /**
-   * Hands over a batch of events for each read from upstream, as fast as they are taken and no faster; the last event of
-   * the last batch is terminal. `start` is not among them. Settles when upstream's socket is closed too. A sink that throws
-   * ends it as `internal`; only what it throws at the last batch is thrown from here.
+   * Hands over a batch of events for each read from upstream, as fast as they are taken and no faster, and in the end the
+   * terminal event on its own. `start` is not among them. Settles when upstream's socket is closed too. A sink that throws
+   * ends it as `internal`; only what it throws at the terminal event is thrown from here.
    *
    * An abort ends it as `cancelled`, with the signal's reason where that is a `CancelReason`; upstream's socket is closed
    * at once, and before that event is told.
@@ -92,7 +100,7 @@ export class LLMService implements AsyncDisposable {
     const plan = new RetryPlan(request.config, retryTiming, performance.now());
     let config = request.config;
     let attempt: Attempt | undefined;
-    let lastBatch: LlmEvent[] = [];
+    let terminal: TerminalEvent;
     // Both reach an attempt also while the sink is busy, so that one which is stuck can't keep upstream's socket.
     const watchdog = new Watchdog(config.timeouts.totalMs, (name) => attempt?.stop(timeoutFailure(name, attempt)));
     const abort = () => attempt?.stop();
@@ -104,7 +112,7 @@ export class LLMService implements AsyncDisposable {
         attempt = this.#attempt(config, request, watchdog);
         if (watchdog.expired) attempt.stop(timeoutFailure('total_ms', attempt));
         try {
-          lastBatch = await attempt.pipe(sink);
+          await attempt.pipe(sink);
         } finally {
           // A complete message is told first: its socket can take a moment until it is fit for reuse.
           if (!attempt.message.complete) await attempt.close();
@@ -120,20 +128,20 @@ export class LLMService implements AsyncDisposable {
         telemetry?.upstreamAttemptFailed({ config: name, model, attempt: number, error: failure, said, ...retry });
         if (step && step.delayMs > 0) await delay(step.delayMs, undefined, { signal }).catch(() => {});
       }
-      lastBatch.push({ ...outcomeOf(attempt, signal), ...ledger.account(config) });
+      terminal = { ...outcomeOf(attempt, signal), ...ledger.account(config) };
     } catch (error) {
       const failure = LlmError.from(error);
       if (failure.code === 'internal') telemetry?.internalError('llm-service', error);
-      lastBatch = [{ type: 'error', ...failureData(failure), ...ledger.account(config) }];
+      terminal = { type: 'error', ...failureData(failure), ...ledger.account(config) };
     } finally {
       watchdog[Symbol.dispose]();
       signal.removeEventListener('abort', abort);
     }
+    // All of the answer is told; its end has time.
+    await laterTurn();
     try {
-      await sink(lastBatch);
+      await sink([terminal]);
     } finally {
-      // The answer is told; what is left has time.
-      await laterTurn();
       await attempt?.close();
     }
   }

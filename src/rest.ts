@@ -13,7 +13,6 @@ import type { InputSchemas } from './protocol.ts';
 import type { Sink } from './sink.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
 import { onceForBatch, type LogBatch } from './stream-log/stream-log.ts';
-import { laterTurn } from './turns.ts';
 
 export interface RestOptions {
   readonly generations: Generations;
@@ -88,11 +87,13 @@ async function send(
     return reply.code(204).send();
   }
   reply.hijack();
-  const write: Sink<LogBatch> = (batch) => stream.write(framesOf(batch));
+  const write: Sink<LogBatch> = (batch) => {
+    if (batch.at(-1)?.terminal) stream.leaveTogether();
+    return stream.write(framesOf(batch));
+  };
   try {
     if (!first.done) await write(first.value);
     await view.pipe(write);
-    await laterTurn();
   } finally {
     await view.return();
     stream.end();

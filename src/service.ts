@@ -56,6 +56,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { settings } = options;
   const core = await createCore(options);
   try {
+    await core.prepare();
     const server = await startServer({
       ...settings,
       ...settings.limits,

@@ -4,7 +4,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { untilRoom, watchForStall, type FlowLimits } from './flow-control.ts';
+import { leaveTogether, untilRoom, watchForStall, type FlowLimits } from './flow-control.ts';
 
 export interface SseOptions extends FlowLimits {
   /** The longest silence: a heartbeat ends it, at the earliest after half of it. */
@@ -61,6 +61,11 @@ export class SseResponse {
     socket.write(text, encoding);
     if (socket.writableLength > 0) watchForStall(socket, this.#options);
     return untilRoom(socket, this.signal, this.#options);
+  }
+
+  /** What is written next leaves with what follows it at once, the end say. */
+  leaveTogether(): void {
+    if (this.#socket) leaveTogether(this.#socket, this.#options);
   }
 
   /** Ends it, with these frames as the last ones. */

@@ -1,6 +1,6 @@
 /**
  * Work that can wait a moment, a little each turn of the event loop: what sockets have brought goes first, so that two hundred
- * answers which end at once don't keep the tokens of others waiting for fifty milliseconds.
+ * answers which end at once don't keep the tokens of others waiting, for some fifty milliseconds else.
  */
 
 /** Each turn lets go this share of those who wait, and one at least: a queue that grows is let go faster, so none grows on. */

@@ -1,22 +1,25 @@
 /** What a token costs, in counts that no clock blurs: one write to the socket for each read of upstream, whatever it brought. */
 import type { Socket } from 'node:net';
+import Anthropic from '@anthropic-ai/sdk';
 import { describe, expect, it, vi } from 'vitest';
 import { doors, readAll, textOf } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { watchServerSockets } from './support/server-sockets.ts';
-import { ask, plainConfig, serviceForEachTest } from './support/service.ts';
+import { ask, plainConfig, serviceForEachTest, startTestService } from './support/service.ts';
 
 finishesCleanly();
 const test = serviceForEachTest({ configs: { default: { ...plainConfig, on_disconnect: 'continue' } } });
 
-/** Counts the writes to a socket from now on. */
+/** Counts what a socket hands to the system from now on. */
 function countWrites(socket: Socket): { readonly writes: number } {
   const counted = { writes: 0 };
-  const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
-  socket.write = (...args: unknown[]) => {
-    counted.writes += 1;
-    return write(...args);
-  };
+  for (const name of ['_write', '_writev'] as const) {
+    const write = socket[name]!.bind(socket) as (...args: unknown[]) => void;
+    socket[name] = (...args: unknown[]) => {
+      counted.writes += 1;
+      write(...args);
+    };
+  }
   return counted;
 }
 
@@ -37,6 +40,20 @@ describe.each(doors)('over $name', (door) => {
     expect(counted.writes).toBe(50);
     request.finish();
     await readAll(view);
+  });
+
+  it('the end of an answer and of its stream are one write', async () => {
+    const { url, upstream } = test.current;
+    using sockets = watchServerSockets(url);
+    upstream.enqueue({ kind: 'manual' });
+    const view = door.stream(url, ask('hi'));
+    const request = await upstream.nextRequest();
+    await request.text('all there is');
+    await view.until((event) => event.type === 'text');
+    const counted = countWrites(sockets.open[0]!);
+    request.finish();
+    expect((await readAll(view)).at(-1)!.event.type).toBe('done');
+    expect(counted.writes).toBe(1);
   });
 
   it('what upstream sends at once is few writes, and few events', async () => {
@@ -86,4 +103,16 @@ it('what a hundred viewers of one generation are sent is made once', async () =>
   request.finish();
   await Promise.all(views.map((view) => readAll(view)));
   expect(upstream.requestCount).toBe(1);
+});
+
+it('what the requests of a config have in common is made before the first of them', async () => {
+  const build = vi.spyOn(Anthropic.prototype, 'buildRequest');
+  try {
+    await using service = await startTestService();
+    expect(build).toHaveBeenCalledTimes(1);
+    await readAll(doors[0]!.stream(service.url, ask('hi')));
+    expect(build).toHaveBeenCalledTimes(1);
+  } finally {
+    build.mockRestore();
+  }
 });

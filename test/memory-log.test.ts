@@ -476,4 +476,5 @@ function expectExactly(batches: readonly LogBatch[], after: number, all: readonl
   }
   expect(next).toBe(all.length + 1);
   expect(batches.flat().filter(({ event }) => isTerminal(event)).length).toBeLessThanOrEqual(1);
+  for (const { event, terminal } of batches.flat()) expect(terminal).toBe(isTerminal(event));
 }

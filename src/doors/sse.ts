@@ -9,7 +9,6 @@ import type { EventBatches } from '../event-batches.ts';
 import { wrapJson } from '../router.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
-import { laterTurn } from '../turns.ts';
 import { callProcedure, errorOnWire } from './procedure-call.ts';
 
 export interface SseDoorOptions {
@@ -57,8 +56,10 @@ export async function serveSubscription(
     input = deserialize(raw, router);
     const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request, url) } as const;
     events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
-    await events.view.pipe((batch) => stream.write(framesOf(batch)));
-    await laterTurn();
+    await events.view.pipe((batch) => {
+      if (batch.at(-1)?.terminal) stream.leaveTogether();
+      return stream.write(framesOf(batch));
+    });
     stream.end('event: return\ndata: \n\n');
   } catch (cause) {
     const refusal = events ? events.refusal(cause) : cause;

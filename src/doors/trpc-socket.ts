@@ -9,7 +9,7 @@ import { parseTRPCMessage, type TRPCClientOutgoingMessage, type TRPCResponseMess
 import type { WebSocket } from 'ws';
 import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
-import { untilRoom, watchForStall, type FlowLimits } from '../flow-control.ts';
+import { leaveTogether, untilRoom, watchForStall, type FlowLimits } from '../flow-control.ts';
 import { asTrpcError, wrapJson } from '../router.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
 import { callProcedure, errorOnWire, type ProcedureCall } from './procedure-call.ts';
@@ -123,9 +123,12 @@ class TrpcSocket {
       this.#subscriptions.set(id, left);
       // An unknown path is told by the call; every subscription of this router returns its batches.
       events = (await this.#call(message, left.signal)) as EventBatches;
+      // With it goes `start`, as a rule; and with the end of an answer that of its subscription.
+      leaveTogether(this.#request.socket, this.#options.flow);
       this.#answer({ id, result: { type: 'started' } });
       const subscription = JSON.stringify(id);
       await events.view.pipe((batch) => {
+        if (batch.at(-1)?.terminal) leaveTogether(this.#request.socket, this.#options.flow);
         for (const frame of framesOf(batch, subscription)) this.#write(frame);
         return this.#ready(left.signal);
       });

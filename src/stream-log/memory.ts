@@ -243,19 +243,22 @@ class MemoryStreamLog implements StreamLog {
   /** What there is from `next` on, up to the bound of a batch. */
   #batch(next: number): Taken {
     const { events, end } = this.#events.slice(next, this.#limits.viewerBatchBytesMax);
-    const batch = events.map(({ offset, event }) => this.#logged(offset, event));
+    const batch = events.map(({ offset, event }) =>
+      typeof event === 'string' ? this.#logged(offset, undefined, event) : this.#logged(offset, event),
+    );
     return { next, length: this.#events.length, batch, end };
   }
 
   /** The same of events that were appended just now, `next` being the offset of the first. */
   #share(next: number, { events, jsons }: Weighed): Taken {
-    const batch = events.map((event, at) => this.#logged(next + at, jsons?.[at] ?? event));
+    const batch = events.map((event, at) => this.#logged(next + at, event, jsons?.[at]));
     const { length } = this.#events;
     return { next, length, batch, end: length };
   }
 
-  #logged(offset: number, event: LlmEvent | string): LoggedEvent {
-    return new LoggedEvent(formatEventId(this.#generationId, offset), event);
+  #logged(offset: number, event?: LlmEvent, json?: string): LoggedEvent {
+    const terminal = this.#terminal !== undefined && offset === this.#events.length - 1;
+    return new LoggedEvent(formatEventId(this.#generationId, offset), terminal, event, json);
   }
 }
 

@@ -27,19 +27,22 @@ export interface GenerationRecord extends GenerationKey {
 export type LogBatch = readonly LoggedEvent[];
 
 /**
- * An event under its id, made of the event or of its JSON, whichever the log keeps. Viewers that stand at the same place
- * share it, so the other form is made once at most, however many there are.
+ * An event under its id, made of the event, of its JSON or of both, whatever the log has. Viewers that stand at the same
+ * place share it, so the other form is made once at most, however many there are.
  */
 export class LoggedEvent {
   /** The event id: `<generationId>:<offset>`. */
   readonly id: string;
+  /** Whether it is the terminal one, which nothing follows. */
+  readonly terminal: boolean;
   #event: LlmEvent | undefined;
   #json: string | undefined;
 
-  constructor(id: string, event: LlmEvent | string) {
+  constructor(id: string, terminal: boolean, event: LlmEvent | undefined, json: string | undefined) {
     this.id = id;
-    if (typeof event === 'string') this.#json = event;
-    else this.#event = event;
+    this.terminal = terminal;
+    this.#event = event;
+    this.#json = json;
   }
 
   get event(): LlmEvent {

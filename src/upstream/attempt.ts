@@ -72,23 +72,17 @@ export class Attempt {
   }
 
   /**
-   * Sends the request, and hands the events of each read to the sink. Settles when it is over, with the events of the last
-   * read, which the sink doesn't get. Rejects with what the sink throws.
+   * Sends the request, and hands the events of each read to the sink. Settles when it is over. Rejects with what the sink
+   * throws.
    */
-  async pipe(sink: Sink<LlmEvent[]>): Promise<LlmEvent[]> {
+  async pipe(sink: Sink<LlmEvent[]>): Promise<void> {
     const body = await this.#open();
-    let last: LlmEvent[] = [];
     await body?.pipe((chunks) => {
       const events = this.#take(chunks);
-      if (this.over) {
-        last = events;
-        body.stop();
-        return undefined;
-      }
+      if (this.over) body.stop();
       return events.length > 0 ? this.#tell(events, sink) : undefined;
     });
     if (body && !this.over) this.#failure = this.#truncated(body.ended);
-    return last;
   }
 
   /** Ends it at once, with the failure if there is one. What was read but not told is lost. */

@@ -43,9 +43,8 @@ export function buildMessageRequest(
 ): MessageRequest {
   const { temperature, topP, topK, stopSequences, thinking } = config;
   const prompt = config.prompt.render(variables);
-  const samples = temperature !== undefined || topP !== undefined || topK !== undefined;
   return {
-    headers: samples ? { 'anthropic-version': samplingVersion } : {},
+    headers: headersOf(config),
     body: {
       model: config.model,
       max_tokens: config.maxTokens,
@@ -60,6 +59,12 @@ export function buildMessageRequest(
       ...(thinking === undefined ? {} : { thinking: thinkingOf(thinking) }),
     },
   };
+}
+
+/** Those beside what the SDK sends by itself. */
+export function headersOf({ temperature, topP, topK }: Config): MessageRequest['headers'] {
+  const samples = temperature !== undefined || topP !== undefined || topK !== undefined;
+  return samples ? { 'anthropic-version': samplingVersion } : {};
 }
 
 function cached(text: string): TextBlock {
