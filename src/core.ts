@@ -90,7 +90,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     telemetry,
     async prepare() {
       const now = configs();
-      await Promise.all(now.names.map((name) => llm.prepare(now.get(name)!)));
+      await llm.prepare(now.names.map((name) => now.get(name)!));
     },
     async [Symbol.asyncDispose]() {
       await generations[Symbol.asyncDispose]();

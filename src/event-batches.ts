@@ -28,9 +28,10 @@ export class EventBatches implements AsyncIterable<TrackedEnvelope<LlmEvent>, vo
   async *[Symbol.asyncIterator](): AsyncGenerator<TrackedEnvelope<LlmEvent>, void, unknown> {
     try {
       for await (const batch of this.view) {
-        for (const { id, event } of batch) {
+        for (const event of batch) {
           await this.#ready();
-          yield envelope(id, forAnyTransformer(event));
+          // Whoever iterates within the process may do with it as they like.
+          yield envelope(event.id, forAnyTransformer(event.copy()));
         }
       }
     } catch (error) {
@@ -58,7 +59,7 @@ const foreignPrototype: object = Object.create(null) as object;
  */
 function forAnyTransformer(event: LlmEvent): LlmEvent {
   if (event.type === 'text' || event.type === 'thinking' || !hasRefusedKey(event)) return event;
-  return Object.setPrototypeOf({ ...event }, foreignPrototype) as LlmEvent;
+  return Object.setPrototypeOf(event, foreignPrototype) as LlmEvent;
 }
 
 function hasRefusedKey(value: unknown): boolean {

@@ -64,7 +64,7 @@ async function tell(
   const events: LlmEvent[] = [];
   const batches = log.read(-1, new AbortController().signal);
   for (let next = await batches.next(); !next.done; next = await batches.next()) {
-    for (const { event } of next.value) events.push(event);
+    for (const event of next.value) events.push(event.copy());
   }
   await onGenerationEnd({ ...facts, config, startedAt, text, events });
 }

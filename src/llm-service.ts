@@ -68,12 +68,13 @@ export class LLMService implements AsyncDisposable {
     return this.#options.resolveUpstream(config).simulated;
   }
 
-  /** Does ahead what the first request of a config would have to. Never rejects: what is wrong is that request's to tell. */
-  async prepare(config: Config): Promise<void> {
-    const { baseUrl, apiKey } = this.#options.resolveUpstream(config);
-    try {
+  /** Does ahead what the first requests of these configs would have to. Never rejects: what is wrong is those requests' to tell. */
+  async prepare(configs: readonly Config[]): Promise<void> {
+    const prepared = configs.slice(0, requestsMax).map(async (config) => {
+      const { baseUrl, apiKey } = this.#options.resolveUpstream(config);
       await this.#prepared(await baseUrl, apiKey, headersOf(config));
-    } catch {}
+    });
+    await Promise.allSettled(prepared);
   }
 
   /** As `pipe`, for whoever pulls. Leaving the iteration early closes upstream's socket too. */
@@ -106,6 +107,7 @@ export class LLMService implements AsyncDisposable {
     const abort = () => attempt?.stop();
     signal.addEventListener('abort', abort, { once: true });
     try {
+      // What is to be tried next; undefined once nothing is.
       let step: Step | undefined = { config, delayMs: 0 };
       for (let number = 1; step && !signal.aborted; number += 1) {
         config = step.config;
@@ -128,7 +130,7 @@ export class LLMService implements AsyncDisposable {
         telemetry?.upstreamAttemptFailed({ config: name, model, attempt: number, error: failure, said, ...retry });
         if (step && step.delayMs > 0) await delay(step.delayMs, undefined, { signal }).catch(() => {});
       }
-      terminal = { ...outcomeOf(attempt, signal), ...ledger.account(config) };
+      terminal = { ...outcomeOf(attempt, step === undefined, signal), ...ledger.account(config) };
     } catch (error) {
       const failure = LlmError.from(error);
       if (failure.code === 'internal') telemetry?.internalError('llm-service', error);
@@ -254,13 +256,13 @@ function parseObject(text: string): object | undefined {
   }
 }
 
-/** How it all ended: as the last attempt did, unless the abort came first or in a wait between attempts. */
-function outcomeOf(attempt: Attempt | undefined, signal: AbortSignal) {
+/** How it all ended: as the last attempt did, unless the abort came first or in a wait for the next one. */
+function outcomeOf(attempt: Attempt | undefined, last: boolean, signal: AbortSignal) {
   if (attempt?.message.complete) {
     const { stopReason, stopDetails } = attempt.message;
     return { type: 'done' as const, stopReason, ...(stopDetails === undefined ? {} : { stopDetails }) };
   }
-  if (attempt?.failure && !signal.aborted) return { type: 'error' as const, ...failureData(attempt.failure) };
+  if (attempt?.failure && last) return { type: 'error' as const, ...failureData(attempt.failure) };
   return { type: 'cancelled' as const, reason: cancelReason(signal) };
 }
 

@@ -87,16 +87,13 @@ async function send(
     return reply.code(204).send();
   }
   reply.hijack();
-  const write: Sink<LogBatch> = (batch) => {
-    if (batch.at(-1)?.terminal) stream.leaveTogether();
-    return stream.write(framesOf(batch));
-  };
+  const write: Sink<LogBatch> = (batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal);
   try {
     if (!first.done) await write(first.value);
     await view.pipe(write);
   } finally {
     await view.return();
-    stream.end();
+    await stream.finish();
   }
 }
 

@@ -5,6 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { leaveTogether, untilRoom, watchForStall, type FlowLimits } from './flow-control.ts';
+import { soon } from './turns.ts';
 
 export interface SseOptions extends FlowLimits {
   /** The longest silence: a heartbeat ends it, at the earliest after half of it. */
@@ -23,6 +24,8 @@ export class SseResponse {
   #opened = false;
   /** Takes the chunks of the body past node, once the head is out; undefined for a client of HTTP/1.0, which knows no chunks. */
   #socket: Socket | undefined;
+  /** Set where many end in one turn: the tokens of others go first. */
+  #endsLater: Promise<void> | undefined;
   /** Whether nothing was written since the timer last looked. */
   #silent = true;
 
@@ -47,12 +50,20 @@ export class SseResponse {
     });
   }
 
-  /** Sends whole frames. Undefined if the client has room for more; else settles when it has, or has left. */
-  write(frames: string): Promise<void> | undefined {
+  /**
+   * Sends whole frames. Undefined if the client has room for more; else settles when it has, or has left.
+   *
+   * @param last Whether `finish` is to follow: as a rule they leave with the end then, in one piece.
+   */
+  write(frames: string, last = false): Promise<void> | undefined {
     if (this.#left) return undefined;
     this.#silent = false;
     if (!this.#opened) this.#open();
     const socket = this.#socket;
+    if (last) {
+      this.#endsLater = soon();
+      if (socket && !this.#endsLater) leaveTogether(socket, this.#options);
+    }
     if (!socket) {
       this.#response.write(frames);
       return untilRoom(this.#response, this.signal, this.#options);
@@ -63,12 +74,13 @@ export class SseResponse {
     return untilRoom(socket, this.signal, this.#options);
   }
 
-  /** What is written next leaves with what follows it at once, the end say. */
-  leaveTogether(): void {
-    if (this.#socket) leaveTogether(this.#socket, this.#options);
+  /** Ends it after an answer that is complete, with these frames as the last ones: at once, or when there is time for it. */
+  async finish(frames?: string): Promise<void> {
+    await this.#endsLater;
+    this.end(frames);
   }
 
-  /** Ends it, with these frames as the last ones. */
+  /** Ends it at once, with these frames as the last ones. */
   end(frames = ''): void {
     clearInterval(this.#heartbeat);
     const socket = this.#socket;
@@ -93,7 +105,6 @@ export class SseResponse {
     response.write(`retry: ${this.#options.reconnectMs}\n\n`);
     if (!response.chunkedEncoding || !response.socket) return;
     this.#socket = response.socket;
-    watchForStall(this.#socket, this.#options);
   }
 
   /** Gives the response back, unsent, to be answered in another way. */

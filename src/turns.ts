@@ -8,6 +8,17 @@ const turnShare = 1 / 16;
 
 const waiting: (() => void)[] = [];
 
+/** So many may do in one turn what others have to do later. */
+const atOnceMax = 16;
+let atOnce = 0;
+
+/** Undefined for the first few of a turn, which needn't wait; for the others as `laterTurn`. */
+export function soon(): Promise<void> | undefined {
+  if (atOnce === 0) setImmediate(() => (atOnce = 0));
+  atOnce += 1;
+  return atOnce > atOnceMax ? laterTurn() : undefined;
+}
+
 /** Settles in a later turn, after those who asked before. */
 export function laterTurn(): Promise<void> {
   return new Promise((resolve) => {

@@ -1,7 +1,7 @@
 /** Calling the procedures without a server: for programs that have no clients, and for tests of those that do. */
 import { TRPCError } from '@trpc/server';
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createLlmRouter, defineConfigs, LlmError, type LlmEvent } from '../src/index.ts';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { createLlmRouter, defineConfigs, LlmError, type EndedGeneration, type LlmEvent } from '../src/index.ts';
 import { startSimulator, type Simulator } from '../src/simulator.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
@@ -28,8 +28,9 @@ afterEach(async () => {
   await upstream[Symbol.asyncDispose]();
 });
 
-function createRouter() {
+function createRouter(onGenerationEnd?: (ended: EndedGeneration) => void) {
   return createLlmRouter(configs, {
+    ...(onGenerationEnd ? { onGenerationEnd } : {}),
     baseUrl: upstream.url,
     apiKey: 'any',
     limits: { drainMs: 0 },
@@ -125,4 +126,44 @@ async function collect<T>(iterable: AsyncIterable<T>): Promise<[T, ...T[]]> {
   const all: T[] = [];
   for await (const each of iterable) all.push(each);
   return all as [T, ...T[]];
+}
+
+it('what a caller does to an event or an answer is nobody else’s to see', async () => {
+  const told: EndedGeneration[] = [];
+  await using spoilt = createRouter((ended) => {
+    told.push(structuredClone(ended));
+    spoil(ended);
+  });
+  const { llm } = spoilt.createCaller({});
+  const generationId = crypto.randomUUID();
+  const input = { config: 'default', messages, generationId } as const;
+  const seen = async () => {
+    const events: LlmEvent[] = [];
+    for await (const { data } of await llm.stream(input)) {
+      events.push(structuredClone(data));
+      spoil(data);
+    }
+    return events;
+  };
+  const [first, second] = await Promise.all([seen(), seen()]);
+  expect(second).toEqual(first);
+  const done = first.at(-1);
+  expect(done).toMatchObject({ type: 'done', usage: { estimated: false } });
+  for (const summary of [await llm.generation({ generationId }), ...(await llm.generations())]) {
+    expect(summary.terminal).toEqual(done);
+    spoil(summary.terminal);
+  }
+  expect((await llm.generation({ generationId })).terminal).toEqual(done);
+  expect(await seen()).toEqual(first);
+  await vi.waitUntil(() => told.length > 0);
+  expect(told).toMatchObject([{ terminal: done, events: first }]);
+});
+
+/** Overwrites all that there is, however deep. */
+function spoil(value: unknown): void {
+  if (typeof value !== 'object' || value === null) return;
+  for (const [key, child] of Object.entries(value)) {
+    spoil(child);
+    (value as Record<string, unknown>)[key] = 'spoilt';
+  }
 }

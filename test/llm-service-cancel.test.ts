@@ -130,6 +130,25 @@ describe('a consumer', () => {
     expect(heard.terminal.type).toBe('done');
     expect(heard.text === deltas.join('')).toBe(true);
   });
+
+  test('that is slow to take the last of an answer that failed keeps no socket, and changes nothing by leaving', async () => {
+    await using bench = await startBench();
+    bench.simulator.enqueue({ kind: 'manual' });
+    const abort = new AbortController();
+    const stream = bench.stream(testConfig(), abort.signal);
+    const first = stream.next();
+    const upstream = await bench.simulator.nextRequest();
+    const events = [
+      { type: 'message_start', message: { usage: { input_tokens: 1, output_tokens: 1 } } },
+      { type: 'content_block_start', index: 0, content_block: { type: 'text', text: 'all there is' } },
+      { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } },
+    ];
+    await upstream.write(events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join(''));
+    expect((await first).value).toMatchObject([{ type: 'text', text: 'all there is' }]);
+    expect(await upstream.outcome).toBe('client_closed');
+    abort.abort('requested');
+    expect((await stream.next()).value).toMatchObject([{ type: 'error', code: 'upstream_overloaded' }]);
+  });
 });
 
 describe('a complete message', () => {

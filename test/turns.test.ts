@@ -1,6 +1,6 @@
 /** What can wait is done a little each turn, in order, and all of it: however much there is, it gets no longer and longer. */
 import { expect, it } from 'vitest';
-import { laterTurn } from '../src/turns.ts';
+import { laterTurn, soon } from '../src/turns.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
 finishesCleanly();
@@ -38,4 +38,16 @@ it('who asks while others wait comes after them, and a queue that is added to ea
   expect(waiting).toBe(0);
   // Ten a turn, of which a sixteenth is let go each turn, make some 160.
   expect(most.waiting).toBeLessThan(250);
+});
+
+it('the first few of a turn need not wait, the others do', async () => {
+  for (let turns = 0; turns < 3; turns += 1) {
+    const all = Array.from({ length: 100 }, () => soon());
+    const first = all.filter((each) => each === undefined).length;
+    expect(first).toBeGreaterThan(0);
+    expect(first).toBeLessThan(50);
+    expect(all.slice(0, first)).toEqual(Array(first).fill(undefined));
+    for (const each of all) await each;
+    await turn();
+  }
 });

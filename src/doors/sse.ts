@@ -56,11 +56,8 @@ export async function serveSubscription(
     input = deserialize(raw, router);
     const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request, url) } as const;
     events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
-    await events.view.pipe((batch) => {
-      if (batch.at(-1)?.terminal) stream.leaveTogether();
-      return stream.write(framesOf(batch));
-    });
-    stream.end('event: return\ndata: \n\n');
+    await events.view.pipe((batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal));
+    await stream.finish('event: return\ndata: \n\n');
   } catch (cause) {
     const refusal = events ? events.refusal(cause) : cause;
     const error = errorOnWire(router, refusal, { type: 'subscription', path, input }, context);

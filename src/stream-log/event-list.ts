@@ -106,6 +106,11 @@ export class EventList {
     return { events, end };
   }
 
+  /** The JSON of the last event, which must be kept as such. */
+  lastJson(): string {
+    return this.#entries.at(-1) as string;
+  }
+
   /** All text, without the thinking. */
   text(): string {
     return this.#entries

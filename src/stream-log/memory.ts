@@ -157,7 +157,8 @@ class MemoryStreamLog implements StreamLog {
   readonly #limits: MemoryLogLimits;
   readonly #store: { grow(bytes: number): boolean; ended(): void };
   readonly #events = new EventList();
-  #terminal: TerminalEvent | undefined;
+  /** Undefined while it runs. The terminal event itself is among the events. */
+  #terminalType: TerminalEvent['type'] | undefined;
   readonly #readers = new Set<Reader>();
   /** The batch that was last made: viewers that stand at the same place share it, and the JSON that is made of it. */
   #taken: Taken | undefined;
@@ -189,7 +190,7 @@ class MemoryStreamLog implements StreamLog {
   }
 
   #append(events: readonly LlmEvent[]): void {
-    if (this.#terminal) throw new Error('append to a log that has its terminal event');
+    if (this.#terminalType) throw new Error('append to a log that has its terminal event');
     const first = this.#events.length;
     const last = events.at(-1);
     const terminal = last && isTerminal(last) ? last : undefined;
@@ -202,7 +203,7 @@ class MemoryStreamLog implements StreamLog {
     }
     if (fits) this.bytes += bytes;
     this.#events.push(weighed);
-    this.#terminal = terminal;
+    this.#terminalType = terminal?.type;
     // What live viewers stand before is what has just come: nothing has to be looked up, cut or merged for them.
     if (this.#readers.size > 0 && bytes <= this.#limits.viewerBatchBytesMax) this.#taken = this.#share(first, weighed);
     for (const reader of this.#readers) reader.wake();
@@ -223,7 +224,7 @@ class MemoryStreamLog implements StreamLog {
   /** What a reader at `next` gets now: a batch, nothing more ever, or nothing yet. */
   take(next: number): Taken | typeof ended | undefined {
     const { length } = this.#events;
-    if (next >= length) return this.#terminal ? ended : undefined;
+    if (next >= length) return this.#terminalType ? ended : undefined;
     if (this.#taken?.next !== next || this.#taken.length !== length) this.#taken = this.#batch(next);
     return this.#taken;
   }
@@ -234,9 +235,9 @@ class MemoryStreamLog implements StreamLog {
 
   #status(): LogStatus {
     return {
-      state: this.#terminal?.type ?? 'running',
+      state: this.#terminalType ?? 'running',
       lastOffset: this.#events.length - 1,
-      terminal: this.#terminal,
+      terminal: this.#terminalType && (JSON.parse(this.#events.lastJson()) as TerminalEvent),
     };
   }
 
@@ -257,7 +258,7 @@ class MemoryStreamLog implements StreamLog {
   }
 
   #logged(offset: number, event?: LlmEvent, json?: string): LoggedEvent {
-    const terminal = this.#terminal !== undefined && offset === this.#events.length - 1;
+    const terminal = this.#terminalType !== undefined && offset === this.#events.length - 1;
     return new LoggedEvent(formatEventId(this.#generationId, offset), terminal, event, json);
   }
 }

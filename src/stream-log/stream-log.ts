@@ -45,8 +45,14 @@ export class LoggedEvent {
     this.#json = json;
   }
 
+  /** Shared by all who look: not to be changed, nor given away. */
   get event(): LlmEvent {
     return (this.#event ??= JSON.parse(this.#json!) as LlmEvent);
+  }
+
+  /** The event as an object of the asker's own. */
+  copy(): LlmEvent {
+    return JSON.parse(this.json) as LlmEvent;
   }
 
   get json(): string {

@@ -79,7 +79,8 @@ export class Attempt {
     const body = await this.#open();
     await body?.pipe((chunks) => {
       const events = this.#take(chunks);
-      if (this.over) body.stop();
+      if (this.message.complete) body.stop();
+      else if (this.over) body.destroy();
       return events.length > 0 ? this.#tell(events, sink) : undefined;
     });
     if (body && !this.over) this.#failure = this.#truncated(body.ended);
