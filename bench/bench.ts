@@ -16,7 +16,7 @@ import { targets, yardstick } from './targets.ts';
 import { workloads, type Workload } from './workloads.ts';
 
 const usage = `npm run bench -- [options]
-  --all                 every target in every workload; by default what fits 20 minutes
+  --all                 every workload, with every target; by default what fits 20 minutes
   --quick               a tenth of the work, one round, few targets: shows that it runs, its figures mean little
   --peers               also the Vercel AI SDK and the Portkey gateway, installed for it from the registry
   --only <workloads>    ${workloads.map(({ name }) => name).join(', ')}
@@ -29,13 +29,14 @@ const usage = `npm run bench -- [options]
 
 const quickTargets = new Set(['direct', yardstick, 'sse', 'ws']);
 /** What paced-200 shows as well. */
-const quickSkips = new Set(['paced-50', 'paced-512']);
+const quickSkips = new Set(['paced-512']);
 const options = parseOptions();
 if (platform() !== 'linux') fail('the benchmark reads CPU times from /proc: it needs Linux');
 
-const chosen = workloads.filter(({ name }) =>
-  options.only ? options.only.includes(name) : !(options.quick && quickSkips.has(name)),
-);
+const chosen = workloads.filter(({ name, extra }) => {
+  if (options.only) return options.only.includes(name);
+  return options.all || !(extra || (options.quick && quickSkips.has(name)));
+});
 await using upstream = await launch<UpstreamCommands>({
   script: script('./load/upstream.js'),
   core: cores?.upstream,
