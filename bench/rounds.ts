@@ -77,10 +77,11 @@ async function runRound(workload: Workload, entry: Entry, options: RoundsOptions
   const { bench, scale, start, progress } = options;
   const { target } = entry;
   try {
-    send('SIGCONT', entry.server);
-    // What it puts off while it stands still, a collection of garbage say, is no part of what is counted.
-    if (entry.server) await workload.run(bench, target, entry.server, scale / 4);
-    if (!entry.server && target.start) {
+    if (entry.server) {
+      send('SIGCONT', entry.server);
+      // What it puts off while it stands still, a collection of garbage say, is no part of what is counted.
+      await workload.run(bench, target, entry.server, scale / 4);
+    } else if (target.start) {
       entry.server = await target.start({ ...start, env: { ...start.env, ...(target.ours ? workload.env : {}) } });
       await workload.warmUp(bench, target, entry.server, scale);
     }

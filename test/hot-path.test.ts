@@ -6,6 +6,7 @@ import { doors, readAll, textOf } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { watchServerSockets } from './support/server-sockets.ts';
 import { ask, plainConfig, serviceForEachTest, startTestService } from './support/service.ts';
+import { frameOf } from './support/upstream-frames.ts';
 
 finishesCleanly();
 const test = serviceForEachTest({ configs: { default: { ...plainConfig, on_disconnect: 'continue' } } });
@@ -75,7 +76,7 @@ describe.each(doors)('over $name', (door) => {
     const counted = countWrites(sockets.open[0]!);
     await request.write(
       [{ type: 'message_start', message: { usage: { input_tokens: 1, output_tokens: 1 } } }, ...burst]
-        .map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
+        .map(frameOf)
         .join(''),
     );
     const seen = await readAll(view);

@@ -9,6 +9,7 @@ import { ResponseBody } from '../src/upstream/body.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { hello, takeApart, testConfig } from './support/llm-stream.ts';
 import { selfSigned, trustSelfSigned } from './support/tls.ts';
+import { frameOf } from './support/upstream-frames.ts';
 
 finishesCleanly();
 trustSelfSigned();
@@ -32,7 +33,7 @@ async function startUpstream({ cutAfter = Infinity, texts = pieces } = {}) {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       for (const [number, event] of eventsOf(texts).entries()) {
         if (number === cutAfter) return response.destroy();
-        response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+        response.write(frameOf(event));
         await new Promise(setImmediate);
       }
       return response.end();

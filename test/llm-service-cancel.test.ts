@@ -1,21 +1,27 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { startBench, takeApart, testConfig } from './support/llm-stream.ts';
+import { startBench, takeApart, testConfig, type Bench } from './support/llm-stream.ts';
+import { frameOf } from './support/upstream-frames.ts';
 import type { CancelReason, LlmEvent } from '../src/protocol.ts';
 
 finishesCleanly();
+
+/** An answer that is asked for, and whose upstream waits to be told what to say. */
+async function startByHand(bench: Bench) {
+  bench.simulator.enqueue({ kind: 'manual' });
+  const abort = new AbortController();
+  const stream = bench.stream(testConfig(), abort.signal);
+  const first = stream.next();
+  return { abort, stream, first, upstream: await bench.simulator.nextRequest() };
+}
 
 describe('an abort', () => {
   test.each(['requested', 'disconnected', 'shutdown'] satisfies CancelReason[])(
     'for the reason %s says so, after the socket is closed',
     async (reason) => {
       await using bench = await startBench();
-      bench.simulator.enqueue({ kind: 'manual' });
-      const abort = new AbortController();
-      const stream = bench.stream(testConfig(), abort.signal);
-      const first = stream.next();
-      const upstream = await bench.simulator.nextRequest();
+      const { abort, stream, first, upstream } = await startByHand(bench);
       await upstream.text('x'.repeat(400));
       await first;
       abort.abort(reason);
@@ -60,11 +66,7 @@ describe('an abort', () => {
 
   test('closes the socket also while nobody pulls', async () => {
     await using bench = await startBench();
-    bench.simulator.enqueue({ kind: 'manual' });
-    const abort = new AbortController();
-    const stream = bench.stream(testConfig(), abort.signal);
-    const first = stream.next();
-    const upstream = await bench.simulator.nextRequest();
+    const { abort, stream, first, upstream } = await startByHand(bench);
     await upstream.text('one');
     await first;
     abort.abort('requested');
@@ -101,10 +103,7 @@ describe('an abort', () => {
 describe('a consumer', () => {
   test('that leaves closes the socket', async () => {
     await using bench = await startBench();
-    bench.simulator.enqueue({ kind: 'manual' });
-    const stream = bench.stream(testConfig());
-    const first = stream.next();
-    const upstream = await bench.simulator.nextRequest();
+    const { stream, first, upstream } = await startByHand(bench);
     await upstream.text('one');
     await first;
     await stream.return(undefined);
@@ -133,17 +132,13 @@ describe('a consumer', () => {
 
   test('that is slow to take the last of an answer that failed keeps no socket, and changes nothing by leaving', async () => {
     await using bench = await startBench();
-    bench.simulator.enqueue({ kind: 'manual' });
-    const abort = new AbortController();
-    const stream = bench.stream(testConfig(), abort.signal);
-    const first = stream.next();
-    const upstream = await bench.simulator.nextRequest();
+    const { abort, stream, first, upstream } = await startByHand(bench);
     const events = [
       { type: 'message_start', message: { usage: { input_tokens: 1, output_tokens: 1 } } },
       { type: 'content_block_start', index: 0, content_block: { type: 'text', text: 'all there is' } },
       { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } },
     ];
-    await upstream.write(events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join(''));
+    await upstream.write(events.map(frameOf).join(''));
     expect((await first).value).toMatchObject([{ type: 'text', text: 'all there is' }]);
     expect(await upstream.outcome).toBe('client_closed');
     abort.abort('requested');

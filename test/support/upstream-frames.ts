@@ -1,0 +1,4 @@
+/** An event as upstream puts it on its stream. */
+export function frameOf(event: { readonly type: string }): string {
+  return `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+}
