@@ -307,11 +307,13 @@ function contradictions(settings: Omit<Settings, 'simulate'>, faults: readonly F
     loopback || apiKeys.length > 0 || auth === 'none',
     `${quote(host)} lets other machines in; set LLM_API_KEYS, or LLM_AUTH=none if everyone may ask`,
   );
-  check(
-    ['LLM_LOGS_BYTES_MAX', 'LLM_LOG_BYTES_MAX'],
-    bounds.logsBytesMax >= bounds.logBytesMax,
-    `expected at least LLM_LOG_BYTES_MAX, which is ${bounds.logBytesMax}, found ${bounds.logsBytesMax}`,
-  );
+  for (const key of ['logsBytesMax', 'logsBytesPerCallerMax'] as const) {
+    check(
+      [limits[key].name, 'LLM_LOG_BYTES_MAX'],
+      bounds[key] >= bounds.logBytesMax,
+      `expected at least LLM_LOG_BYTES_MAX, which is ${bounds.logBytesMax}, found ${bounds[key]}`,
+    );
+  }
   return found;
 }
 
