@@ -4,7 +4,7 @@
  * One generation is one upstream call sequence, one log, one terminal event. Its lifetime and its viewers' are apart:
  * a viewer's signal ends a read, only the generation's own ends the model call.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Caller } from './caller.ts';
 import { checkVariables, type Config, type ConfigSnapshot } from './configs.ts';
 import { LlmError } from './errors.ts';
@@ -19,6 +19,7 @@ import {
   type Resumable,
   type StreamRequest,
 } from './protocol.ts';
+import { identityOf } from './request-identity.ts';
 import { RunningGeneration, type GenerationParts } from './running-generation.ts';
 import type { Sink } from './sink.ts';
 import {
@@ -88,7 +89,7 @@ export class Generations implements AsyncDisposable {
   stream(caller: Caller, request: StreamRequest, signal: AbortSignal): LogView {
     return this.#view(caller, request, signal, async (cursor) => {
       const generationId = request.generationId ?? cursor?.generationId;
-      const requestHash = hashRequest(request);
+      const requestHash = identityOf(request);
       let log: StreamLog | undefined;
       if (generationId !== undefined) {
         log = await this.#find({ caller: caller.name, generationId });
@@ -325,16 +326,6 @@ function parseCursor({
     throw LlmError.invalidInput([{ path: 'lastEventId', message: 'belongs to another generation than generationId' }]);
   }
   return cursor;
-}
-
-/** Same request, same hash, whatever the order in which a client wrote its fields. */
-function hashRequest({ config, messages, variables }: StreamRequest): string {
-  const canonical = JSON.stringify({ config, messages, variables: variables ?? {} }, (_key, value: unknown) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
-  );
-  return createHash('sha256').update(canonical).digest('hex');
 }
 
 /** A generationId has no blank, so no two keys share this form. */

@@ -34,6 +34,7 @@ const partOf: Readonly<Record<string, string>> = {
   'event-batches': 'router',
   'open-answers': 'server',
   'plain-input': 'router',
+  'request-identity': 'generations',
   'running-generation': 'generations',
 };
 
