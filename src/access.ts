@@ -7,6 +7,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Caller } from './caller.ts';
 import { LlmError } from './errors.ts';
+import type { HeldBytes } from './held-bytes.ts';
 
 export interface AccessLimits {
   /** Generations that may run at once, of all callers. */
@@ -27,6 +28,8 @@ export interface AccessOptions {
   /** Whether the service listens on loopback only: then a foreign Host means a name that was rebound to it. */
   readonly loopback: boolean;
   readonly limits: AccessLimits;
+  /** The account of what is held for callers. */
+  readonly held: HeldBytes;
 }
 
 /** What a door knows of a request. */
@@ -111,12 +114,13 @@ export class Access {
   }
 
   /**
-   * Takes a place among the running generations; disposing it gives it back.
+   * Takes a place among the running generations, and room for the request; disposing it gives both back.
    *
+   * @param requestBytes What the request holds in memory while it runs.
    * @throws LlmError `rate_limited`, `at_capacity`
    */
-  async admitGeneration(caller: Caller): Promise<Disposable> {
-    const { limits } = this.#options;
+  async admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable> {
+    const { limits, held } = this.#options;
     if (this.#running >= limits.generationsMax) {
       throw new LlmError('at_capacity', 'The service runs as many generations as it can; try again shortly', {
         retryAfterMs: capacityRetryAfterMs,
@@ -124,11 +128,14 @@ export class Access {
     }
     const place = takePlace(this.#generations, caller, limits.generationsPerCallerMax, 'generations at once');
     this.#running += 1;
+    let request: Disposable | undefined;
     const release = () => {
       this.#running -= 1;
       place[Symbol.dispose]();
+      request?.[Symbol.dispose]();
     };
     try {
+      request = held.take(caller.name, requestBytes);
       await this.#starts.consume(caller.name);
     } catch (refused) {
       release();

@@ -19,7 +19,7 @@ import {
   type Resumable,
   type StreamRequest,
 } from './protocol.ts';
-import { identityOf } from './request-identity.ts';
+import { measureRequest, type MeasuredRequest } from './request-identity.ts';
 import { RunningGeneration, type GenerationParts } from './running-generation.ts';
 import type { Sink } from './sink.ts';
 import {
@@ -47,7 +47,8 @@ export interface GenerationsOptions extends GenerationParts {
 
 /** Who may start, and how many may watch. Attaching to what runs asks for a viewer's place only. */
 export interface Admission {
-  admitGeneration(caller: Caller): Promise<Disposable>;
+  /** @param requestBytes What its request holds in memory while it runs. */
+  admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable>;
   admitViewer(caller: Caller): Disposable;
 }
 
@@ -89,15 +90,15 @@ export class Generations implements AsyncDisposable {
   stream(caller: Caller, request: StreamRequest, signal: AbortSignal): LogView {
     return this.#view(caller, request, signal, async (cursor) => {
       const generationId = request.generationId ?? cursor?.generationId;
-      const requestHash = identityOf(request);
+      const measured = measureRequest(request);
       let log: StreamLog | undefined;
       if (generationId !== undefined) {
         log = await this.#find({ caller: caller.name, generationId });
         // Whoever has seen an event has had it from this generation; it can be gone, but it is never started again.
         if (!log && cursor) throw generationNotFound();
       }
-      log ??= await this.#start(caller, request, generationId ?? randomUUID(), requestHash);
-      if (log.record.requestHash !== requestHash) {
+      log ??= await this.#start(caller, request, generationId ?? randomUUID(), measured);
+      if (log.record.requestHash !== measured.identity) {
         throw new LlmError(
           'conflict',
           'This generationId belongs to another request: config, messages or variables differ',
@@ -166,7 +167,12 @@ export class Generations implements AsyncDisposable {
   }
 
   /** Starts, or joins a start of the same id that is on its way. */
-  async #start(caller: Caller, request: StreamRequest, generationId: string, requestHash: string): Promise<StreamLog> {
+  async #start(
+    caller: Caller,
+    request: StreamRequest,
+    generationId: string,
+    measured: MeasuredRequest,
+  ): Promise<StreamLog> {
     if (this.#draining) {
       throw new LlmError('shutting_down', 'The service is shutting down and takes no new generations', {
         retryAfterMs: shutdownRetryAfterMs,
@@ -177,13 +183,19 @@ export class Generations implements AsyncDisposable {
     checkVariables(config, variables);
 
     const key = { caller: caller.name, generationId };
-    const place = await this.#options.admission.admitGeneration(caller);
+    const place = await this.#options.admission.admitGeneration(caller, measured.heldBytes);
     const other = this.#running.get(mapKey(key));
     if (other) {
       place[Symbol.dispose]();
-      return (await other.opened) ?? this.#start(caller, request, generationId, requestHash);
+      return (await other.opened) ?? this.#start(caller, request, generationId, measured);
     }
-    const generation = new RunningGeneration(this.#options, { ...key, requestHash }, config, request, variables);
+    const generation = new RunningGeneration(
+      this.#options,
+      { ...key, requestHash: measured.identity },
+      config,
+      request,
+      variables,
+    );
     this.#running.set(mapKey(key), generation);
     void generation.ended.then(() => this.#running.delete(mapKey(key)));
     this.#settling.add(generation.settled);

@@ -64,6 +64,18 @@ export const limits = {
     min: 1,
     meaning: 'Generations that a caller may start in a minute',
   },
+  heldBytesMax: {
+    name: 'LLM_HELD_BYTES_MAX',
+    default: 256 * MiB,
+    min: KiB,
+    meaning: 'Memory for requests that are read or run, of all callers',
+  },
+  heldBytesPerCallerMax: {
+    name: 'LLM_HELD_BYTES_PER_CALLER_MAX',
+    default: 192 * MiB,
+    min: KiB,
+    meaning: 'The same of a caller',
+  },
   subscriptionsPerSocketMax: {
     name: 'LLM_SUBSCRIPTIONS_PER_SOCKET_MAX',
     default: 2_000,

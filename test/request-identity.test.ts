@@ -2,10 +2,12 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { StreamRequest } from '../src/protocol.ts';
-import { identityOf } from '../src/request-identity.ts';
+import { measureRequest } from '../src/request-identity.ts';
 
 const ask = (more: object = {}) =>
   ({ config: 'default', messages: [{ role: 'user', content: 'hi' }], ...more }) as StreamRequest;
+
+const identity = (request: StreamRequest) => measureRequest(request).identity;
 
 /** The value with the keys of its objects in the opposite order. */
 function reversed(value: unknown): unknown {
@@ -28,7 +30,7 @@ it('the order of an object’s fields makes no difference', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {
       const request = ask({ messages: [{ role: 'user', content: [{ type: 'any', value }] }] });
-      expect(identityOf(reversed(request) as StreamRequest)).toBe(identityOf(request));
+      expect(identity(reversed(request) as StreamRequest)).toBe(identity(request));
     }),
   );
 });
@@ -46,7 +48,7 @@ it('two different values make two requests, however much they look alike', () =>
     ['a'.repeat(70_000), `${'a'.repeat(69_999)}b`],
   ] as const;
   const differ = (one: unknown, other: unknown) => {
-    const hashes = [one, other].map((value) => identityOf(ask({ messages: [{ role: 'user', content: value }] })));
+    const hashes = [one, other].map((value) => identity(ask({ messages: [{ role: 'user', content: value }] })));
     expect(hashes[0] === hashes[1]).toBe(sorted(one) === sorted(other));
   };
   for (const [one, other] of alike) differ(one, other);
@@ -54,10 +56,17 @@ it('two different values make two requests, however much they look alike', () =>
 });
 
 it('every field counts, one that is added tomorrow too, but for those that say which generation and from where', () => {
-  const plain = identityOf(ask());
-  expect(identityOf(ask({ generationId: 'a', lastEventId: 'a:1' }))).toBe(plain);
-  expect(identityOf(ask({ variables: {} }))).toBe(plain);
-  expect(identityOf(ask({ variables: { subject: 'x' } }))).not.toBe(plain);
-  expect(identityOf(ask({ config: 'other' }))).not.toBe(plain);
-  expect(identityOf(ask({ anOptionOfTomorrow: true }))).not.toBe(plain);
+  const plain = identity(ask());
+  expect(identity(ask({ generationId: 'a', lastEventId: 'a:1' }))).toBe(plain);
+  expect(identity(ask({ variables: {} }))).toBe(plain);
+  expect(identity(ask({ variables: { subject: 'x' } }))).not.toBe(plain);
+  expect(identity(ask({ config: 'other' }))).not.toBe(plain);
+  expect(identity(ask({ anOptionOfTomorrow: true }))).not.toBe(plain);
+});
+
+it('what a request weighs grows with its text and with its pieces', () => {
+  const weight = (content: unknown) => measureRequest(ask({ messages: [{ role: 'user', content }] })).heldBytes;
+  expect(weight('a'.repeat(1_000_000))).toBeGreaterThan(2_000_000);
+  expect(weight([{ type: 'any', list: Array.from({ length: 10_000 }, () => 1) }])).toBeGreaterThan(640_000);
+  expect(weight('a')).toBeLessThan(1_000);
 });

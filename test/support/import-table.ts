@@ -16,8 +16,8 @@ const ranks: readonly (readonly string[])[] = [
   ['llm-service'],
   ['upstream'],
   ['stream-log', 'simulator', 'configs'],
-  ['telemetry', 'settings', 'flow-control'],
-  ['errors', 'faults', 'limits', 'sink', 'turns', 'within'],
+  ['telemetry', 'settings', 'flow-control', 'held-bytes'],
+  ['errors', 'faults', 'json-bounds', 'limits', 'sink', 'turns', 'within'],
   ['protocol', 'caller'],
 ];
 
