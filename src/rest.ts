@@ -23,8 +23,11 @@ export interface RestOptions {
   readonly sse: SseOptions;
 }
 
-/** A comment: parsers of event streams pass over it. */
-const heartbeat = ':\n\n';
+/**
+ * A comment: parsers of event streams pass over it. No blank line follows it, for some (httpx-sse, the SDKs of OpenAI and
+ * Anthropic for Python) make an event without data out of every blank line once an event had an id.
+ */
+const heartbeat = ':\n';
 
 const framesOf = onceForBatch((batch) => {
   let frames = '';

@@ -377,7 +377,7 @@ describe('what is kept', () => {
       await postJson(`${url}/api/llm/process_stream/default`, { messages: ask('hi').messages }),
       await postJson(`${url}/trpc/llm.stream`, { json: ask('hi') }),
     ];
-    for (const { text } of answers) expect(text).toMatch(/^retry: 1234\n\n/);
+    for (const { text } of answers) expect(text).toMatch(/^retry: 1234\n(?:id|event): /);
   });
 });
 
@@ -388,8 +388,8 @@ describe('silence', () => {
     const { url, upstream } = test.current;
     upstream.respondWith({ kind: 'manual' });
     const hearing = [
-      { path: '/api/llm/process_stream/default', body: { messages: ask('hi').messages }, beat: ':\n\n' },
-      { path: '/trpc/llm.stream', body: { json: ask('hi') }, beat: 'event: ping\ndata: \n\n' },
+      { path: '/api/llm/process_stream/default', body: { messages: ask('hi').messages }, beat: ':\n' },
+      { path: '/trpc/llm.stream', body: { json: ask('hi') }, beat: 'event: ping\ndata: {}\n\n' },
     ].map(async ({ path, body, beat }) => {
       const headers = { 'content-type': 'application/json' };
       const { body: stream } = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });

@@ -17,8 +17,12 @@ export interface SseDoorOptions {
   readonly sse: SseOptions;
 }
 
-/** tRPC's words: the client takes an event of this name as a sign of life. */
-const heartbeat = 'event: ping\ndata: \n\n';
+/**
+ * tRPC's words: the client takes an event of this name as a sign of life. Its link looks at the name alone; a reader that decodes
+ * the data of each event is given JSON here, too.
+ */
+const heartbeat = 'event: ping\ndata: {}\n\n';
+const returned = 'event: return\ndata: {}\n\n';
 /** After how many missed heartbeats the client is told to take the connection for dead. */
 const heartbeatsMissedMax = 3;
 
@@ -57,7 +61,7 @@ export async function serveSubscription(
     const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request, url) } as const;
     events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
     await events.view.pipe((batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal));
-    await stream.finish('event: return\ndata: \n\n');
+    await stream.finish(returned);
   } catch (cause) {
     const refusal = events ? events.refusal(cause) : cause;
     const error = errorOnWire(router, refusal, { type: 'subscription', path, input }, context);
