@@ -116,6 +116,18 @@ describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
     expect(head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
     expectWhole(body);
   });
+
+  it('has no line end within its JSON for readers that know more of them', async () => {
+    const { url, upstream } = test.current;
+    const strange = 'a\u2028b\u2029c\u0085d\u000be\u000cf\u001cg\u001dh\u001ei';
+    upstream.respondWith({ kind: 'text', text: [strange, `${strange}语😀`] });
+    for (const version of ['1.1', '1.0']) {
+      const bytes = Buffer.concat(await answer(requestOf(version, 'connection: close'))).toString();
+      expect(bytes).not.toMatch(/[\u0085\u2028\u2029\v\f\u001c-\u001e]/);
+      expect(bytes).toContain(String.raw`a\u2028b\u2029c\u0085d`);
+    }
+    for (const door of doors) expect(textOf(await readAll(door.stream(url, ask('hi'))))).toBe(`${strange}${strange}语😀`);
+  });
 });
 
 describe.each(paths)('%s through a silence', (_name, path, wrap) => {

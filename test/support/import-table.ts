@@ -17,7 +17,7 @@ const ranks: readonly (readonly string[])[] = [
   ['upstream'],
   ['stream-log', 'simulator', 'configs'],
   ['telemetry', 'settings', 'flow-control'],
-  ['errors', 'faults', 'limits', 'sink', 'turns', 'within'],
+  ['errors', 'faults', 'json-line', 'limits', 'sink', 'turns', 'within'],
   ['protocol', 'caller'],
 ];
 
