@@ -167,10 +167,10 @@ export function formatEventId(generationId: string, offset: number): string {
   return `${generationId}:${offset}`;
 }
 
-/** Takes an event id apart; undefined for a string that never was one. */
+/** Takes an event id apart, whatever the case of its UUID; undefined for a string that never was one. */
 export function parseEventId(id: string): { generationId: string; offset: number } | undefined {
   const match = /^([0-9a-f-]{36}):(0|[1-9]\d{0,9})$/i.exec(id);
-  return match ? { generationId: match[1]!, offset: Number(match[2]) } : undefined;
+  return match ? { generationId: match[1]!.toLowerCase(), offset: Number(match[2]) } : undefined;
 }
 
 // ---------------------------------------------------------------------------------------------------------- inputs
@@ -229,7 +229,11 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
       content: z.union([z.string(), z.array(contentBlock).max(limits.blocksPerMessageMax)]),
     })
     .meta({ id: 'Message' });
-  const generationId = z.guid().describe('A UUID of the client’s making: the idempotency key of the request.');
+  // Upper case and lower case are one UUID (RFC 9562, section 4): two spellings of an id are one generation and one bill.
+  const generationId = z
+    .guid({ error: 'expected a UUID' })
+    .toLowerCase()
+    .describe('A UUID of the client’s making, in upper or lower case: the idempotency key of the request.');
   const lastEventId = z.string().max(100).nullish();
   const messages = z.array(message).min(1).max(limits.messagesMax);
   const variables = z

@@ -50,8 +50,8 @@ export function registerRest(app: FastifyInstance, options: RestOptions): void {
   app.post<{ Params: { config: string } }>('/api/llm/process_stream/:config', async (request, reply) => {
     const caller = authenticate(request);
     const { messages, variables } = parse(schemas.restBody, request.body);
-    const generationId = header(request, 'idempotency-key');
-    if (generationId !== undefined) parse(schemas.generationId, generationId, 'Idempotency-Key');
+    const key = header(request, 'idempotency-key');
+    const generationId = key === undefined ? undefined : parse(schemas.generationId, key, 'Idempotency-Key');
     const asked = { config: request.params.config, messages, variables, generationId, ...cursor(request) };
     await send(reply, sse, (signal) => generations.stream(caller, asked, signal));
   });
