@@ -11,6 +11,7 @@ import type { Generations, LogView } from './generations.ts';
 import { createOpenApiDocument } from './openapi.ts';
 import type { InputSchemas } from './protocol.ts';
 import type { Sink } from './sink.ts';
+import { lastEventIdOf } from './sse-cursor.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
 import { onceForBatch, type LogBatch } from './stream-log/stream-log.ts';
 
@@ -109,7 +110,7 @@ function parse<T>(schema: z.ZodType<T>, value: unknown, name?: string): T {
 }
 
 function cursor(request: FastifyRequest): { lastEventId?: string | undefined } {
-  return { lastEventId: header(request, 'last-event-id') };
+  return { lastEventId: lastEventIdOf(request.raw) };
 }
 
 function header(request: FastifyRequest, name: string): string | undefined {

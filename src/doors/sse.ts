@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import type { EventBatches } from '../event-batches.ts';
 import { wrapJson } from '../router.ts';
+import { lastEventIdOf } from '../sse-cursor.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
 import { callProcedure, errorOnWire } from './procedure-call.ts';
@@ -58,7 +59,7 @@ export async function serveSubscription(
     void stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
 
     input = deserialize(raw, router);
-    const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request, url) } as const;
+    const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request) } as const;
     events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
     await events.view.pipe((batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal));
     await stream.finish(returned);
@@ -104,10 +105,4 @@ function deserialize(raw: string | null, router: AnyTRPCRouter): unknown {
   } catch {
     throw new TRPCError({ code: 'PARSE_ERROR', message: 'The input is not JSON as tRPC writes it' });
   }
-}
-
-/** A native EventSource reconnects with the header, tRPC's link with a new input, a client of its own with either. */
-function lastEventIdOf(request: IncomingMessage, url: URL): string | undefined {
-  const header = request.headers['last-event-id'];
-  return (Array.isArray(header) ? header[0] : header) || url.searchParams.get('lastEventId') || undefined;
 }

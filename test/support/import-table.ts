@@ -35,6 +35,7 @@ const partOf: Readonly<Record<string, string>> = {
   'open-answers': 'server',
   'plain-input': 'router',
   'running-generation': 'generations',
+  'sse-cursor': 'sse-response',
 };
 
 /** Who alone may import a package, or one of its subpaths. */
