@@ -389,7 +389,7 @@ describe('silence', () => {
     upstream.respondWith({ kind: 'manual' });
     const hearing = [
       { path: '/api/llm/process_stream/default', body: { messages: ask('hi').messages }, beat: ':\n' },
-      { path: '/trpc/llm.stream', body: { json: ask('hi') }, beat: 'event: ping\ndata: {}\n\n' },
+      { path: '/trpc/llm.stream', body: { json: ask('hi') }, beat: 'event: ping\ndata: \n\n' },
     ].map(async ({ path, body, beat }) => {
       const headers = { 'content-type': 'application/json' };
       const { body: stream } = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });

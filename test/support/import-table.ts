@@ -16,7 +16,7 @@ const ranks: readonly (readonly string[])[] = [
   ['llm-service'],
   ['upstream'],
   ['stream-log', 'simulator', 'configs'],
-  ['telemetry', 'settings', 'flow-control'],
+  ['telemetry', 'settings', 'flow-control', 'json-body'],
   ['errors', 'faults', 'json-line', 'limits', 'sink', 'turns', 'within'],
   ['protocol', 'caller'],
 ];
