@@ -14,6 +14,7 @@ import { createWebSocketDoor, refuseUpgrade, type WebSocketDoor } from './doors/
 import { LlmError } from './errors.ts';
 import type { FlowLimits } from './flow-control.ts';
 import type { Generations } from './generations.ts';
+import { decodeBody, parseJsonBody } from './json-body.ts';
 import { firstOf, OpenAnswers } from './open-answers.ts';
 import { registerPage } from './page.ts';
 import type { InputSchemas } from './protocol.ts';
@@ -78,6 +79,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     if (socket.writableLength > 0 || answers.isIdle(socket)) socket.destroy();
   });
   registerRefusals(app, options.telemetry);
+  registerBodies(app);
   app.addHook('onRequest', async ({ headers }) => options.access.checkHost(headers));
   registerHealth(app, options.generations);
   await registerPage(app);
@@ -128,8 +130,6 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 
 /** Gives every failure the shape that the doors share. */
 function registerRefusals(app: FastifyInstance, telemetry: Telemetry): void {
-  // fastify would take it for a body, as the string that it is.
-  app.removeContentTypeParser('text/plain');
   app.setErrorHandler((error: FastifyError, _request, reply) => {
     const refusal = fromFastify(error);
     if (refusal.code === 'internal') telemetry.internalError('rest', refusal.cause);
@@ -137,6 +137,20 @@ function registerRefusals(app: FastifyInstance, telemetry: Telemetry): void {
   });
   app.setNotFoundHandler((request, reply) => {
     return refuse(reply, invalidRequest(`No such route: ${request.method} ${pathOf(request)}`), 404);
+  });
+}
+
+/** JSON is the only body, and every key in it is data: fastify's own parser refuses `__proto__`, and says it is no JSON. */
+function registerBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, ({ headers }, body, done) => {
+    // Clients that always name a content type do so without a body, too.
+    if (body.length === 0) return done(null);
+    try {
+      done(null, parseJsonBody(decodeBody(body, headers['content-type'])));
+    } catch (error) {
+      done(error as LlmError);
+    }
   });
 }
 
@@ -240,9 +254,11 @@ function fromFastify(error: FastifyError): LlmError {
       return new LlmError('too_large', 'The body is larger than this service takes');
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return invalidRequest('Expected a body of content-type application/json');
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return invalidRequest('The body is not as long as its content-length says');
     default:
   }
-  if (error.statusCode === 400) return invalidRequest('The body is not valid JSON');
+  if (error.statusCode === 400) return invalidRequest('The request can’t be read');
   return LlmError.from(error);
 }
 

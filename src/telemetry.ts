@@ -5,6 +5,7 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
 import type { LlmError } from './errors.ts';
 import type { Fault } from './faults.ts';
+import { escapeLineEnds } from './json-line.ts';
 import type { Message, TerminalEvent } from './protocol.ts';
 
 export interface TelemetryOptions {
@@ -62,7 +63,10 @@ export class Telemetry {
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
     const stdout = () => pino.destination({ sync: false, minLength: flushBytes, periodicFlush: flushMs });
-    this.#log = pino({ level: options.logLevel, base: null }, options.destination ?? stdout());
+    this.#log = pino(
+      { level: options.logLevel, base: null, hooks: { streamWrite: escapeLineEnds } },
+      options.destination ?? stdout(),
+    );
   }
 
   listening(url: string, facts: { readonly simulated: boolean; readonly configs: readonly string[] }): void {

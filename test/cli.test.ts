@@ -67,16 +67,18 @@ describe('chat', () => {
   });
 
   it('prints each event as a line of JSON with --json', async () => {
-    says('Hello\nthere');
+    // Python's `splitlines` ends a line at the last three as well.
+    const text = 'Hello\nthere\u2028a\u2029b\u0085';
+    says(text);
     const { code, stdout, stderr } = await run(['chat', 'default', '--json', 'hi']);
     const events = stdout
       .trimEnd()
-      .split('\n')
+      .split(/[\n\u0085\u2028\u2029]/)
       .map((line) => JSON.parse(line) as LlmEvent);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(events.at(0)).toMatchObject({ type: 'start', config: 'default', simulated: false });
     expect(events.at(-1)).toMatchObject({ type: 'done', stopReason: 'end_turn' });
-    expect(events.map((event) => (event.type === 'text' ? event.text : '')).join('')).toBe('Hello\nthere');
+    expect(events.map((event) => (event.type === 'text' ? event.text : '')).join('')).toBe(text);
   });
 
   it('-c goes on with the last conversation, which nobody else can read', async () => {

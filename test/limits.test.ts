@@ -400,7 +400,7 @@ describe('what is kept', () => {
       await postJson(`${url}/api/llm/process_stream/default`, { messages: ask('hi').messages }),
       await postJson(`${url}/trpc/llm.stream`, { json: ask('hi') }),
     ];
-    for (const { text } of answers) expect(text).toMatch(/^retry: 1234\n\n/);
+    for (const { text } of answers) expect(text).toMatch(/^retry: 1234\n(?:id|event): /);
   });
 });
 
@@ -411,7 +411,7 @@ describe('silence', () => {
     const { url, upstream } = test.current;
     upstream.respondWith({ kind: 'manual' });
     const hearing = [
-      { path: '/api/llm/process_stream/default', body: { messages: ask('hi').messages }, beat: ':\n\n' },
+      { path: '/api/llm/process_stream/default', body: { messages: ask('hi').messages }, beat: ':\n' },
       { path: '/trpc/llm.stream', body: { json: ask('hi') }, beat: 'event: ping\ndata: \n\n' },
     ].map(async ({ path, body, beat }) => {
       const headers = { 'content-type': 'application/json' };

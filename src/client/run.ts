@@ -62,7 +62,8 @@ export function createRun(
   request: FollowRequest | (StreamRequest & FollowRequest),
   { signal }: RunOptions,
 ): Run {
-  const { generationId } = request;
+  // As the service writes it in `start`.
+  const generationId = request.generationId.toLowerCase();
   let lastEventId = request.lastEventId ?? undefined;
   let begun = !('config' in request);
   let cancelled = false;

@@ -16,8 +16,8 @@ const ranks: readonly (readonly string[])[] = [
   ['llm-service'],
   ['upstream'],
   ['stream-log', 'simulator', 'configs'],
-  ['telemetry', 'settings', 'flow-control', 'held-bytes'],
-  ['errors', 'faults', 'json-bounds', 'limits', 'sink', 'turns', 'within'],
+  ['telemetry', 'settings', 'flow-control', 'held-bytes', 'json-body'],
+  ['errors', 'faults', 'json-bounds', 'json-line', 'limits', 'sink', 'turns', 'within'],
   ['protocol', 'caller'],
 ];
 
@@ -36,6 +36,7 @@ const partOf: Readonly<Record<string, string>> = {
   'plain-input': 'router',
   'request-identity': 'generations',
   'running-generation': 'generations',
+  'sse-cursor': 'sse-response',
 };
 
 /** Who alone may import a package, or one of its subpaths. */
