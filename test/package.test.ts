@@ -151,7 +151,7 @@ async function install(project: string): Promise<void> {
     JSON.stringify({ type: 'module', private: true, name: 'project', dependencies }),
   );
   await writeFile(join(project, 'package-lock.json'), JSON.stringify(lock));
-  await run('npm', ['ci', '--prefer-offline', '--no-audit', '--no-fund'], { cwd: project });
+  await run('npm', ['ci', '--engine-strict', '--prefer-offline', '--no-audit', '--no-fund'], { cwd: project });
 }
 
 /** The first block of README's that imports the router's type. */
