@@ -9,18 +9,19 @@ import type { EventBatches } from '../event-batches.ts';
 import { wrapJson } from '../router.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
+import type { Liveness } from './liveness.ts';
 import { callProcedure, errorOnWire } from './procedure-call.ts';
 
 export interface SseDoorOptions {
   readonly router: AnyTRPCRouter;
   readonly bodyBytesMax: number;
   readonly sse: SseOptions;
+  /** Asked for each subscription. */
+  readonly liveness: () => Liveness;
 }
 
 /** tRPC's words: the client takes an event of this name as a sign of life. */
 const heartbeat = 'event: ping\ndata: \n\n';
-/** After how many missed heartbeats the client is told to take the connection for dead. */
-const heartbeatsMissedMax = 3;
 
 const framesOf = onceForBatch((batch) => {
   let frames = '';
@@ -40,9 +41,10 @@ export async function serveSubscription(
   request: IncomingMessage,
   response: ServerResponse,
   path: string,
-  { router, bodyBytesMax, sse }: SseDoorOptions,
+  { router, bodyBytesMax, sse, liveness }: SseDoorOptions,
 ): Promise<void> {
-  const stream = new SseResponse(response, heartbeat, sse);
+  const { heartbeatMs, silenceMs, graceMs } = liveness();
+  const stream = new SseResponse(response, heartbeat, { ...sse, heartbeatMs });
   const context = { req: request, res: response, info: {} };
   let input: unknown;
   let events: EventBatches | undefined;
@@ -50,7 +52,7 @@ export async function serveSubscription(
     const url = new URL(request.url ?? '', 'http://localhost');
     const raw = request.method === 'POST' ? await readBody(request, bodyBytesMax) : url.searchParams.get('input');
     // Opened before the procedure runs: `start` is to follow at once, and an error is told as an event in any case.
-    const client = { reconnectAfterInactivityMs: sse.heartbeatMs * heartbeatsMissedMax };
+    const client = { reconnectAfterInactivityMs: silenceMs, graceMs };
     void stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
 
     input = deserialize(raw, router);
