@@ -166,9 +166,9 @@ export const limits = {
   },
   heartbeatMs: {
     name: 'LLM_HEARTBEAT_MS',
-    default: 15_000,
+    default: 5_000,
     min: 1,
-    meaning: 'Between two heartbeats of a quiet connection',
+    meaning: 'Between two heartbeats of a quiet connection; clients take two missed ones for a lost connection',
   },
   reconnectMs: {
     name: 'LLM_RECONNECT_MS',

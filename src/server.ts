@@ -8,6 +8,7 @@ import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
 import type { ConfigSnapshot } from './configs.ts';
+import { livenessFor } from './doors/liveness.ts';
 import { errorOnWire } from './doors/procedure-call.ts';
 import { isSubscription, serveSubscription, type SseDoorOptions } from './doors/sse.ts';
 import { createWebSocketDoor, refuseUpgrade, type WebSocketDoor } from './doors/websocket.ts';
@@ -62,6 +63,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const { router, bodyBytesMax, heartbeatMs, reconnectMs, socketBufferBytesMax, socketStallMs } = options;
   const flow: FlowLimits = { socketBufferBytesMax, socketStallMs };
   const sse: SseOptions = { ...flow, heartbeatMs, reconnectMs };
+  const liveness = () => livenessFor(options.configs(), heartbeatMs);
   const app = fastify({
     bodyLimit: bodyBytesMax,
     forceCloseConnections: true,
@@ -86,14 +88,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await app.register(async (guarded) => {
     guard(guarded, options.access);
     registerRest(guarded, { ...options, sse, authenticate: (request) => options.access.authenticate(request) });
-    await guarded.register((scope) => registerTrpc(scope, { router, bodyBytesMax, sse }));
+    await guarded.register((scope) => registerTrpc(scope, { router, bodyBytesMax, sse, liveness }));
   });
 
   const webSockets = createWebSocketDoor({
     router,
     flow,
     bodyBytesMax,
-    heartbeatMs,
+    liveness,
     socketsMax: options.socketsMax,
     subscriptionsPerSocketMax: options.subscriptionsPerSocketMax,
     connectionParamsMs: options.connectionParamsMs,

@@ -12,19 +12,20 @@ import { asTrpcError, wrapJson } from '../router.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
+import type { Liveness } from './liveness.ts';
 import { callProcedure, errorOnWire } from './procedure-call.ts';
 
 export interface SseDoorOptions {
   readonly router: AnyTRPCRouter;
   readonly bodyBytesMax: number;
   readonly sse: SseOptions;
+  /** Asked for each subscription. */
+  readonly liveness: () => Liveness;
 }
 
 /** tRPC's words, to the byte: its links look at the name alone, and readers of this wire know that the data is empty. */
 const heartbeat = 'event: ping\ndata: \n\n';
 const returned = 'event: return\ndata: \n\n';
-/** After how many missed heartbeats the client is told to take the connection for dead. */
-const heartbeatsMissedMax = 3;
 
 const framesOf = onceForBatch((batch) => {
   let frames = '';
@@ -45,9 +46,10 @@ export async function serveSubscription(
   request: IncomingMessage,
   response: ServerResponse,
   path: string,
-  { router, bodyBytesMax, sse }: SseDoorOptions,
+  { router, bodyBytesMax, sse, liveness }: SseDoorOptions,
 ): Promise<void> {
-  const stream = new SseResponse(response, heartbeat, sse);
+  const { heartbeatMs, silenceMs, graceMs } = liveness();
+  const stream = new SseResponse(response, heartbeat, { ...sse, heartbeatMs });
   const context = { req: request, res: response, info: {} };
   let input: unknown;
   let events: EventBatches | undefined;
@@ -55,7 +57,7 @@ export async function serveSubscription(
     const url = new URL(request.url ?? '', 'http://localhost');
     const wire = request.method === 'POST' ? await readBody(request, bodyBytesMax) : readUrl(url);
     // Opened before the procedure runs: `start` is to follow at once, and an error is told as an event in any case.
-    const client = { reconnectAfterInactivityMs: sse.heartbeatMs * heartbeatsMissedMax };
+    const client = { reconnectAfterInactivityMs: silenceMs, graceMs };
     void stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
 
     input = deserialize(wire, router);

@@ -12,6 +12,7 @@ import type { EventBatches } from '../event-batches.ts';
 import { leaveTogether, untilRoom, watchForStall, type FlowLimits } from '../flow-control.ts';
 import { asTrpcError, wrapJson } from '../router.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
+import type { Liveness } from './liveness.ts';
 import { callProcedure, errorOnWire, type ProcedureCall } from './procedure-call.ts';
 import { encodeTextFrame, type TextFrame } from './text-frame.ts';
 
@@ -19,6 +20,8 @@ export interface TrpcSocketOptions {
   readonly router: AnyTRPCRouter;
   readonly flow: FlowLimits;
   readonly subscriptionsPerSocketMax: number;
+  /** Asked for each subscription. */
+  readonly liveness: () => Liveness;
   /** How long a client that announced connection params may take to send them. */
   readonly connectionParamsMs: number;
 }
@@ -125,7 +128,9 @@ class TrpcSocket {
       events = (await this.#call(message, left.signal)) as EventBatches;
       // With it goes `start`, as a rule; and with the end of an answer that of its subscription.
       leaveTogether(this.#request.socket, this.#options.flow);
-      this.#answer({ id, result: { type: 'started' } });
+      const { silenceMs } = this.#options.liveness();
+      // As the SSE door says it in `connected`; clients that don't know it leave it.
+      this.#send(JSON.stringify({ id, result: { type: 'started', reconnectAfterInactivityMs: silenceMs } }));
       const subscription = JSON.stringify(id);
       await events.view.pipe((batch) => {
         if (batch.at(-1)?.terminal) leaveTogether(this.#request.socket, this.#options.flow);

@@ -16,8 +16,6 @@ export interface WebSocketDoorOptions extends TrpcSocketOptions {
   /** Bytes of one message from a client. */
   readonly bodyBytesMax: number;
   readonly socketsMax: number;
-  /** How long a client may leave a heartbeat unanswered is `flow.socketStallMs`. */
-  readonly heartbeatMs: number;
 }
 
 export interface WebSocketDoor extends AsyncDisposable {
@@ -36,7 +34,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     // Compressing each event costs six times what sending it does.
     perMessageDeflate: false,
   });
-  const { heartbeatMs, flow } = options;
+  const { liveness, flow } = options;
   const lastHeard = new Map<WebSocket, { readonly socket: Socket; atMs: number }>();
 
   server.on('connection', (webSocket: WebSocket, request: IncomingMessage) => {
@@ -52,8 +50,17 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     serveSocket(webSocket, request, options);
   });
 
-  // One timer for all sockets. 'PING' as text is tRPC's own word: its clients answer with 'PONG'.
-  const heartbeat = setInterval(() => {
+  // One timer for all sockets. 'PING' as text is tRPC's own word: its clients answer with 'PONG'. A client may leave one
+  // unanswered for as long as a socket may take nothing.
+  let heartbeat: NodeJS.Timeout;
+  const beatLater = () => {
+    const { heartbeatMs } = liveness();
+    heartbeat = setTimeout(() => {
+      beatLater();
+      beat(heartbeatMs);
+    }, heartbeatMs);
+  };
+  const beat = (heartbeatMs: number) => {
     const now = performance.now();
     for (const [webSocket, heard] of lastHeard) {
       // Whoever still has something to read is merely slow; the socket's timeout judges those.
@@ -62,7 +69,8 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
       else webSocket.send('PING');
       watchForStall(heard.socket, flow);
     }
-  }, heartbeatMs);
+  };
+  beatLater();
 
   return {
     upgrade(request, socket, head) {
@@ -78,7 +86,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
       return lastHeard.size;
     },
     async [Symbol.asyncDispose]() {
-      clearInterval(heartbeat);
+      clearTimeout(heartbeat);
       const closed = new Promise((resolve) => server.close(resolve));
       // What was sent before goes out first, so that nobody misses the end of an answer.
       for (const webSocket of server.clients) webSocket.close(1001, 'shutting down');

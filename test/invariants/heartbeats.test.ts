@@ -24,7 +24,7 @@ describe('on connections where nothing is said', () => {
     const requests = await Promise.all(views.map(() => upstream.nextRequest()));
     await Promise.all(views.map((each) => each.until((event) => event.type === 'start')));
     const { connections } = proxy;
-    // Longer than it takes to give up a connection that is silent: three heartbeats, or one and a stall.
+    // Longer than it takes to give up a connection that is silent: two heartbeats, or one and a stall.
     await heartbeats(url, 5);
     for (const request of requests) {
       await request.text('at last');
@@ -74,8 +74,8 @@ describe('on connections where nothing is said', () => {
 
 it('a service that is busy for a second makes no client reconnect', { timeout: 60_000 }, async () => {
   await using upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
-  // A second is most of the time that a client is told to wait for a sign of life.
-  await using service = await startServiceProcess({ upstreamUrl: upstream.url, env: { LLM_HEARTBEAT_MS: '500' } });
+  // A second and a heartbeat are most of the time that a client is told to wait for a sign of life.
+  await using service = await startServiceProcess({ upstreamUrl: upstream.url, env: { LLM_HEARTBEAT_MS: '1500' } });
   upstream.respondWith({ kind: 'manual' });
   for (const door of lastingDoors) {
     await using proxy = await startTcpProxy(service.url);
