@@ -44,6 +44,8 @@ export interface Service extends AsyncDisposable {
   readonly url: string;
   readonly core: ServiceCore;
   readonly server: Server;
+  /** Reads the configs again and logs the outcome, also where nothing has changed. Never rejects. */
+  reload(): Promise<void>;
 }
 
 /**
@@ -68,11 +70,17 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       url: server.url,
       core,
       server,
+      async reload() {
+        const { liveConfigs, telemetry } = core;
+        if ((await liveConfigs?.reload()) !== 'unchanged') return;
+        telemetry.configsUnchanged(settings.configFile, { fixed: settings.configs !== undefined });
+      },
       async [Symbol.asyncDispose]() {
         await core.generations.drain(settings.limits.drainMs);
         await server[Symbol.asyncDispose]();
         await core[Symbol.asyncDispose]();
         core.telemetry.stopped();
+        await core.telemetry.flush();
       },
     };
   } catch (error) {

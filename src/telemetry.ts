@@ -61,8 +61,12 @@ export class Telemetry {
 
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
-    const stdout = () => pino.destination({ sync: false, minLength: flushBytes, periodicFlush: flushMs });
-    this.#log = pino({ level: options.logLevel, base: null }, options.destination ?? stdout());
+    this.#log = pino({ level: options.logLevel, base: null }, options.destination ?? stdoutLines());
+  }
+
+  /** Settles when all lines until now have left, or never will. */
+  async flush(): Promise<void> {
+    await new Promise<void>((resolve) => this.#log.flush(() => resolve()));
   }
 
   listening(url: string, facts: { readonly simulated: boolean; readonly configs: readonly string[] }): void {
@@ -71,6 +75,16 @@ export class Telemetry {
 
   configsReloaded(file: string, changes: ConfigChanges): void {
     this.#log.info({ file, ...changes }, 'configs reloaded');
+  }
+
+  /**
+   * The operator had the configs read again, and they say what they said before.
+   *
+   * @param fixed Whether some come from `LLM_CONFIGS`, which a running process can't read again.
+   */
+  configsUnchanged(file: string, { fixed }: { readonly fixed: boolean }): void {
+    const hint = fixed ? '; LLM_CONFIGS is read at the start only' : '';
+    this.#log.info({ file }, `configs read again, nothing has changed${hint}`);
   }
 
   /** The configs as written can't be served, so the old ones stay. */
@@ -124,6 +138,15 @@ export class Telemetry {
   stopped(): void {
     this.#log.info('stopped');
   }
+}
+
+function stdoutLines(): DestinationStream {
+  const lines = pino.destination({ sync: false, minLength: flushBytes, periodicFlush: flushMs });
+  // A closed terminal, a closed pipe and a full disk take no more lines. Without this the first of them would end the
+  // process in the middle of its answers, and what is left at the exit would be written again and again without an end.
+  const flush = (done?: () => void) => done?.();
+  lines.on('error', () => Object.assign(lines, { write: () => true, flush, flushSync: flush, end: flush }));
+  return lines;
 }
 
 /**

@@ -18,7 +18,7 @@ export interface ChatOptions extends ShowOptions, RemoteOptions {
 }
 
 export async function chat(host: Host, config: string, words: readonly string[], options: ChatOptions): Promise<void> {
-  using interrupt = new Interrupt();
+  using interrupt = new Interrupt(host);
   const past = options.continue ? await lastConversation(host) : undefined;
   const prompt = await readPrompt(words, host, interrupt.signal);
   if (interrupt.signal.aborted) return host.exitWith(exitCodes.interrupted);

@@ -121,7 +121,8 @@ Exit codes: 0 all went well, 1 failure, 2 usage or configuration, 3 not authoriz
 const serveHelp = `
 Settings come from the environment; the README lists them. The log goes to stdout. Changes of the config file and
 of the prompt files that it names are taken up as they come; what isn't valid is refused, with its reasons.
-SIGTERM and Ctrl-C let running answers finish within LLM_DRAIN_MS; once more leaves at once.
+SIGTERM and Ctrl-C let running answers finish within LLM_DRAIN_MS; once more leaves at once. SIGHUP has the configs
+read again.
 
 Examples:
   $ llm-service serve                  # with no key: the built-in simulator answers
