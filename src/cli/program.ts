@@ -45,7 +45,9 @@ export function createProgram(host: Host): Command {
     .argument('[prompt...]', 'what to say')
     .option('--var <name=value>', 'a variable of the prompt; may be repeated', collectVariable)
     .option('-c, --continue', 'go on with the last conversation')
-    .option('-n, --no-keep', 'do not keep this conversation for -c');
+    .option('-n, --no-keep', 'do not keep this conversation for -c')
+    .option('--stdin', 'wait for stdin to its end, also where a pipe keeps silent; so does - in place of a prompt')
+    .option('--no-stdin', 'do not read stdin');
   takesRemote(showsAnswer(chat))
     .addHelpText('after', chatHelp)
     .action(async (config: string, words: string[], options: ChatOptions) =>
@@ -129,7 +131,8 @@ Examples:
   $ ANTHROPIC_API_KEY=… PORT=8080 llm-service serve`;
 
 const chatHelp = `
-What is piped in comes before the words. -c goes on with the last conversation, which is kept, as text, in
+What is piped in comes before the words. Beside words, a pipe that has delivered nothing after 5 s is left alone, and
+the words are asked by themselves: CI runners, ssh and editors often leave one open. -c goes on with the last conversation, which is kept, as text, in
 $XDG_STATE_HOME/llm-service/conversation.json (~/.local/state by default), for you alone to read.
 Ctrl-C stops the answer and tells what it cost until then; once more leaves at once.
 

@@ -29,6 +29,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Piped in; absent: /dev/null. */
   readonly stdin?: string;
+  /** Leaves stdin to the test, as a pipe that is open and silent: `child.stdin`. */
+  readonly openStdin?: boolean;
   /** On a terminal of its own, which prints to stdout. Killing the child with SIGKILL closes the terminal. */
   readonly terminal?: boolean;
 }
@@ -71,16 +73,20 @@ export function commandLine(): CommandLine {
     await Promise.all([cwd, program].filter((path) => path !== '').map((path) => rm(path, { recursive: true })));
   });
 
-  function start(args: readonly string[], { env = {}, stdin, terminal = false }: RunOptions = {}): Running {
+  function start(
+    args: readonly string[],
+    { env = {}, stdin, openStdin = false, terminal = false }: RunOptions = {},
+  ): Running {
     const command = [process.execPath, join(program, 'dist', 'cli.js'), ...args];
     const quoted = command.map((word) => `'${word}'`).join(' ');
     const [file = '', ...words] = terminal ? ['script', '-qfec', `exec ${quoted}`, '/dev/null'] : command;
     const child = spawn(file, words, {
       cwd,
       env: { HOME: cwd, ...env },
-      stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      stdio: [stdin === undefined && !openStdin ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     }) as Running['child'];
-    child.stdin?.on('error', () => {}).end(stdin);
+    child.stdin?.on('error', () => {});
+    if (!openStdin) child.stdin?.end(stdin);
     return watched(child);
   }
 
