@@ -56,7 +56,7 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
       snapshot = await loader.load();
       const changes = changesBetween(before, snapshot);
       if (changes.added.length + changes.changed.length + changes.removed.length === 0) return 'unchanged';
-      telemetry.configsReloaded(source.file, changes);
+      telemetry.configsReloaded(source.file, changes, snapshot.warnings);
       return 'reloaded';
     } catch (error) {
       if (error instanceof ConfigError) telemetry.configsRefused(source.file, error.faults);

@@ -98,6 +98,7 @@ export async function createCore(options: ServiceOptions): Promise<ServiceCore> 
       ? await openConfigs({ file: settings.configFile, overrides: settings.configs, cwd, env, telemetry })
       : undefined;
   const snapshot = liveConfigs?.snapshot() ?? parseConfigs(options.configs, { env });
+  telemetry.configsDoubted(settings.configFile, snapshot.warnings);
   const simulator = settings.simulate ? await startSimulator() : undefined;
   const core = assembleCore({
     settings,

@@ -73,8 +73,14 @@ export class Telemetry {
     this.#log.info({ url, ...facts }, 'listening');
   }
 
-  configsReloaded(file: string, changes: ConfigChanges): void {
+  configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Fault[] = []): void {
     this.#log.info({ file, ...changes }, 'configs reloaded');
+    this.configsDoubted(file, warnings);
+  }
+
+  /** The configs are served, and may not do what their author wants. Nothing where nothing is doubtful. */
+  configsDoubted(file: string, warnings: readonly Fault[]): void {
+    if (warnings.length > 0) this.#log.warn({ file, warnings }, 'configs are served with warnings');
   }
 
   /**

@@ -87,7 +87,10 @@ export function createProgram(host: Host): Command {
     .command('check')
     .description('tell whether the configs can be served; if not, every fault on stderr and exit code 2')
     .argument('[file]', 'a file in place of that of LLM_CONFIG')
-    .action(async (file: string | undefined) => (await import('./configs.ts')).checkConfigs(host, file));
+    .option('--strict', 'exit code 2 for warnings, too')
+    .action(async (file: string | undefined, { strict = false }: { readonly strict?: boolean }) =>
+      (await import('./configs.ts')).checkConfigs(host, file, strict),
+    );
   config
     .command('schema')
     .description('print the JSON Schema of config files, for editors and language servers')
