@@ -98,6 +98,13 @@ export function createProgram(host: Host): Command {
     .action(async () => (await import('./configs.ts')).printConfigSchema(host));
 
   program
+    .command('key')
+    .description('make a key for a caller, and its entry for LLM_API_KEYS')
+    .argument('<name>', "the caller's name")
+    .addHelpText('after', keyHelp)
+    .action(async (name: string) => (await import('./key.ts')).makeKey(host, name));
+
+  program
     .command('simulate')
     .description('run the simulator of the Messages API alone')
     .option('--port <port>', 'on 127.0.0.1; 0 takes any free port', wholeNumber(0, 65_535), simulatorPortDefault)
@@ -150,6 +157,12 @@ Examples:
 const followHelp = '\nCtrl-C leaves the answer to go on; `llm-service cancel` stops it.';
 
 const cancelHelp = '\nPrints `cancelled`, or `already_ended` where there was nothing left to stop.';
+
+const keyHelp = `
+Prints two lines: the key, which nobody can show again, and the entry, which holds no more than its SHA-256.
+
+Example:
+  $ llm-service key alice > alice.key && tail -1 alice.key    # then: LLM_API_KEYS=<entry>,<other entries>`;
 
 const schemaHelp = `
 Example:

@@ -23,6 +23,7 @@ const ranks: readonly (readonly string[])[] = [
 
 /** Files that a module has split into without getting a folder. */
 const partOf: Readonly<Record<string, string>> = {
+  'api-keys': 'settings',
   'config-file': 'configs',
   'config-models': 'configs',
   'config-schema': 'configs',
