@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { configSchema, faultsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
+import { warningsOf } from './config-warnings.ts';
 import { definedIn } from './define-configs.ts';
 import { LlmError } from './errors.ts';
 import { describeValue, FaultsError, quote, suggestion, type Fault } from './faults.ts';
@@ -55,6 +56,8 @@ export interface Config {
 export interface ConfigSnapshot {
   /** In the order of the file. */
   readonly names: readonly string[];
+  /** What is served and yet doubtful: see config-warnings.ts. */
+  readonly warnings: readonly Fault[];
   get(name: string): Config | undefined;
   /** What clients may know. */
   summaries(): ConfigSummary[];
@@ -96,6 +99,7 @@ export function parseConfigs(written: unknown, source: ConfigSource = {}): Confi
     const draft = draftOf(entry, source, faults);
     if (draft) drafts.set(name, draft);
   }
+  const warnings = [...drafts.values()].flatMap((draft) => draft.warnings);
   for (const name of entries.keys()) faults.push(...fallbackFaults(name, entries, drafts));
   if (faults.length > 0) throw new ConfigError(headline(source), faults);
 
@@ -103,6 +107,7 @@ export function parseConfigs(written: unknown, source: ConfigSource = {}): Confi
   for (const name of drafts.keys()) resolve(name, drafts, configs);
   return Object.freeze({
     names: Object.freeze([...entries.keys()]),
+    warnings,
     get: (name: string) => configs.get(name),
     summaries: () => [...entries.keys()].map((name) => summaryOf(configs.get(name)!)),
   });
@@ -125,6 +130,7 @@ interface Draft {
   readonly sound: SoundConfig;
   readonly prompt: Prompt;
   readonly hash: string;
+  readonly warnings: readonly Fault[];
 }
 
 function entriesOf(written: unknown, path: readonly PropertyKey[], faults: Fault[]): [string, Entry][] {
@@ -159,7 +165,13 @@ function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]):
     const text = promptText(sound.system_prompt, source);
     const prompt = createPrompt(text);
     for (const message of variableFaults(prompt.variables, sound.system_prompt)) fault('system_prompt', message);
-    return { sound, prompt, hash: hashOf({ ...sound, system_prompt: text }) };
+    // Unknown where the environment isn't looked at.
+    const toAnthropic = source.env !== undefined && !source.env['ANTHROPIC_BASE_URL'];
+    const warnings = warningsOf({ sound, written: value, promptText: text, toAnthropic }).map((warning) => ({
+      ...warning,
+      path: `${formatPath(path)}.${warning.path}`,
+    }));
+    return { sound, prompt, hash: hashOf({ ...sound, system_prompt: text }), warnings };
   } catch (thrown) {
     fault('system_prompt', thrown instanceof Error ? thrown.message : 'expected a file that can be read');
     return undefined;

@@ -44,6 +44,8 @@ export interface Service extends AsyncDisposable {
   readonly url: string;
   readonly core: ServiceCore;
   readonly server: Server;
+  /** Reads the configs again and logs the outcome, also where nothing has changed. Never rejects. */
+  reload(): Promise<void>;
 }
 
 /**
@@ -68,11 +70,17 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       url: server.url,
       core,
       server,
+      async reload() {
+        const { liveConfigs, telemetry } = core;
+        if ((await liveConfigs?.reload()) !== 'unchanged') return;
+        telemetry.configsUnchanged(settings.configFile, { fixed: settings.configs !== undefined });
+      },
       async [Symbol.asyncDispose]() {
         await core.generations.drain(settings.limits.drainMs);
         await server[Symbol.asyncDispose]();
         await core[Symbol.asyncDispose]();
         core.telemetry.stopped();
+        await core.telemetry.flush();
       },
     };
   } catch (error) {
@@ -90,6 +98,7 @@ export async function createCore(options: ServiceOptions): Promise<ServiceCore> 
       ? await openConfigs({ file: settings.configFile, overrides: settings.configs, cwd, env, telemetry })
       : undefined;
   const snapshot = liveConfigs?.snapshot() ?? parseConfigs(options.configs, { env });
+  telemetry.configsDoubted(settings.configFile, snapshot.warnings);
   const simulator = settings.simulate ? await startSimulator() : undefined;
   const core = assembleCore({
     settings,

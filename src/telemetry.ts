@@ -62,19 +62,39 @@ export class Telemetry {
 
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
-    const stdout = () => pino.destination({ sync: false, minLength: flushBytes, periodicFlush: flushMs });
     this.#log = pino(
       { level: options.logLevel, base: null, hooks: { streamWrite: escapeLineEnds } },
-      options.destination ?? stdout(),
+      options.destination ?? stdoutLines(),
     );
+  }
+
+  /** Settles when all lines until now have left, or never will. */
+  async flush(): Promise<void> {
+    await new Promise<void>((resolve) => this.#log.flush(() => resolve()));
   }
 
   listening(url: string, facts: { readonly simulated: boolean; readonly configs: readonly string[] }): void {
     this.#log.info({ url, ...facts }, 'listening');
   }
 
-  configsReloaded(file: string, changes: ConfigChanges): void {
+  configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Fault[] = []): void {
     this.#log.info({ file, ...changes }, 'configs reloaded');
+    this.configsDoubted(file, warnings);
+  }
+
+  /** The configs are served, and may not do what their author wants. Nothing where nothing is doubtful. */
+  configsDoubted(file: string, warnings: readonly Fault[]): void {
+    if (warnings.length > 0) this.#log.warn({ file, warnings }, 'configs are served with warnings');
+  }
+
+  /**
+   * The operator had the configs read again, and they say what they said before.
+   *
+   * @param fixed Whether some come from `LLM_CONFIGS`, which a running process can't read again.
+   */
+  configsUnchanged(file: string, { fixed }: { readonly fixed: boolean }): void {
+    const hint = fixed ? '; LLM_CONFIGS is read at the start only' : '';
+    this.#log.info({ file }, `configs read again, nothing has changed${hint}`);
   }
 
   /** The configs as written can't be served, so the old ones stay. */
@@ -128,6 +148,15 @@ export class Telemetry {
   stopped(): void {
     this.#log.info('stopped');
   }
+}
+
+function stdoutLines(): DestinationStream {
+  const lines = pino.destination({ sync: false, minLength: flushBytes, periodicFlush: flushMs });
+  // A closed terminal, a closed pipe and a full disk take no more lines. Without this the first of them would end the
+  // process in the middle of its answers, and what is left at the exit would be written again and again without an end.
+  const flush = (done?: () => void) => done?.();
+  lines.on('error', () => Object.assign(lines, { write: () => true, flush, flushSync: flush, end: flush }));
+  return lines;
 }
 
 /**

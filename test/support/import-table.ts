@@ -23,14 +23,18 @@ const ranks: readonly (readonly string[])[] = [
 
 /** Files that a module has split into without getting a folder. */
 const partOf: Readonly<Record<string, string>> = {
+  'api-keys': 'settings',
   'config-file': 'configs',
+  'config-models': 'configs',
   'config-schema': 'configs',
+  'config-warnings': 'configs',
   'config-watch': 'configs',
   core: 'service',
   'define-configs': 'configs',
   embed: 'service',
   'generation-end': 'generations',
   prompt: 'configs',
+  'prompt-warnings': 'configs',
   'event-batches': 'router',
   'open-answers': 'server',
   'plain-input': 'router',
