@@ -3,7 +3,7 @@
  * around them. Of the service it takes types alone, so that nothing of it ends up in a page.
  */
 import { createTRPCClient, httpBatchLink, splitLink, type TRPCClient, type TRPCLink } from '@trpc/client';
-import type { AnyTRPCRouter, inferRouterInputs } from '@trpc/server';
+import type { AnyTRPCRouter } from '@trpc/server';
 import {
   defaultReconnectLimits,
   reconnectLink,
@@ -17,10 +17,12 @@ import { socketLink, Sockets, type WebSocketConstructor } from './client/sockets
 import { sseLink } from './client/sse-link.ts';
 import { plainTransformer, type Transformer } from './client/transformer.ts';
 import type { FollowRequest, StreamRequest } from './protocol.ts';
+import type { StreamInputOf } from './router.ts';
 
 export { LlmClientError, type LlmClientErrorCode } from './client/error.ts';
 export type { Reconnect, ReconnectLimits } from './client/reconnect-link.ts';
 export type { Run, RunOptions } from './client/run.ts';
+export type { StreamInputOf } from './router.ts';
 export type { Token } from './client/service-fetch.ts';
 export type { ErrorCode, InputIssue, LlmEvent, Message, TerminalEvent, Usage } from './protocol.ts';
 
@@ -43,10 +45,6 @@ export interface LlmClientOptions {
   /** The global one by default, or else that of the package `ws`. */
   readonly WebSocket?: WebSocketConstructor | undefined;
 }
-
-/** What `llm.stream` of a router takes: config names and variables are literal types. */
-export type StreamInputOf<TRouter extends AnyTRPCRouter> =
-  inferRouterInputs<TRouter> extends { llm: { stream: infer Input } } ? Input : never;
 
 export interface LlmClient<TRouter extends AnyTRPCRouter> extends AsyncDisposable {
   /** tRPC's own client. Its subscriptions come back by themselves too; what it throws has `data.llm`. */
