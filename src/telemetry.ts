@@ -2,10 +2,17 @@
  * Seeing it run: one method per thing that happens. Knows where such things are told, and that a credential, a prompt
  * or an answer is not told there.
  */
-import { pino, type DestinationStream, type Logger } from 'pino';
+import { pino, type DestinationStream } from 'pino';
 import type { LlmError } from './errors.ts';
 import type { Fault } from './faults.ts';
 import type { Message, TerminalEvent } from './protocol.ts';
+
+/** A logger of somebody else's, as pino's and the console are: what happened in one word or two, and its facts. */
+export interface LlmLogger {
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
 
 export interface TelemetryOptions {
   readonly logLevel: string;
@@ -13,6 +20,8 @@ export interface TelemetryOptions {
   readonly logContent: boolean;
   /** Where lines go; stdout unless given. */
   readonly destination?: DestinationStream;
+  /** Is called in place of writing lines; `logLevel` and `destination` mean nothing then. */
+  readonly logger?: LlmLogger;
 }
 
 /** What a generation's one log line is made of. */
@@ -57,12 +66,12 @@ const flushMs = 100;
 
 export class Telemetry {
   readonly logsContent: boolean;
-  readonly #log: Logger;
+  readonly #log: LlmLogger;
 
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
     const stdout = () => pino.destination({ sync: false, minLength: flushBytes, periodicFlush: flushMs });
-    this.#log = pino({ level: options.logLevel, base: null }, options.destination ?? stdout());
+    this.#log = options.logger ?? pino({ level: options.logLevel, base: null }, options.destination ?? stdout());
   }
 
   listening(url: string, facts: { readonly simulated: boolean; readonly configs: readonly string[] }): void {
@@ -122,7 +131,7 @@ export class Telemetry {
   }
 
   stopped(): void {
-    this.#log.info('stopped');
+    this.#log.info({}, 'stopped');
   }
 }
 
