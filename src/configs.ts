@@ -12,7 +12,16 @@ import { describeValue, FaultsError, quote, suggestion, type Fault } from './fau
 import { formatPath, type ConfigSummary, type InputIssue } from './protocol.ts';
 import { createPrompt, type Prompt } from './prompt.ts';
 
-export { defineConfigs, type ConfigNames, type Configs, type VariablesOf } from './define-configs.ts';
+export {
+  defineConfigs,
+  type ConfigInput,
+  type ConfigNames,
+  type Configs,
+  type Expected,
+  type PromptFileInput,
+  type PromptInput,
+  type VariablesOf,
+} from './define-configs.ts';
 
 // --------------------------------------------------------------------------------------------------------- resolved
 
@@ -180,7 +189,10 @@ function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]):
 
 function promptText(written: SoundConfig['system_prompt'], { readPrompt }: ConfigSource): string {
   if (typeof written === 'string') return written;
-  if (!readPrompt) throw new Error('expected text, found a file, which only loadConfigs reads');
+  if (!readPrompt)
+    throw new Error(
+      'expected text, found a file; set the option promptFolder, the folder that its path is relative to',
+    );
   return readPrompt(written.file);
 }
 

@@ -12,7 +12,7 @@ import { limits as limitTable, type Limits } from './limits.ts';
 import type { AuthRequest, LlmRouter } from './router.ts';
 import { readSettings } from './settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
-import { Telemetry, type TelemetryOptions } from './telemetry.ts';
+import { Telemetry, type LlmLogger, type TelemetryOptions } from './telemetry.ts';
 
 export interface LlmRouterOptions {
   /** Goes to Anthropic or to `baseUrl`. With neither of them the built-in simulator answers, and says so in `start`. */
@@ -29,12 +29,17 @@ export interface LlmRouterOptions {
   readonly onGenerationEnd?: OnGenerationEnd;
   /** Replaces single bounds; the others keep the defaults that the README lists. */
   readonly limits?: Partial<Limits>;
-  /** Where a config's `api_key_env` is looked up: `process.env`. */
+  /** Where a config's `api_key_env` is looked up; `process.env` unless given. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** The folder that the paths of prompt files are relative to; without it no config may have one. */
   readonly promptFolder?: string;
-  /** What is logged (`logLevel`, `info` unless given) and where to (`destination`, stdout unless given). */
-  readonly telemetry?: Partial<TelemetryOptions>;
+  /** The app's own logger: pino's, or any with its `info`, `warn` and `error`. Without it nothing is logged. */
+  readonly logger?: LlmLogger | undefined;
+  /**
+   * For an app without a logger: `destination` is where lines of JSON are written, from `logLevel` on (`info` unless given).
+   * `logContent` lets messages and answers into the log, also into that of `logger`.
+   */
+  readonly telemetry?: Partial<Omit<TelemetryOptions, 'logger'>> | undefined;
 }
 
 type Authenticated = Caller | null | undefined;
@@ -56,10 +61,12 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
   configs: C,
   options: LlmRouterOptions = {},
 ): LlmRouter<C> & AsyncDisposable {
-  const { apiKey: anthropicApiKey, baseUrl: anthropicBaseUrl, env = {}, authenticate, onGenerationEnd } = options;
+  const { apiKey: anthropicApiKey, baseUrl: anthropicBaseUrl, authenticate, onGenerationEnd } = options;
+  // The app's own environment, which is nobody's but the app's to read: hence an option.
+  const { env = process.env } = options;
   const settings = readSettings({});
   const limits = { ...settings.limits, ...sound(options.limits ?? {}) };
-  const telemetry = new Telemetry({ ...settings, ...options.telemetry });
+  const telemetry = telemetryOf(options);
   const { promptFolder } = options;
   const snapshot = parseConfigs(configs, {
     env,
@@ -84,6 +91,27 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
       await simulator?.[Symbol.asyncDispose]();
     },
   });
+}
+
+/** Standard output is the app's: whatever is logged goes where the app says. */
+function telemetryOf({ logger, telemetry = {} }: LlmRouterOptions): Telemetry {
+  const written = { logLevel: 'info', logContent: false, ...telemetry };
+  if (logger) return new Telemetry({ ...written, logger: harmless(logger) });
+  return new Telemetry(telemetry.destination ? written : { ...written, logLevel: 'silent', destination: nowhere });
+}
+
+const nowhere = { write: () => {} };
+
+/** A logger that throws ends no generation. */
+function harmless(logger: LlmLogger): LlmLogger {
+  const calling = (level: keyof LlmLogger) => (facts: object, message: string) => {
+    try {
+      logger[level](facts, message);
+    } catch {
+      // There is nowhere else to say it.
+    }
+  };
+  return { info: calling('info'), warn: calling('warn'), error: calling('error') };
 }
 
 /** Started by the first generation, so that making a router opens nothing. */

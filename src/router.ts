@@ -6,12 +6,19 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
-import { initTRPC, TRPCError, type TRPCDefaultErrorShape, type TRPCErrorFormatter } from '@trpc/server';
+import {
+  initTRPC,
+  TRPCError,
+  type AnyTRPCRouter,
+  type inferRouterInputs,
+  type TRPCDefaultErrorShape,
+  type TRPCErrorFormatter,
+} from '@trpc/server';
 import superjson from 'superjson';
 import type { z } from 'zod';
 import type { Credentials } from './access.ts';
 import type { Caller } from './caller.ts';
-import type { ConfigNames, ConfigSnapshot, VariablesOf } from './configs.ts';
+import type { ConfigNames, ConfigSnapshot, Expected, VariablesOf } from './configs.ts';
 import { LlmError } from './errors.ts';
 import { EventBatches } from './event-batches.ts';
 import { untilRoom, type FlowLimits } from './flow-control.ts';
@@ -49,15 +56,28 @@ export type StreamInput<C> = {
     readonly config: Name;
     readonly messages: readonly Message[];
     readonly generationId?: string | undefined;
-  } & VariablesInput<VariablesOf<C, Name>> &
+  } & VariablesInput<Name, VariablesOf<C, Name>> &
     Resumable;
 }[ConfigNames<C>];
 
-type VariablesInput<Names extends string> = [Names] extends [never]
-  ? { readonly variables?: Readonly<Record<string, never>> | undefined }
+type VariablesInput<Config extends string, Names extends string> = [Names] extends [never]
+  ? { readonly variables?: NoVariables<Config> | undefined }
   : string extends Names
     ? { readonly variables?: Readonly<Record<string, string>> | undefined }
     : { readonly variables: Readonly<Record<Names, string>> };
+
+/**
+ * The variables of a config whose prompt has none. With a key that nobody can write, since the compiler finds no fault in a
+ * key too many of `{}`, and complains of `never` in place of a name that is misspelt where another config takes any key.
+ */
+type NoVariables<Config extends string> = { readonly [noVariable]?: Config };
+declare const noVariable: unique symbol;
+
+/** What `llm.stream` of a router takes: config names and variables are literal types. */
+export type StreamInputOf<TRouter extends AnyTRPCRouter> =
+  inferRouterInputs<TRouter> extends { llm: { stream: infer Input } }
+    ? Input
+    : Expected<'a router that has the procedures of createLlmRouter under llm'>;
 
 /** The type of the router that serves the given configs: `type AppRouter = LlmRouter<typeof configs>`. */
 export type LlmRouter<C> = ReturnType<typeof createRouter<C>>;

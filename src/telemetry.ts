@@ -8,12 +8,21 @@ import type { Fault } from './faults.ts';
 import { escapeLineEnds } from './json-line.ts';
 import type { Message, TerminalEvent } from './protocol.ts';
 
+/** A logger of somebody else's, as pino's and the console are: what happened in one word or two, and its facts. */
+export interface LlmLogger {
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
 export interface TelemetryOptions {
   readonly logLevel: string;
   /** Lets prompts and answers into the log line of a generation: `LLM_LOG_CONTENT=1`. */
   readonly logContent: boolean;
   /** Where lines go; stdout unless given. */
   readonly destination?: DestinationStream;
+  /** Is called in place of writing lines; `logLevel` and `destination` mean nothing then. */
+  readonly logger?: LlmLogger;
 }
 
 /** What a generation's one log line is made of. */
@@ -58,19 +67,26 @@ const flushMs = 100;
 
 export class Telemetry {
   readonly logsContent: boolean;
-  readonly #log: Logger;
+  readonly #log: LlmLogger;
+  readonly #lines: Logger | undefined;
 
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
-    this.#log = pino(
+    if (options.logger) {
+      this.#log = options.logger;
+      return;
+    }
+    const lines = pino(
       { level: options.logLevel, base: null, hooks: { streamWrite: escapeLineEnds } },
       options.destination ?? stdoutLines(),
     );
+    this.#log = lines;
+    this.#lines = lines;
   }
 
-  /** Settles when all lines until now have left, or never will. */
+  /** Settles when all lines until now have left, or never will. A logger that was given is its owner's to flush. */
   async flush(): Promise<void> {
-    await new Promise<void>((resolve) => this.#log.flush(() => resolve()));
+    await new Promise<void>((resolve) => (this.#lines ? this.#lines.flush(() => resolve()) : resolve()));
   }
 
   listening(url: string, facts: { readonly simulated: boolean; readonly configs: readonly string[] }): void {
@@ -146,7 +162,7 @@ export class Telemetry {
   }
 
   stopped(): void {
-    this.#log.info('stopped');
+    this.#log.info({}, 'stopped');
   }
 }
 

@@ -38,6 +38,12 @@ export function createProgram(host: Host): Command {
     .addHelpText('after', serveHelp)
     .action(async () => (await import('./serve.ts')).serve(host));
 
+  program
+    .command('init')
+    .description('write llm.config.ts, and ask.mts, a client, into this folder')
+    .addHelpText('after', initHelp)
+    .action(async () => (await import('./init.ts')).init(host));
+
   const chat = program
     .command('chat')
     .description('stream one answer to stdout')
@@ -139,6 +145,12 @@ read again.
 Examples:
   $ llm-service serve                  # with no key: the built-in simulator answers
   $ ANTHROPIC_API_KEY=… PORT=8080 llm-service serve`;
+
+const initHelp = `
+Overwrites nothing, and changes neither package.json nor tsconfig.json. Prints the names of the files that it wrote.
+
+Example:
+  $ llm-service init && llm-service serve    # then, in a second terminal: npx tsx ask.mts`;
 
 const chatHelp = `
 What is piped in comes before the words. Beside words, a pipe that has delivered nothing after 5 s is left alone, and

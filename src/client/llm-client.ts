@@ -4,7 +4,7 @@
  * `fetch` or a WebSocket, and random numbers.
  */
 import { createTRPCClient, httpBatchLink, splitLink, type TRPCClient, type TRPCLink } from '@trpc/client';
-import type { AnyTRPCRouter, inferRouterInputs } from '@trpc/server';
+import type { AnyTRPCRouter } from '@trpc/server';
 import { LlmClientError } from './error.ts';
 import { defaultReconnectLimits, reconnectLink, type Reconnect, type ReconnectLimits } from './reconnect-link.ts';
 import { listenForReturns } from './returns.ts';
@@ -16,10 +16,12 @@ import { sseLink } from './sse-link.ts';
 import { plainTransformer, type Transformer } from './transformer.ts';
 import { UnderWay } from './under-way.ts';
 import type { FollowRequest, StreamRequest } from '../protocol.ts';
+import type { StreamInputOf } from '../router.ts';
 
 export { LlmClientError, type LlmClientErrorCode } from './error.ts';
 export type { Reconnect, ReconnectLimits } from './reconnect-link.ts';
 export type { Run, RunOptions } from './run.ts';
+export type { StreamInputOf } from '../router.ts';
 export type { Token } from './service-fetch.ts';
 export type { ErrorCode, InputIssue, LlmEvent, Message, TerminalEvent, Usage } from '../protocol.ts';
 
@@ -48,10 +50,6 @@ export interface LlmClientOptions {
   /** The global one by default; on Node, which has none before version 22, that of the package `ws`. */
   readonly WebSocket?: WebSocketConstructor | undefined;
 }
-
-/** What `llm.stream` of a router takes: config names and variables are literal types. */
-export type StreamInputOf<TRouter extends AnyTRPCRouter> =
-  inferRouterInputs<TRouter> extends { llm: { stream: infer Input } } ? Input : never;
 
 export interface LlmClient<TRouter extends AnyTRPCRouter> extends AsyncDisposable {
   /** tRPC's own client. Its subscriptions come back by themselves too; what it throws has `data.llm`. */
