@@ -128,6 +128,14 @@ it('a URL that can be read as a whole, and no more, is enough', async () => {
   expect(await llm.stream(ask('hi')).text()).toBe('ok');
 });
 
+it('a signal without throwIfAborted is heeded', async () => {
+  const { createLlmClient: create } = await load(['react-native'], common);
+  const llm = create<AnyConfigRouter>({ url: test.current.url, transport: 'sse' });
+  const signal = AbortSignal.abort('enough');
+  Object.defineProperty(signal, 'throwIfAborted', { value: undefined });
+  await expect(llm.stream(ask('hi'), { signal }).text()).rejects.toBe('enough');
+});
+
 it.each([
   ['http://localhost:1', 'http://localhost:1/trpc/llm.configs?batch=1'],
   ['http://localhost:1/', 'http://localhost:1/trpc/llm.configs?batch=1'],
