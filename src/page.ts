@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fastifyStatic } from '@fastify/static';
 import type { FastifyInstance } from 'fastify';
+import { LlmError } from './errors.ts';
 
 /** Beside src/ and dist/ alike. */
 const builtPage = fileURLToPath(new URL('../client-example/dist', import.meta.url));
@@ -36,7 +37,11 @@ export async function registerPage(app: FastifyInstance): Promise<void> {
   if (!existsSync(join(builtPage, 'index.html'))) return;
   await app.register(async (scope) => {
     // What can't be a file of the page isn't there: a path out of its folder, or one that no disk has.
-    scope.setErrorHandler((_error, _request, reply) => reply.callNotFound());
+    scope.setErrorHandler((error, _request, reply) => {
+      // Whoever may not ask is told so here, too.
+      if (error instanceof LlmError) throw error;
+      return reply.callNotFound();
+    });
     await scope.register(fastifyStatic, {
       root: builtPage,
       cacheControl: false,

@@ -8,6 +8,7 @@ import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
 import type { ConfigSnapshot } from './configs.ts';
+import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
 import { errorOnWire } from './doors/procedure-call.ts';
 import { isSubscription, serveSubscription, type SseDoorOptions } from './doors/sse.ts';
 import { createWebSocketDoor, refuseUpgrade, type WebSocketDoor } from './doors/websocket.ts';
@@ -70,7 +71,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     exposeHeadRoutes: false,
     // A config's name that isn't one must reach the handler, to be told which there are.
     routerOptions: { maxParamLength: 1_000 },
-    frameworkErrors: (_error, _request, reply) => void refuse(reply, invalidRequest('The URL can’t be read')),
+    frameworkErrors(_error, request, reply) {
+      allowCrossOrigin(request, reply, options.access);
+      refuse(reply, invalidRequest('The URL can’t be read'));
+    },
   });
   const answers = new OpenAnswers(app.server);
   // Node takes each part of a long write that leaves for progress. A client that is closed so resumes where it was. Whoever
@@ -80,7 +84,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   });
   registerRefusals(app, options.telemetry);
   registerBodies(app);
-  app.addHook('onRequest', async ({ headers }) => options.access.checkHost(headers));
+  app.addHook('onRequest', async (request, reply) => {
+    allowCrossOrigin(request, reply, options.access);
+    options.access.checkHost(request.headers);
+  });
   registerHealth(app, options.generations);
   await registerPage(app);
   await app.register(async (guarded) => {
@@ -97,12 +104,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     socketsMax: options.socketsMax,
     subscriptionsPerSocketMax: options.subscriptionsPerSocketMax,
     connectionParamsMs: options.connectionParamsMs,
-    check: ({ headers }) => {
-      options.access.checkHost(headers);
-      options.access.checkOrigin(headers);
-    },
+    check: ({ headers }) => options.access.checkOrigin(headers),
   });
-  routeUpgrades(app, webSockets);
+  routeUpgrades(app, webSockets, options.access);
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (error) {
@@ -170,9 +174,6 @@ function invalidRequest(message: string): LlmError {
 function guard(scope: FastifyInstance, access: Access): void {
   scope.addHook('onRequest', async (request, reply) => {
     access.checkOrigin(request.headers);
-    const origin = access.allowedOrigin(request.headers);
-    // On the raw response, since the streams take it over and fastify's own headers would be lost.
-    if (origin !== undefined) allowCrossOrigin(request, reply, origin);
     // One of several requests that were sent at once waits for its turn: without the socket, nothing could hold its
     // answer back, nor tell it that the client has left.
     if (reply.raw.socket) return;
@@ -184,16 +185,16 @@ function guard(scope: FastifyInstance, access: Access): void {
   scope.options('/*', async (_request, reply) => reply.code(204).send());
 }
 
-function allowCrossOrigin(request: FastifyRequest, reply: FastifyReply, origin: string): void {
-  reply.raw.setHeader('access-control-allow-origin', origin);
-  reply.raw.setHeader('vary', 'origin');
-  if (request.method !== 'OPTIONS') return;
-  reply.raw.setHeader('access-control-allow-methods', 'GET, POST, DELETE');
-  reply.raw.setHeader(
-    'access-control-allow-headers',
-    'authorization, content-type, idempotency-key, last-event-id, trpc-accept',
-  );
-  reply.raw.setHeader('access-control-max-age', '600');
+/**
+ * Lets pages of allowed origins read the answer, whatever it is. On the raw response, since the streams take it over and
+ * fastify's own headers would be lost.
+ */
+function allowCrossOrigin({ method, headers }: FastifyRequest, { raw }: FastifyReply, access: Access): void {
+  raw.setHeader('vary', varyByOrigin);
+  const origin = access.allowedOrigin(headers);
+  if (origin === undefined) return;
+  const allowed = { ...corsHeaders(origin), ...(method === 'OPTIONS' ? preflightHeaders(headers) : {}) };
+  for (const [name, value] of Object.entries(allowed)) raw.setHeader(name, value);
 }
 
 function registerHealth(app: FastifyInstance, generations: Generations): void {
@@ -231,6 +232,8 @@ async function registerTrpc(scope: FastifyInstance, options: SseDoorOptions): Pr
       maxBodySize: options.bodyBytesMax,
       maxBatchSize: batchSizeMax,
       allowMethodOverride: true,
+      // It replaces what was said before, and has more to say itself.
+      responseMeta: () => ({ headers: new Headers({ vary: varyByOrigin }) }),
     });
   }
 }
@@ -240,10 +243,15 @@ function trpcRefusal(router: AnyTRPCRouter, path: string, cause: LlmError) {
   return { error: errorOnWire(router, asTrpcError(cause), { path }) };
 }
 
-function routeUpgrades(app: FastifyInstance, webSockets: WebSocketDoor): void {
+function routeUpgrades(app: FastifyInstance, webSockets: WebSocketDoor, access: Access): void {
   app.server.on('upgrade', (request, socket, head) => {
-    if (/^\/trpc\/?(\?|$)/.test(request.url ?? '')) webSockets.upgrade(request, socket, head);
-    else refuseUpgrade(socket, invalidRequest('No such route for an upgrade'), 404);
+    try {
+      access.checkHost(request.headers);
+    } catch (error) {
+      return refuseUpgrade(socket, LlmError.from(error));
+    }
+    if (/^\/trpc\/?(\?|$)/.test(request.url ?? '')) return webSockets.upgrade(request, socket, head);
+    refuseUpgrade(socket, invalidRequest('No such route for an upgrade'), 404);
   });
 }
 

@@ -129,7 +129,8 @@ describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
       expect(bytes).not.toMatch(/[\u0085\u2028\u2029\v\f\u001c-\u001e]/);
       expect(bytes).toContain(String.raw`a\u2028b\u2029c\u0085d`);
     }
-    for (const door of doors) expect(textOf(await readAll(door.stream(url, ask('hi'))))).toBe(`${strange}${strange}语😀`);
+    for (const door of doors)
+      expect(textOf(await readAll(door.stream(url, ask('hi'))))).toBe(`${strange}${strange}语😀`);
   });
 });
 

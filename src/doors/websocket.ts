@@ -11,7 +11,7 @@ import { watchForStall } from '../flow-control.ts';
 import { serveSocket, type TrpcSocketOptions } from './trpc-socket.ts';
 
 export interface WebSocketDoorOptions extends TrpcSocketOptions {
-  /** @throws LlmError if the request may not come in. */
+  /** @throws LlmError if the page that a request comes from may not ask. */
   readonly check: (request: IncomingMessage) => void;
   /** Bytes of one message from a client. */
   readonly bodyBytesMax: number;
@@ -68,6 +68,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     upgrade(request, socket, head) {
       try {
         options.check(request);
+        refuseBody(request);
         if (lastHeard.size >= options.socketsMax) throw new LlmError('at_capacity', 'Too many sockets are open');
       } catch (error) {
         return refuseUpgrade(socket, LlmError.from(error));
@@ -89,6 +90,18 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
       clearTimeout(patience);
     },
   };
+}
+
+/**
+ * Refuses an upgrade request that has a body: `ws` would take its bytes for frames, and from Node 24 on Node hands out a stream
+ * around the socket until it has been read, so that our frames could cut into those of `ws`.
+ *
+ * @throws LlmError `invalid_input`
+ */
+function refuseBody({ headers }: IncomingMessage): void {
+  const length = headers['content-length'] ?? '0';
+  if (Number(length) === 0 && headers['transfer-encoding'] === undefined) return;
+  throw LlmError.invalidInput([{ path: '', message: 'A request for a WebSocket has no body' }]);
 }
 
 /**
