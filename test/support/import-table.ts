@@ -33,9 +33,12 @@ const partOf: Readonly<Record<string, string>> = {
   'generation-end': 'generations',
   prompt: 'configs',
   'event-batches': 'router',
+  'http-refusals': 'server',
+  'log-lines': 'telemetry',
   'open-answers': 'server',
   origin: 'access',
   'plain-input': 'router',
+  'refusal-lines': 'telemetry',
   'running-generation': 'generations',
   'sse-cursor': 'sse-response',
 };
