@@ -127,8 +127,8 @@ it('over a WebSocket, each refused call is a line of its own, under the id that 
   const ids: unknown[] = [];
   for (const message of ask1) {
     socket.send(message);
-    const { error } = (await socket.next()) as { readonly error?: { readonly json: { readonly data: object } } };
-    ids.push((error?.json.data as { readonly requestId?: string }).requestId);
+    const { error } = await socket.next();
+    ids.push(error?.json.data.requestId);
   }
   const refused = lines('refused');
   expect(refused.map(({ door, code, caller }) => [door, code, caller])).toEqual([
