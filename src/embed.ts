@@ -12,7 +12,8 @@ import { limits as limitTable, type Limits } from './limits.ts';
 import type { AuthRequest, LlmRouter } from './router.ts';
 import { readSettings } from './settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
-import { Telemetry, type LlmLogger, type TelemetryOptions } from './telemetry.ts';
+import type { LlmLogger } from './log-lines.ts';
+import { Telemetry, type TelemetryOptions } from './telemetry.ts';
 
 export interface LlmRouterOptions {
   /** Goes to Anthropic or to `baseUrl`. With neither of them the built-in simulator answers, and says so in `start`. */

@@ -42,4 +42,5 @@ export {
 } from './router.ts';
 export { startService, type Service, type ServiceOptions } from './service.ts';
 export { readSettings, SettingsError, type LogLevel, type Settings } from './settings.ts';
-export { Telemetry, type LlmLogger, type TelemetryOptions } from './telemetry.ts';
+export type { LlmLogger } from './log-lines.ts';
+export { Telemetry, type TelemetryOptions } from './telemetry.ts';

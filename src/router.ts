@@ -4,6 +4,7 @@
  * No subscription throws an error numbered -32603, in whatever app the router is mounted: on it tRPC's SSE link runs the
  * procedure again every few seconds, unseen. What happens after `start` is an event; what is thrown before has a code.
  */
+import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import {
@@ -25,6 +26,7 @@ import { untilRoom, type FlowLimits } from './flow-control.ts';
 import type { Generations, LogView } from './generations.ts';
 import { readPlainInput } from './plain-input.ts';
 import type { ErrorCode, ErrorData, InputSchemas, Message, Resumable } from './protocol.ts';
+import type { RefusalDoor } from './refusal-lines.ts';
 import type { Telemetry } from './telemetry.ts';
 
 export interface RouterOptions {
@@ -43,8 +45,17 @@ export interface AuthRequest extends Credentials {
   readonly context: unknown;
 }
 
+/** What a door of ours notes of a request, for the log line of a refusal and for the refusal itself. */
+export interface RequestNote {
+  readonly door: RefusalDoor;
+  readonly requestId: string;
+  /** The caller's name, once it is known. */
+  caller?: string | undefined;
+}
+
 /** What the procedures look for in the context: what tRPC's adapters pass to `createContext`. All of it may be absent. */
 export interface LlmContext {
+  readonly note?: RequestNote | undefined;
   readonly req?: { readonly headers: IncomingHttpHeaders | Headers; readonly socket?: Socket | undefined } | undefined;
   readonly res?: unknown;
   readonly info?: { readonly connectionParams?: Credentials['connectionParams'] } | undefined;
@@ -96,14 +107,21 @@ export function wrapJson(json: string): string {
   return `{"json":${json}}`;
 }
 
-/** Puts `error.data.llm` on every error, and leaves stacks out. */
-const errorFormatter = (({ shape, error, type }) => {
-  const llm = fromTrpc(error).data;
+/** Puts `error.data.llm` on every error, and the request's id as the log has it; leaves stacks out. */
+const errorFormatter = (({ shape, error, type, ctx }) => {
+  const told = fromTrpc(error);
+  const llm = told.data;
+  const requestId = ctx?.note?.requestId ?? told.requestId;
   const { stack: _stack, ...data } = shape.data;
   // What the adapters themselves throw (and a host's middleware) may carry the number that makes links re-run.
   const code = type === 'subscription' && shape.code === internalErrorNumber ? unprocessableNumber : shape.code;
-  return { ...shape, message: llm.message, code, data: { ...data, llm } };
-}) satisfies TRPCErrorFormatter<object, TRPCDefaultErrorShape & { data: { llm: ErrorData } }>;
+  return {
+    ...shape,
+    message: llm.message,
+    code,
+    data: { ...data, llm, ...(requestId === undefined ? {} : { requestId }) },
+  };
+}) satisfies TRPCErrorFormatter<LlmContext, TRPCDefaultErrorShape & { data: { llm: ErrorData; requestId?: string } }>;
 
 /**
  * For the `errorFormatter` of a host: puts `error.data.llm` on what is thrown as an LlmError outside of our procedures,
@@ -132,17 +150,19 @@ export function createRouter<C>(options: RouterOptions) {
   // door takes what a subscription returns as it is, without the generator that `errors` puts around it.
   const first = options.embedded ? t.procedure.errors(errorFormatter) : t.procedure;
   const procedure = first.use(async ({ ctx, next }) => {
-    const result = await next({ ctx: { caller: await callerOf(ctx, options) } });
-    if (!result.ok) throw publicError(result.error, options.telemetry);
+    const caller = await callerOf(ctx, options);
+    if (ctx?.note) ctx.note.caller = caller.name;
+    const result = await next({ ctx: { caller } });
+    if (!result.ok) throw publicError(result.error, options, caller);
     return result;
   });
   const byId = procedure.input(parse(schemas.generation));
   // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
   const parseStream: (input: unknown) => unknown = parse(schemas.stream);
 
-  const answer = (ctx: LlmContext, signal: AbortSignal, view: LogView) =>
+  const answer = (ctx: LlmContext & { readonly caller: Caller }, signal: AbortSignal, view: LogView) =>
     new EventBatches(view, {
-      refusal: (thrown) => publicError(thrown, options.telemetry),
+      refusal: (thrown) => publicError(thrown, options, ctx.caller),
       ready: () => webSocketReady(ctx, signal, options.flow),
     });
 
@@ -181,11 +201,11 @@ function parse<T>(schema: z.ZodType<T>): (input: unknown) => T {
   };
 }
 
-async function callerOf(context: LlmContext, { authenticate, telemetry }: RouterOptions): Promise<Caller> {
+async function callerOf(context: LlmContext, options: RouterOptions): Promise<Caller> {
   try {
-    return await authenticate(authRequest(context));
+    return await options.authenticate(authRequest(context));
   } catch (error) {
-    throw publicError(error, telemetry);
+    throw publicError(error, options);
   }
 }
 
@@ -220,17 +240,24 @@ export function asTrpcError(cause: LlmError): TRPCError {
 
 /**
  * The error that goes out: a code that links don't re-run, and neither the cause nor a stack, since a host's formatter
- * may send all that it finds.
+ * may send all that it finds. Logged here where no door of ours does it.
  */
-function publicError(thrown: unknown, telemetry: Telemetry): TRPCError {
-  const error = thrown instanceof TRPCError ? fromTrpc(thrown) : LlmError.from(thrown);
+function publicError(thrown: unknown, { telemetry, embedded }: RouterOptions, caller?: Caller): TRPCError {
+  const error = codedError(thrown);
   if (error.code === 'internal') telemetry.internalError('procedure', error.cause);
-  const { retryAfterMs, issues } = error;
-  const told = new LlmError(error.code, error.message, { retryAfterMs, issues });
+  const { code, retryAfterMs, issues } = error;
+  const requestId = embedded ? randomUUID() : undefined;
+  if (requestId !== undefined) telemetry.refused({ door: 'embedded', code, requestId, caller: caller?.name });
+  const told = new LlmError(code, error.message, { retryAfterMs, issues, requestId });
   told.stack = `${told.name}: ${told.message}`;
   const wrapped = asTrpcError(told);
   wrapped.stack = told.stack;
   return wrapped;
+}
+
+/** Any throw as an error with a code of ours. */
+export function codedError(thrown: unknown): LlmError {
+  return thrown instanceof TRPCError ? fromTrpc(thrown) : LlmError.from(thrown);
 }
 
 /** What may be told of an error that tRPC has in hand: ours by its code, its own by theirs. */

@@ -2,18 +2,12 @@
  * Seeing it run: one method per thing that happens. Knows where such things are told, and that a credential, a prompt
  * or an answer is not told there.
  */
-import { pino, type DestinationStream, type Logger } from 'pino';
+import type { DestinationStream, Logger } from 'pino';
 import type { LlmError } from './errors.ts';
 import type { Fault } from './faults.ts';
-import { escapeLineEnds } from './json-line.ts';
+import { openLog, type LlmLogger } from './log-lines.ts';
 import type { Message, TerminalEvent } from './protocol.ts';
-
-/** A logger of somebody else's, as pino's and the console are: what happened in one word or two, and its facts. */
-export interface LlmLogger {
-  info(facts: object, message: string): void;
-  warn(facts: object, message: string): void;
-  error(facts: object, message: string): void;
-}
+import { RefusalLines, type Refusal } from './refusal-lines.ts';
 
 export interface TelemetryOptions {
   readonly logLevel: string;
@@ -23,6 +17,8 @@ export interface TelemetryOptions {
   readonly destination?: DestinationStream;
   /** Is called in place of writing lines; `logLevel` and `destination` mean nothing then. */
   readonly logger?: LlmLogger;
+  /** Whether lines are for a person to read rather than JSON. Unless given: where they go to a stdout that is a terminal. */
+  readonly readable?: boolean;
 }
 
 /** What a generation's one log line is made of. */
@@ -58,33 +54,22 @@ export interface ConfigChanges {
   readonly removed: readonly string[];
 }
 
-/**
- * Lines go out together when they are this many bytes, or this old: each by itself costs a turn on another thread. A
- * process that ends by itself writes what is left; one that is killed loses them.
- */
-const flushBytes = 8 * 1_024;
-const flushMs = 100;
-
 export class Telemetry {
   readonly logsContent: boolean;
   readonly #log: LlmLogger;
+  /** Those that the log is written in; undefined where a logger was given, which is its owner's to flush. */
   readonly #lines: Logger | undefined;
+  readonly #refusals: RefusalLines;
 
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
-    if (options.logger) {
-      this.#log = options.logger;
-      return;
-    }
-    const lines = pino(
-      { level: options.logLevel, base: null, hooks: { streamWrite: escapeLineEnds } },
-      options.destination ?? stdoutLines(),
-    );
-    this.#log = lines;
-    this.#lines = lines;
+    const { logLevel: level, destination, readable, logger } = options;
+    this.#lines = logger ? undefined : openLog({ level, destination, readable });
+    this.#log = logger ?? this.#lines!;
+    this.#refusals = new RefusalLines(this.#log);
   }
 
-  /** Settles when all lines until now have left, or never will. A logger that was given is its owner's to flush. */
+  /** Settles when all lines until now have left, or never will. */
   async flush(): Promise<void> {
     await new Promise<void>((resolve) => (this.#lines ? this.#lines.flush(() => resolve()) : resolve()));
   }
@@ -142,9 +127,14 @@ export class Telemetry {
 
   upstreamAttemptFailed({ error, ...facts }: AttemptFailure): void {
     this.#log.warn(
-      { ...facts, code: error.code, requestId: error.requestId, cause: causeOf(error) },
+      { ...facts, code: error.code, requestId: error.requestId, cause: causeOf(error, isUnexplained) },
       'upstream failed',
     );
+  }
+
+  /** A request was refused. At most some lines a second for each code, and how many more there were. */
+  refused(refusal: Refusal): void {
+    this.#refusals.write(refusal);
   }
 
   /** Something broke that has no code of its own: a fault of ours. */
@@ -162,24 +152,18 @@ export class Telemetry {
   }
 
   stopped(): void {
+    this.#refusals.flush();
     this.#log.info({}, 'stopped');
   }
 }
 
-function stdoutLines(): DestinationStream {
-  const lines = pino.destination({ sync: false, minLength: flushBytes, periodicFlush: flushMs });
-  // A closed terminal, a closed pipe and a full disk take no more lines. Without this the first of them would end the
-  // process in the middle of its answers, and what is left at the exit would be written again and again without an end.
-  const flush = (done?: () => void) => done?.();
-  lines.on('error', () => Object.assign(lines, { write: () => true, flush, flushSync: flush, end: flush }));
-  return lines;
-}
-
 /**
- * What may be told of a cause: its class, code and status, and the frames of its stack, but not its message. Messages
- * quote what was sent: the SDK's hold upstream's answer, which can hold a prompt; URLs can hold credentials.
+ * What may be told of a cause: its class, code and status, but not its message. Messages quote what was sent: the SDK's hold
+ * upstream's answer, which can hold a prompt; URLs can hold credentials.
+ *
+ * @param frames Which causes have the frames of their stack told.
  */
-function causeOf(error: unknown): unknown {
+function causeOf(error: unknown, frames: (cause: Error) => boolean = () => true): unknown {
   const chain: unknown[] = [];
   for (let cause = error; cause instanceof Error && chain.length < 5; cause = cause.cause) {
     const { code, status, type } = cause as { code?: unknown; status?: unknown; type?: unknown };
@@ -189,10 +173,16 @@ function causeOf(error: unknown): unknown {
       ...(typeof status === 'number' ? { status } : {}),
       // Upstream names it; what isn't one word is no type of error.
       ...(typeof type === 'string' && /^\w{1,64}$/.test(type) ? { type } : {}),
-      stack: framesOf(cause),
+      ...(frames(cause) ? { stack: framesOf(cause) } : {}),
     });
   }
   return chain.length === 0 ? typeof error : chain;
+}
+
+/** Whether only its stack says what it was. An upstream that is overloaded is no fault to look for in this code. */
+function isUnexplained(error: Error): boolean {
+  const { code, status } = error as { code?: unknown; status?: unknown };
+  return code === undefined && status === undefined && !(error.cause instanceof Error);
 }
 
 /** A stack begins with the message, of which any line can look like a frame. */

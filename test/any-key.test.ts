@@ -47,7 +47,7 @@ describe.each([...anyKeyDoors, inProcessDoor(() => test.current)])('over $name',
     const seen = await readAll(door.stream(url, asked));
     expect(terminalOf(seen).type).toBe('done');
     expect(JSON.stringify(upstream.requests[0]!.body.system)).toContain('You teach algebra.');
-    await expect(readAll(door.stream(url, ask('hi', { config: `about-${name}` })))).rejects.toThrow();
+    await expect(readAll(door.stream(url, ask('hi', { config: `about-${name}` })))).rejects.toThrow(/./);
     expect(upstream.requestCount).toBe(1);
   });
 });

@@ -8,12 +8,13 @@ import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
 import { decodeBody, isJson, parseJsonBody } from '../json-body.ts';
-import { asTrpcError, wrapJson } from '../router.ts';
+import { asTrpcError, wrapJson, type RequestNote } from '../router.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
+import type { Telemetry } from '../telemetry.ts';
 import type { Liveness } from './liveness.ts';
-import { callProcedure, errorOnWire } from './procedure-call.ts';
+import { callProcedure, errorOnWire, logRefusal } from './procedure-call.ts';
 
 export interface SseDoorOptions {
   readonly router: AnyTRPCRouter;
@@ -21,6 +22,7 @@ export interface SseDoorOptions {
   readonly sse: SseOptions;
   /** Asked for each subscription. */
   readonly liveness: () => Liveness;
+  readonly telemetry: Telemetry;
 }
 
 /** tRPC's words, to the byte: its links look at the name alone, and readers of this wire know that the data is empty. */
@@ -45,12 +47,13 @@ export function isSubscription(router: AnyTRPCRouter, path: string, accept: stri
 export async function serveSubscription(
   request: IncomingMessage,
   response: ServerResponse,
-  path: string,
-  { router, bodyBytesMax, sse, liveness }: SseDoorOptions,
+  { path, requestId }: { readonly path: string; readonly requestId: string },
+  { router, bodyBytesMax, sse, liveness, telemetry }: SseDoorOptions,
 ): Promise<void> {
   const { heartbeatMs, silenceMs, graceMs } = liveness();
   const stream = new SseResponse(response, heartbeat, { ...sse, heartbeatMs });
-  const context = { req: request, res: response, info: {} };
+  const note: RequestNote = { door: 'sse', requestId };
+  const context = { req: request, res: response, info: {}, note };
   let input: unknown;
   let events: EventBatches | undefined;
   try {
@@ -67,6 +70,7 @@ export async function serveSubscription(
     await stream.finish(returned);
   } catch (cause) {
     const refusal = events ? events.refusal(cause) : cause instanceof LlmError ? asTrpcError(cause) : cause;
+    if (!stream.signal.aborted) logRefusal(telemetry, refusal, note);
     const error = errorOnWire(router, refusal, { type: 'subscription', path, input }, context);
     stream.end(`event: serialized-error\ndata: ${JSON.stringify(error)}\n\n`);
   }
