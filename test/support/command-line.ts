@@ -57,7 +57,7 @@ export function commandLine(): CommandLine {
     const flags = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', join(program, 'dist')];
     const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
     await promisify(execFile)(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), ...flags]);
-  }, 60_000);
+  });
   afterAll(async () => {
     await Promise.all([cwd, program].filter((path) => path !== '').map((path) => rm(path, { recursive: true })));
   });
