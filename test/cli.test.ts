@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startSimulator, type FaultName, type Simulator } from '../src/simulator.ts';
 import type { LlmEvent } from '../src/protocol.ts';
 import { commandLine, type Running } from './support/command-line.ts';
@@ -10,8 +10,6 @@ import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { plainConfig } from './support/service.ts';
 
 finishesCleanly();
-// Each test starts processes, some of them several.
-vi.setConfig({ testTimeout: 60_000 });
 const cli = commandLine();
 
 const withoutRetries = { ...plainConfig, retries: { max: 0 } };

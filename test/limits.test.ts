@@ -233,7 +233,7 @@ describe('starts in a minute', () => {
 
 describe('WebSockets', () => {
   const test = serviceForEachTest({
-    env: { LLM_SOCKETS_MAX: '2', LLM_SUBSCRIPTIONS_PER_SOCKET_MAX: '2', LLM_CONNECTION_PARAMS_MS: '100' },
+    env: { LLM_SOCKETS_MAX: '2', LLM_SUBSCRIPTIONS_PER_SOCKET_MAX: '2', LLM_CONNECTION_PARAMS_MS: '1000' },
   });
 
   it('are refused beyond their number, and taken again when one has closed', async () => {
@@ -283,8 +283,9 @@ describe('WebSockets', () => {
 
   it('a client that sent its connection params stays', async () => {
     using socket = await openSocket(test.current.url, '?connectionParams=1');
-    using late = await openSocket(test.current.url, '?connectionParams=1');
     socket.send({ method: 'connectionParams', data: { token: 'any' } });
+    // Tells when the time is up for both.
+    using late = await openSocket(test.current.url, '?connectionParams=1');
     await late.closed;
     socket.send(query(1, 'llm.configs'));
     expect(await socket.next()).toMatchObject({ id: 1, result: { type: 'data' } });

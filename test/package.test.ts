@@ -49,7 +49,7 @@ beforeAll(async () => {
   await run(join(binaries, 'tsc'), ['--project', join(root, 'tsconfig.build.json'), '--outDir', outDir]);
   await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: staged });
   tarball = join(folder, `${manifest.name}-${manifest.version}.tgz`);
-}, 120_000);
+});
 afterAll(() => rm(folder, { recursive: true }));
 
 it('holds what is run and read, and nothing else', async () => {

@@ -68,7 +68,7 @@ export function commandLine(): CommandLine {
     await mkdir(installed, { recursive: true });
     await chmod(join(program, 'dist', 'cli.js'), 0o755);
     await symlink('../../dist/cli.js', join(installed, 'llm-service'));
-  }, 60_000);
+  });
   afterAll(async () => {
     await Promise.all([cwd, program].filter((path) => path !== '').map((path) => rm(path, { recursive: true })));
   });
