@@ -64,7 +64,7 @@ function missingFile(file: string, path: string): ConfigError {
 /** Names a config file of the same folder that was probably meant. */
 function similarFile(file: string, path: string): string {
   try {
-    const others = readdirSync(dirname(path)).filter((name) => extensions.includes(extname(name)));
+    const others = readdirSync(dirname(path)).filter((name) => extensions.has(extname(name)));
     return suggestion(
       file,
       others.map((name) => join(dirname(file), name)),
@@ -86,7 +86,7 @@ async function refused(headline: string, read: () => unknown): Promise<unknown> 
 
 // -------------------------------------------------------------------------------------------------------- languages
 
-const extensions: readonly string[] = ['.ts', '.mts', '.js', '.mjs', '.json', '.yaml', '.yml'];
+const extensions: ReadonlySet<string> = new Set(['.ts', '.mts', '.js', '.mjs', '.json', '.yaml', '.yml']);
 
 // All of these throw an Error whose message says what was expected, and what was found where that can be told.
 

@@ -42,3 +42,4 @@ export {
 export { startService, type Service, type ServiceOptions } from './service.ts';
 export { readSettings, SettingsError, type ApiKey, type LogLevel, type Settings } from './settings.ts';
 export { Telemetry, type LlmLogger, type TelemetryOptions } from './telemetry.ts';
+export type { RetryTiming } from './upstream/retry.ts';
