@@ -28,7 +28,7 @@ export interface LlmRouterOptions {
   readonly authenticate?: (request: AuthRequest) => Authenticated | Promise<Authenticated>;
   /** Told of each generation that has ended, to keep what was said. */
   readonly onGenerationEnd?: OnGenerationEnd;
-  /** Replaces single bounds; the others keep the defaults that the README lists. */
+  /** Replaces single bounds, such as `generationsMax`, which README lists as `LLM_GENERATIONS_MAX`; others keep its defaults. */
   readonly limits?: Partial<Limits>;
   /** Where a config's `api_key_env` is looked up; `process.env` unless given. */
   readonly env?: Readonly<Record<string, string | undefined>>;

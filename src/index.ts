@@ -44,3 +44,4 @@ export { startService, type Service, type ServiceOptions } from './service.ts';
 export { readSettings, SettingsError, type LogLevel, type Settings } from './settings.ts';
 export type { LlmLogger } from './log-lines.ts';
 export { Telemetry, type TelemetryOptions } from './telemetry.ts';
+export type { RetryTiming } from './upstream/retry.ts';
