@@ -74,6 +74,8 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
       description: 'Streams the answers of language models. PROTOCOL.md tells what an event means and how to resume.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
+    // Relative to this document: behind a proxy that strips a prefix, the routes are under it, too.
+    servers: [{ url: '.', description: 'Where this document was found.' }],
     // Without keys everyone may ask; with them, a bearer is needed.
     security: [{}, { key: [] }],
     paths: {
