@@ -1,6 +1,7 @@
 /**
- * The typed client for Node, where version 20 has no WebSocket of its own: that of the package `ws` stands in. Every other
- * runtime gets client/llm-client.ts by the conditions in package.json, and with it nothing that is Node's.
+ * The typed client for Node, on the WebSocket of the package `ws`: Node 20 has none of its own, and that of later versions
+ * hides the HTTP status with which a handshake was refused, so that a key that is wrong would look like a service that can't
+ * be reached. Every other runtime gets client/llm-client.ts by the conditions in package.json, and with it nothing of Node.
  */
 import type { AnyTRPCRouter } from '@trpc/server';
 import { WebSocket } from 'ws';
@@ -10,6 +11,5 @@ export * from './client/llm-client.ts';
 
 /** Connects to nothing before it is used. */
 export function createLlmClient<TRouter extends AnyTRPCRouter>(options: LlmClientOptions): LlmClient<TRouter> {
-  const { WebSocket: own } = globalThis as Pick<LlmClientOptions, 'WebSocket'>;
-  return createClient<TRouter>({ ...options, WebSocket: options.WebSocket ?? own ?? WebSocket });
+  return createClient<TRouter>({ ...options, WebSocket: options.WebSocket ?? WebSocket });
 }

@@ -47,7 +47,7 @@ export interface LlmClientOptions {
   readonly transformer?: Transformer | undefined;
   /** The global one by default. */
   readonly fetch?: Fetch | undefined;
-  /** The global one by default; on Node, which has none before version 22, that of the package `ws`. */
+  /** The global one by default; on Node that of the package `ws`, which says why a handshake was refused. */
   readonly WebSocket?: WebSocketConstructor | undefined;
 }
 
