@@ -4,11 +4,11 @@
  * file never quotes the file, which may hold prompts.
  */
 import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, extname, join, resolve } from 'node:path';
+import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { createJiti } from 'jiti';
-import { parseDocument } from 'yaml';
+import { parseJson, parseYaml, TextError } from './config-text.ts';
 import { ConfigError, parseConfigs, type ConfigSnapshot } from './configs.ts';
-import { suggestion } from './faults.ts';
+import { suggestion, type Fault } from './faults.ts';
 import { configFileDefault } from './settings.ts';
 
 export interface LoadConfigsOptions {
@@ -39,10 +39,12 @@ export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSn
   const missing = !existsSync(path);
   const unneeded = overrides !== undefined && file === configFileDefault && missing;
   if (missing && !unneeded) throw missingFile(file, path);
-  const written = unneeded
-    ? {}
-    : await refused(`${file} is not a valid config file:`, () => readConfigFile(path, onFile));
-  return parseConfigs(written, {
+  const [written, replaced] = await Promise.all([
+    read(() => (unneeded ? {} : readConfigFile(path, onFile))),
+    read(() => (overrides === undefined ? undefined : parseJson(overrides))),
+  ]);
+  if ('unread' in written || 'unread' in replaced) throw unreadError(file, written, replaced);
+  return parseConfigs(written.value, {
     file,
     env,
     readPrompt: (prompt) => {
@@ -50,9 +52,7 @@ export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSn
       onFile(promptPath);
       return readText(promptPath);
     },
-    ...(overrides !== undefined && {
-      overrides: await refused('LLM_CONFIGS is not valid:', () => parseJson(overrides)),
-    }),
+    ...(overrides !== undefined && { overrides: replaced.value }),
   });
 }
 
@@ -74,14 +74,34 @@ function similarFile(file: string, path: string): string {
   }
 }
 
-/** What `read` returns; what it throws becomes a ConfigError under the headline. */
-async function refused(headline: string, read: () => unknown): Promise<unknown> {
+/** What was read, or why it can't be. */
+type Reading = { readonly value: unknown } | { readonly unread: Error };
+
+async function read(from: () => unknown): Promise<Reading> {
   try {
-    return await read();
+    return { value: await from() };
   } catch (thrown) {
-    const { message, cause } = thrown as Error;
-    throw new ConfigError(headline, [{ path: '', message }], cause === undefined ? {} : { cause });
+    return { unread: thrown as Error };
   }
+}
+
+function unreadError(file: string, written: Reading, replaced: Reading): ConfigError {
+  const ofFile = faultsOf(written, 'unread' in replaced ? file : '');
+  const ofOverrides = faultsOf(replaced, 'unread' in written ? 'LLM_CONFIGS' : '');
+  const headline =
+    ofFile.length === 0
+      ? 'LLM_CONFIGS is not valid:'
+      : ofOverrides.length === 0
+        ? `${file} is not a valid config file:`
+        : `${file} and LLM_CONFIGS are not valid:`;
+  const cause = 'unread' in written ? written.unread.cause : undefined;
+  return new ConfigError(headline, [...ofFile, ...ofOverrides], cause === undefined ? {} : { cause });
+}
+
+function faultsOf(reading: Reading, path: string): Fault[] {
+  if (!('unread' in reading)) return [];
+  const { unread } = reading;
+  return (unread instanceof TextError ? unread.messages : [unread.message]).map((message) => ({ path, message }));
 }
 
 // -------------------------------------------------------------------------------------------------------- languages
@@ -93,10 +113,10 @@ const extensions: ReadonlySet<string> = new Set(['.ts', '.mts', '.js', '.mjs', '
 function readConfigFile(path: string, onFile: (path: string) => void): unknown {
   switch (extname(path)) {
     case '.json':
-      return parseJson(readText(path));
+      return parseJson(filled(readText(path)));
     case '.yaml':
     case '.yml':
-      return parseYaml(readText(path));
+      return parseYaml(filled(readText(path)));
     case '.ts':
     case '.mts':
     case '.js':
@@ -107,29 +127,9 @@ function readConfigFile(path: string, onFile: (path: string) => void): unknown {
   }
 }
 
-function parseJson(text: string): unknown {
-  let told: string;
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    told = (error as SyntaxError).message;
-  }
-  // V8 may quote the text around the fault; so it is cut off here, and the error isn't kept as a cause.
-  throw new Error(`expected JSON: ${told.replace(/, (\.\.\.)?".*$/s, '')}`);
-}
-
-function parseYaml(text: string): unknown {
-  const document = parseDocument(text, { prettyErrors: false });
-  const [error] = document.errors;
-  if (error) {
-    const lines = text.slice(0, error.pos[0]).split('\n');
-    throw new Error(`expected YAML: ${error.code} in line ${lines.length}, column ${lines.at(-1)!.length + 1}`);
-  }
-  try {
-    return document.toJS();
-  } catch (cause) {
-    throw new Error('expected YAML whose aliases can be resolved', { cause });
-  }
+function filled(text: string): string {
+  if (text.trim() === '') throw new Error('expected a map from config name to config, found an empty file');
+  return text;
 }
 
 async function importDefault(path: string, onFile: (path: string) => void): Promise<unknown> {
@@ -150,11 +150,31 @@ async function importDefault(path: string, onFile: (path: string) => void): Prom
     const evaluated = jiti.evalModule(text, { filename: path, async: true, forceTranspile: true });
     module = (await withinLoadTime(evaluated)) as typeof module;
   } catch (cause) {
-    const [told = ''] = cause instanceof Error ? cause.message.split('\nRequire stack:') : [];
-    throw new Error(`expected a module that loads: ${told.replace(/\s+/g, ' ')}`, { cause });
+    throw new Error(`expected a module that loads: ${wordsOf(cause, path)}`, { cause });
   }
   if (module.default === undefined) throw new Error('expected a default export: export default defineConfigs({ … })');
   return module.default;
+}
+
+/** What a module threw, on one line, with the file and line where that is known. */
+function wordsOf(thrown: unknown, path: string): string {
+  if (!(thrown instanceof Error)) return 'it throws something that is no Error';
+  const { message, stack = '' } = thrown;
+  const folder = dirname(path);
+  const [told = ''] = message.split('\nRequire stack:');
+  // The compiler puts its own class before the message, and file and line behind it.
+  const words = told
+    .replace(/^ParseError: /, '')
+    .replaceAll(`${folder}/`, '')
+    .replace(/\s+/g, ' ');
+  if (/:\d+:\d+$/.test(words)) return words;
+  const frames = stack
+    .slice(stack.indexOf(message) + message.length)
+    .matchAll(/(?:\(|at |file:\/\/)(\/[^():]+):(\d+):\d+\)?$/gm);
+  const own = [...frames].find(
+    ([, file = '']) => !/[\\/]node_modules[\\/]/.test(file) && !relative(folder, file).startsWith('..'),
+  );
+  return own ? `${words} (${relative(folder, own[1]!)}:${own[2]})` : words;
 }
 
 /** A module may await at its top level what never comes. */
@@ -209,6 +229,11 @@ function foundInstead({ code, message }: NodeJS.ErrnoException): string {
       return 'nothing there';
     case 'ERR_ENCODING_INVALID_ENCODED_DATA':
       return 'bytes that are not UTF-8';
+    case 'EACCES':
+    case 'EPERM':
+      return 'one that this user may not read';
+    case 'ELOOP':
+      return 'a symlink that leads back to itself';
     default:
       return `one that can't be read (${code})`;
   }

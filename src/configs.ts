@@ -160,31 +160,45 @@ function entriesOf(written: unknown, path: readonly PropertyKey[], faults: Fault
 
 function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]): Draft | undefined {
   const result = configSchema.safeParse(value);
-  if (!result.success) {
-    faults.push(...faultsIn(result.error, value, path));
-    return undefined;
-  }
-  const sound = result.data;
-  const fault = (key: string, message: string) => faults.push({ path: formatPath([...path, key]), message });
+  const own = result.success ? [] : faultsIn(result.error, value, path);
+  const fault = (key: string, message: string) => own.push({ path: formatPath([...path, key]), message });
+  const { prompt: writtenPrompt, keyName } = lookedUp(value);
   // A pasted key may look like a name, so neither is told.
-  if (source.env && sound.api_key_env !== undefined && !source.env[sound.api_key_env]) {
+  if (source.env && keyName !== undefined && !source.env[keyName]) {
     fault('api_key_env', 'expected the name of an environment variable that is set, found one that is not');
   }
+  let text: string | undefined;
   try {
-    const text = promptText(sound.system_prompt, source);
-    const prompt = createPrompt(text);
-    for (const message of variableFaults(prompt.variables, sound.system_prompt)) fault('system_prompt', message);
-    // Unknown where the environment isn't looked at.
-    const toAnthropic = source.env !== undefined && !source.env['ANTHROPIC_BASE_URL'];
-    const warnings = warningsOf({ sound, written: value, promptText: text, toAnthropic }).map((warning) => ({
-      ...warning,
-      path: `${formatPath(path)}.${warning.path}`,
-    }));
-    return { sound, prompt, hash: hashOf({ ...sound, system_prompt: text }), warnings };
+    if (writtenPrompt !== undefined) text = promptText(writtenPrompt, source);
   } catch (thrown) {
     fault('system_prompt', thrown instanceof Error ? thrown.message : 'expected a file that can be read');
-    return undefined;
   }
+  const prompt = createPrompt(text ?? '');
+  if (text !== undefined) {
+    for (const message of variableFaults(prompt.variables, writtenPrompt!)) fault('system_prompt', message);
+  }
+  faults.push(...own);
+  if (!result.success || text === undefined) return undefined;
+  const sound = result.data;
+  // Unknown where the environment isn't looked at.
+  const toAnthropic = source.env !== undefined && !source.env['ANTHROPIC_BASE_URL'];
+  const warnings = warningsOf({ sound, written: value, promptText: text, toAnthropic });
+  return {
+    sound,
+    prompt,
+    hash: hashOf({ ...sound, system_prompt: text }),
+    warnings: warnings.map((warning) => ({ ...warning, path: `${formatPath(path)}.${warning.path}` })),
+  };
+}
+
+/** What is looked up elsewhere, where it is sound: so a file that is missing is reported with the faults of other keys. */
+function lookedUp(value: unknown): { prompt: SoundConfig['system_prompt'] | undefined; keyName: string | undefined } {
+  const { system_prompt, api_key_env } = configSchema.shape;
+  const fields = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
+  return {
+    prompt: system_prompt.safeParse(fields['system_prompt']).data,
+    keyName: api_key_env.safeParse(fields['api_key_env']).data,
+  };
 }
 
 function promptText(written: SoundConfig['system_prompt'], { readPrompt }: ConfigSource): string {

@@ -97,10 +97,38 @@ describe('a config file', () => {
     expect(await told('a.toml')).toBe('expected a name that ends in .ts, .mts, .js, .mjs, .json, .yaml or .yml');
     expect(await told('a.json')).toMatch(/^expected JSON: Unexpected token/);
     expect(await told('a.yaml')).toMatch(/^expected YAML: .* in line 2, column \d+$/);
-    expect(await told('twice.yaml')).toBe('expected YAML: DUPLICATE_KEY in line 2, column 1');
+    expect(await told('twice.yaml')).toBe('expected YAML: a key that stands there twice in line 2, column 1');
     expect(await told('named.ts')).toBe('expected a default export: export default defineConfigs({ … })');
     expect(await told('syntax.ts')).toMatch(/^expected a module that loads: .*syntax\.ts:1:\d+$/);
-    expect(await told('throws.ts')).toBe('expected a module that loads: no good');
+    expect(await told('throws.ts')).toBe('expected a module that loads: no good (throws.ts:1)');
+  });
+
+  it.each([
+    ['a.json', '{"one": {"model": 1,}}', 'Expected double-quoted property name in line 1, column 21'],
+    ['a.json', '{\n  "one": nope\n}', /^expected JSON: .* in line 2, column 10$/],
+    ['a.json', '{\n', /^expected JSON: .* in line 2, column 1$/],
+    ['a.json', '// none\n{}', "Unexpected token '/' in line 1, column 1; JSON has no comments"],
+    ['a.yaml', 'one:\n\tmodel: m', 'a tab at the beginning of a line in line 2, column 1; indent with blanks'],
+    ['a.yaml', 'one: *two', /an alias \(\*name\) without an anchor .* in line 1, column 6; .* quotes$/],
+    ['a.yaml', 'one:\n  model: !!js x', /a tag \(!name\) that is not known in line 2, column 10; .* quotes$/],
+    ['a.yaml', 'a: 1\n---\nb: 2', 'a second document after --- in line 2, column 1; one file holds one'],
+    ['a.ts', 'const a = 1;\nthrow new Error("no\\ngood");', 'no good (a.ts:2)'],
+    ['a.ts', 'export default nope.one;', 'nope is not defined (a.ts:1)'],
+    ['a.ts', "import x from './none.ts'; export default x;", "Cannot find module './none.ts' (a.ts:1)"],
+    ['a.ts', 'throw "text";', 'it throws something that is no Error'],
+    ['a.yaml', '\n', 'expected a map from config name to config, found an empty file'],
+    ['a.json', '', 'expected a map from config name to config, found an empty file'],
+  ])('is refused in words, with the place: %s, %j', async (file, text, words) => {
+    await write(file, text);
+    const [headline, message = '', ...more] = (await refusalOf(file)).split('\n  ');
+    expect([headline, more]).toEqual([`${file} is not a valid config file:`, []]);
+    expect(message).toMatch(words);
+    expect(message).not.toMatch(/[A-Z]+_[A-Z]+|node_modules|\s{2}at /);
+  });
+
+  it('is refused with every fault of its YAML', async () => {
+    await write('a.yaml', 'one: {}\none: {}\ntwo: !x 1\ntwo: 2');
+    expect((await refusalOf('a.yaml')).match(/in line \d/g)).toEqual(['in line 2', 'in line 3', 'in line 4']);
   });
 
   it('that is not there is called missing, with what to do, and the file that was probably meant', async () => {
@@ -164,6 +192,13 @@ describe('a prompt file', () => {
   });
 });
 
+it('a prompt file that is missing is reported with the other faults of its config, and of others', async () => {
+  const system_prompt = { file: 'missing.md' };
+  await write('a.json', JSON.stringify({ one: { model: '', max_tokens: 0, system_prompt }, two: { ...plain, x: 1 } }));
+  const paths = (await refusalOf('a.json')).match(/^  [\w.]+/gm)!.map((path) => path.trim());
+  expect(paths).toEqual(['one.model', 'one.max_tokens', 'one.system_prompt', 'two.x']);
+});
+
 describe('LLM_CONFIGS', () => {
   const overrides = JSON.stringify({ one: { ...plain, max_tokens: 20 }, two: plain });
 
@@ -177,6 +212,14 @@ describe('LLM_CONFIGS', () => {
   it('needs no file, unless one is named', async () => {
     expect((await load('llm.config.ts', { overrides })).names).toEqual(['one', 'two']);
     expect(await refusalOf('named.ts', { overrides })).toContain('there is no config file named.ts');
+  });
+
+  it('is refused together with the file where neither can be read', async () => {
+    await write('a.yaml', 'one: [');
+    const told = await refusalOf('a.yaml', { overrides: '{' });
+    expect(told).toMatch(
+      /^a\.yaml and LLM_CONFIGS are not valid:\n  a\.yaml: expected YAML: [^\n]*\n  LLM_CONFIGS: expected JSON: /,
+    );
   });
 
   it('is refused by its own name where it is not JSON', async () => {

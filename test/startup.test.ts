@@ -123,10 +123,27 @@ describe('serve does not start', () => {
     try {
       const told = await refused({ PORT: String(port) }, 1);
       expect(told).toContain(String(port));
-      expect(told.trim().split('\n')).toHaveLength(1);
+      expect(told).toBe(
+        `error: 127.0.0.1:${port} is taken by another process; choose another port (PORT=${otherThan(port)}, or PORT=0 for any free one)\n`,
+      );
+      const simulate = await cli.run(['simulate', '--port', String(port)]);
+      expect(simulate).toMatchObject({ code: 1, stderr: expect.stringContaining(`--port ${otherThan(port)}`) });
     } finally {
       server.close();
       await once(server, 'close');
     }
   });
+
+  it.each([
+    ['203.0.113.9', 'this machine has no address 203.0.113.9'],
+    ['nowhere.invalid', "found nowhere.invalid, which can't be looked up"],
+  ])('on an address that is not its own: exit code 2, and what is to be done: %s', async (HOST, words) => {
+    const told = await refused({ HOST, LLM_AUTH: 'none' }, 2);
+    expect(told).toContain(`error: HOST: `);
+    expect(told).toContain(words);
+  });
 });
+
+function otherThan(port: number): number {
+  return port < 65_535 ? port + 1 : port - 1;
+}

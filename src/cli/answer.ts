@@ -5,7 +5,8 @@ import { isTerminal, type LlmEvent, type TerminalEvent } from '../protocol.ts';
 import { exitCodeOf, exitCodes, type ExitCode } from './exit-codes.ts';
 import { withoutControls, type Host } from './host.ts';
 import type { Interrupt } from './interrupt.ts';
-import type { ShowOptions } from './options.ts';
+import type { RemoteOptions, ShowOptions } from './options.ts';
+import { cutInWords, failureInWords } from './words.ts';
 
 export interface Shown {
   readonly exitCode: ExitCode;
@@ -28,7 +29,12 @@ export interface Answer {
  *
  * @throws whatever the view throws, unless it was to end anyway.
  */
-export async function show(answer: Answer, interrupt: Interrupt, host: Host, options: ShowOptions): Promise<Shown> {
+export async function show(
+  answer: Answer,
+  interrupt: Interrupt,
+  host: Host,
+  options: ShowOptions & RemoteOptions,
+): Promise<Shown> {
   const unwanted = AbortSignal.any([interrupt.signal, host.stdout.gone]);
   const leave = new AbortController();
   const stop = () => {
@@ -44,7 +50,9 @@ export async function show(answer: Answer, interrupt: Interrupt, host: Host, opt
       await screen.put(event);
       if (!isTerminal(event)) continue;
       await screen.end();
-      if (!host.stdout.gone.aborted) report(event, host, { ...options, interrupted: interrupt.signal.aborted });
+      if (!host.stdout.gone.aborted) {
+        report(event, host, { ...options, interrupted: interrupt.signal.aborted, simulated: screen.simulated });
+      }
       const exitCode = unwanted.aborted ? endedBy() : exitCodeOfTerminal(event);
       return { exitCode, text: screen.text, terminal: event };
     }
@@ -59,6 +67,7 @@ export async function show(answer: Answer, interrupt: Interrupt, host: Host, opt
 
 class Screen {
   text = '';
+  simulated = false;
   readonly #host: Host;
   readonly #json: boolean;
   #midLine = false;
@@ -71,6 +80,7 @@ class Screen {
   async put(event: LlmEvent): Promise<void> {
     const { stdout, stderr } = this.#host;
     if (event.type === 'text') this.text += event.text;
+    if (event.type === 'start') this.simulated = event.simulated;
     if (this.#json) return stdout.write(`${escapeLineEnds(JSON.stringify(event))}\n`);
     if (event.type === 'start' && event.simulated) this.#host.note('(simulated)');
     if (event.type === 'thinking') stderr.write(styleText('dim', withoutControls(event.text), { stream: stderr }));
@@ -86,32 +96,26 @@ class Screen {
   }
 }
 
-/** Stop reasons by which a model says that it had its say. */
-const wholeReasons: ReadonlySet<string | null> = new Set(['end_turn', 'stop_sequence']);
+interface Reporting extends ShowOptions, RemoteOptions {
+  readonly interrupted: boolean;
+  readonly simulated: boolean;
+}
 
-function report(terminal: TerminalEvent, host: Host, options: ShowOptions & { readonly interrupted: boolean }): void {
-  if (terminal.type === 'error') host.note(`error: ${terminal.code}: ${terminal.message}${retryHint(terminal)}`);
+function report(terminal: TerminalEvent, host: Host, options: Reporting): void {
+  if (terminal.type === 'error') host.note(`error: ${failureInWords(terminal, options)}`);
   if (terminal.type === 'cancelled' && !options.interrupted) host.note(`cancelled: ${terminal.reason}`);
-  if (terminal.type === 'done' && !wholeReasons.has(terminal.stopReason)) {
-    host.note(`stopped: ${terminal.stopReason ?? 'for no reason that was told'}`);
-  }
-  if (options.usage || options.interrupted) host.note(usageLine(terminal));
+  const cut = terminal.type === 'done' ? cutInWords(terminal) : undefined;
+  if (cut !== undefined) host.note(cut);
+  if (options.usage || options.interrupted) host.note(usageLine(terminal, options));
 }
 
-function retryHint({ retryable, retryAfterMs }: Extract<TerminalEvent, { type: 'error' }>): string {
-  if (!retryable) return '';
-  return retryAfterMs === undefined
-    ? ' (trying again can help)'
-    : ` (try again in ${Math.ceil(retryAfterMs / 1_000)} s)`;
-}
-
-function usageLine({ type, model, usage, costUsd, timing }: TerminalEvent): string {
+function usageLine({ type, model, usage, costUsd, timing }: TerminalEvent, { simulated }: Reporting): string {
   const cached = usage.cacheReadInputTokens + usage.cacheCreationInputTokens;
   return [
     `${type}: ${model}`,
     `${usage.inputTokens} tokens in${cached === 0 ? '' : ` and ${cached} by the cache`}`,
     `${usage.outputTokens} out${usage.estimated ? ' (estimated)' : ''}`,
-    costUsd === null ? 'cost unknown' : `$${Number(costUsd.toPrecision(3))}`,
+    simulated ? 'simulated, so free' : costUsd === null ? 'cost unknown' : `$${Number(costUsd.toPrecision(3))}`,
     ...(timing.firstTokenMs === null ? [] : [`first token ${seconds(timing.firstTokenMs)}`]),
     seconds(timing.totalMs),
   ].join(', ');
@@ -123,5 +127,5 @@ function seconds(ms: number): string {
 
 function exitCodeOfTerminal(terminal: TerminalEvent): ExitCode {
   if (terminal.type === 'error') return exitCodeOf[terminal.code];
-  return terminal.type === 'done' ? exitCodes.success : exitCodes.failure;
+  return terminal.type === 'done' && cutInWords(terminal) === undefined ? exitCodes.success : exitCodes.failure;
 }

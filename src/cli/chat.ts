@@ -9,6 +9,7 @@ import { Interrupt } from './interrupt.ts';
 import type { RemoteOptions, ShowOptions } from './options.ts';
 import { readPrompt, type StdinOptions } from './prompt.ts';
 import { openTarget } from './target.ts';
+import { asked } from './words.ts';
 
 export interface ChatOptions extends ShowOptions, RemoteOptions, StdinOptions {
   readonly var?: Readonly<Record<string, string>>;
@@ -30,7 +31,7 @@ export async function chat(host: Host, config: string, words: readonly string[],
     variables: { ...kept, ...options.var },
     messages: [...(past?.messages ?? []), { role: 'user', content: prompt }],
   };
-  const { exitCode, text, terminal } = await ask(host, conversation, interrupt, options);
+  const { exitCode, text, terminal } = await asked(options, () => ask(host, conversation, interrupt, options));
   host.exitWith(exitCode);
   if (!options.keep || terminal?.type !== 'done' || text.trim() === '') return;
   const messages = [...conversation.messages, { role: 'assistant' as const, content: text }];

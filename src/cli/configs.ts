@@ -7,18 +7,19 @@ import { readSettings } from '../settings.ts';
 import { exitCodes } from './exit-codes.ts';
 import { withoutControls, type Host } from './host.ts';
 import type { RemoteOptions } from './options.ts';
+import { asked } from './words.ts';
 
 export async function listConfigs(host: Host, options: RemoteOptions & { readonly json?: boolean }): Promise<void> {
-  const { json, url, token } = options;
+  const { json, url } = options;
   const summaries =
-    url === undefined ? (await load(host)).configs.summaries() : await remoteConfigs(host, { url, token });
+    url === undefined ? (await load(host)).configs.summaries() : await remoteConfigs(host, { ...options, url });
   await host.stdout.write(json ? `${JSON.stringify(summaries, null, 2)}\n` : table(summaries));
 }
 
-async function remoteConfigs(host: Host, there: { url: string; token: string | undefined }): Promise<ConfigSummary[]> {
+async function remoteConfigs(host: Host, there: RemoteOptions & { readonly url: string }): Promise<ConfigSummary[]> {
   const { openRemote } = await import('./remote.ts');
   await using target = openRemote(host, there);
-  return await target.configs();
+  return await asked(there, () => target.configs());
 }
 
 function table(summaries: readonly ConfigSummary[]): string {

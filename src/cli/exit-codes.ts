@@ -42,6 +42,17 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+/** What a service refused, in the words of the terminal. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  readonly code: LlmClientErrorCode;
+
+  constructor(code: LlmClientErrorCode, message: string, options: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
 /** The exit code for what a command threw, and what is to be said of it: nothing where it has been said. */
 export function explain(thrown: unknown): { readonly code: ExitCode; readonly message?: string } {
   // commander prints its own, and throws for --help and --version too.
@@ -52,7 +63,7 @@ export function explain(thrown: unknown): { readonly code: ExitCode; readonly me
 }
 
 /** Whether it is an LlmError or LlmClientError: told by the code, so that not every command loads both. */
-function isCoded(thrown: unknown): thrown is { readonly code: LlmClientErrorCode } {
+export function isCoded(thrown: unknown): thrown is Error & { readonly code: LlmClientErrorCode } {
   const code = typeof thrown === 'object' && thrown !== null && 'code' in thrown ? thrown.code : undefined;
   return typeof code === 'string' && Object.hasOwn(exitCodeOf, code);
 }

@@ -4,6 +4,7 @@ import type { Host } from './host.ts';
 import { Interrupt } from './interrupt.ts';
 import type { ShowOptions } from './options.ts';
 import { openRemote } from './remote.ts';
+import { asked } from './words.ts';
 
 export interface ThereOptions {
   readonly url: string;
@@ -15,10 +16,12 @@ export async function follow(host: Host, generationId: string, options: ThereOpt
   using interrupt = new Interrupt(host);
   await using target = openRemote(host, options);
   const answer = { view: (signal: AbortSignal) => target.follow(generationId, signal) };
-  host.exitWith((await show(answer, interrupt, host, options)).exitCode);
+  const { exitCode } = await asked(options, () => show(answer, interrupt, host, options));
+  host.exitWith(exitCode);
 }
 
 export async function cancel(host: Host, generationId: string, options: ThereOptions): Promise<void> {
   await using target = openRemote(host, options);
-  await host.stdout.write(`${await target.cancel(generationId)}\n`);
+  const outcome = await asked(options, () => target.cancel(generationId));
+  await host.stdout.write(`${outcome}\n`);
 }

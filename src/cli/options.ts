@@ -46,6 +46,12 @@ function parseToken(text: string): string {
   }
 }
 
+export function parseGenerationId(text: string): string {
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return text;
+  const expected = 'Expected an id such as 3b241101-e2bb-4255-8caf-4136c566a962';
+  throw new InvalidArgumentError(`${expected}: the generationId of the start event, which \`chat --json\` prints.`);
+}
+
 /** Collects `--var name=value`. */
 export function collectVariable(pair: string, variables: Readonly<Record<string, string>> = {}) {
   const at = pair.indexOf('=');

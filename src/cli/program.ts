@@ -11,6 +11,7 @@ import type { Host } from './host.ts';
 import {
   collectVariable,
   parseFault,
+  parseGenerationId,
   parsePace,
   showsAnswer,
   takesRemote,
@@ -63,7 +64,7 @@ export function createProgram(host: Host): Command {
   const follow = program
     .command('follow')
     .description('stream an answer of a service to stdout, from its beginning')
-    .argument('<generationId>', 'its id, which its start event tells');
+    .argument('<generationId>', 'its id, which its start event tells', parseGenerationId);
   takesRemote(showsAnswer(follow), urlDefault)
     .addHelpText('after', followHelp)
     .action(async (generationId: string, options: ThereOptions & ShowOptions) =>
@@ -73,7 +74,7 @@ export function createProgram(host: Host): Command {
   const cancel = program
     .command('cancel')
     .description('stop an answer of a service, and its call to the model')
-    .argument('<generationId>', 'its id, which its start event tells');
+    .argument('<generationId>', 'its id, which its start event tells', parseGenerationId);
   takesRemote(cancel, urlDefault)
     .addHelpText('after', cancelHelp)
     .action(async (generationId: string, options: ThereOptions) =>
@@ -133,7 +134,7 @@ function printVersion({ stdout }: Host): never {
 // ------------------------------------------------------------------------------------------------------------- help
 
 const exitCodesHelp = `
-Exit codes: 0 all went well, 1 failure, 2 usage or configuration, 3 not authorized, 4 limited or overloaded,
+Exit codes: 0 all went well, 1 failure, or an answer that was refused or cut off, 2 usage or configuration, 3 not authorized, 4 limited or overloaded,
 130 interrupted.`;
 
 const serveHelp = `

@@ -2,6 +2,7 @@
 import { startService } from '../service.ts';
 import { readSettings } from '../settings.ts';
 import type { Host } from './host.ts';
+import { listening } from './listen.ts';
 import { aborted, Interrupt } from './interrupt.ts';
 
 /** Settles when it was asked to end and has drained. */
@@ -11,7 +12,7 @@ export async function serve(host: Host): Promise<void> {
   // One that fails is reported below.
   const reload = () => void starting.then((service) => service.reload()).catch(() => {});
   using interrupt = new Interrupt(host, { reload });
-  await using service = await starting;
+  await using service = await listening(starting, { ...settings, portPrefix: 'PORT=' });
   host.note(`llm-service listens on ${service.url}`);
   if (settings.simulate) {
     host.note('No key is set (ANTHROPIC_API_KEY): answers come from the built-in simulator, and say so.');

@@ -27,6 +27,7 @@ const partOf: Readonly<Record<string, string>> = {
   'config-file': 'configs',
   'config-models': 'configs',
   'config-schema': 'configs',
+  'config-text': 'configs',
   'config-warnings': 'configs',
   'config-watch': 'configs',
   core: 'service',

@@ -1,0 +1,104 @@
+/**
+ * What a service says, in the words of a terminal: the service speaks of headers, fields and settings of its own, and
+ * whoever sits at a terminal has options, variables and perhaps somebody else's service.
+ */
+import type { LlmClientErrorCode } from '../client.ts';
+import type { InputIssue, TerminalEvent } from '../protocol.ts';
+import { isCoded, RefusedError } from './exit-codes.ts';
+import type { RemoteOptions } from './options.ts';
+
+/** An LlmError or an LlmClientError. */
+interface Coded extends Error {
+  readonly code: LlmClientErrorCode;
+  readonly retryAfterMs?: number | undefined;
+  readonly issues?: readonly InputIssue[] | undefined;
+}
+
+/**
+ * Whatever `ask` returns.
+ *
+ * @throws RefusedError for a refusal, in the words of who asked with these options.
+ */
+export async function asked<Answer>(options: RemoteOptions, ask: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (thrown) {
+    if (!isCoded(thrown)) throw thrown;
+    throw new RefusedError(thrown.code, refusalInWords(thrown, options), { cause: thrown });
+  }
+}
+
+function refusalInWords(refusal: Coded, { url, token }: RemoteOptions): string {
+  const { code, message, issues = [] } = refusal;
+  const there = `the service at ${url}`;
+  switch (code) {
+    case 'unauthorized':
+      return token === undefined
+        ? `${there} wants a key: --token @FILE reads it from a file`
+        : `${there} doesn't know the key that --token gives`;
+    case 'forbidden':
+      return `${there} refuses this: ${message}`;
+    case 'unreachable':
+      // Before the number of attempts, which stands in brackets at the end.
+      return message.replace(/(?= \(\d+ attempts\)$|$)/, '; `llm-service serve` starts a service, --url names another');
+    case 'invalid_input':
+      if (message.startsWith('No such route'))
+        return `${url} has no llm-service; --url takes its address without a path`;
+      return issues.length === 0 ? message : issues.map(issueInWords).join('; ');
+    case 'generation_not_found':
+      return `${message}, at ${url} and for this key`;
+    default:
+      return `${message}${waitInWords(refusal.retryAfterMs)}`;
+  }
+}
+
+function issueInWords({ path, message }: InputIssue): string {
+  const variable = /^variables\.(.+)$/.exec(path)?.[1];
+  const option = variable === undefined ? '' : ` (--var ${variable}=…)`;
+  return path === '' ? message : `${path}: ${message}${option}`;
+}
+
+type ErrorEvent = Extract<TerminalEvent, { type: 'error' }>;
+
+/** What the end of an answer that failed says, and what can be done. */
+export function failureInWords({ code, message, retryable, retryAfterMs }: ErrorEvent, { url }: RemoteOptions): string {
+  const hint = url === undefined ? localHints[code] : remoteHints[code];
+  const again = !retryable ? '' : retryAfterMs === undefined ? ' (trying again can help)' : waitInWords(retryAfterMs);
+  return `${code}: ${message}${hint === undefined ? '' : `; ${hint}`}${again}`;
+}
+
+type Hints = { readonly [Code in ErrorEvent['code']]?: string };
+
+const localHints: Hints = {
+  upstream_auth: 'its key is in ANTHROPIC_API_KEY, or in the variable that the config names as api_key_env',
+  upstream_invalid_request: '`llm-service config check` warns of what models refuse',
+  upstream_unreachable: 'the network, ANTHROPIC_BASE_URL or the config’s base_url may be the reason',
+};
+
+const remoteHints: Hints = {
+  upstream_auth: 'that is the key of the service, not yours: whoever runs it can change it',
+  upstream_invalid_request: 'the log of the service has the reason',
+};
+
+function waitInWords(retryAfterMs: number | undefined): string {
+  return retryAfterMs === undefined ? '' : ` (try again in ${Math.ceil(retryAfterMs / 1_000)} s)`;
+}
+
+/** Stop reasons by which a model says that it had its say. */
+const wholeReasons: ReadonlySet<string | null> = new Set(['end_turn', 'stop_sequence']);
+
+const cutReasons: Readonly<Record<string, string>> = {
+  refusal: 'the model refused to answer',
+  max_tokens: 'the answer is cut off: it reached max_tokens of its config',
+  model_context_window_exceeded: 'the answer is cut off: the conversation fills the context window of the model',
+  pause_turn: 'the answer is not whole: the model paused and would go on',
+  tool_use: 'the answer is not whole: the model asks for a tool',
+};
+
+/** Why an answer that is done is not whole; undefined if it is. */
+export function cutInWords({ stopReason }: Extract<TerminalEvent, { type: 'done' }>): string | undefined {
+  if (wholeReasons.has(stopReason)) return undefined;
+  if (stopReason === null) return 'the answer may not be whole: the model gave no reason for its end';
+  const known = Object.hasOwn(cutReasons, stopReason) ? cutReasons[stopReason]! : 'the answer may not be whole';
+  return `${known} (${stopReason})`;
+}
