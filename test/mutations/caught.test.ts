@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it } from 'vitest';
 import { mutations } from './mutations.ts';
 
 interface Report {
@@ -22,16 +22,16 @@ interface Report {
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
 /** A test that hangs for want of what a mutation took away has failed. */
-const testTimeoutMs = 30_000;
+const timeoutMs = 15_000;
 
-it.concurrent.each(mutations())('$name: $meaning', async ({ patch, caughtBy }) => {
+it.concurrent.for(mutations())('$name: $meaning', async ({ patch, caughtBy }, { onTestFinished }) => {
   const copy = await copyProject();
   onTestFinished(() => rm(copy, { recursive: true }));
   await run('git', ['apply', join(root, patch)], { cwd: copy });
 
   const out = join(copy, 'report.json');
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
-  const options = ['--bail=1', '--maxWorkers=1', `--testTimeout=${testTimeoutMs}`];
+  const options = ['--bail=1', '--maxWorkers=1', `--testTimeout=${timeoutMs}`, `--hookTimeout=${timeoutMs}`];
   const report = ['--reporter=json', `--outputFile=${out}`];
   // Without the page, which would have to be built. Ends with 1 where a test failed, as it should.
   const args = [vitest, 'run', '--project=every-node', ...options, ...report, ...caughtBy];

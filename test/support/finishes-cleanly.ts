@@ -20,7 +20,7 @@ const turnsMin = 1_000;
  *   number must come down to 0.
  * @param deadlineMs How long closing may take. Only a test that fails waits for it.
  */
-export function finishesCleanly(count: () => Record<string, number> = () => ({}), deadlineMs = 30_000): void {
+export function finishesCleanly(count: () => Record<string, number> = () => ({}), deadlineMs = 10_000): void {
   // Between tests the runner starts a timer of its own, 100 ms long, that looks like one of theirs. It isn't there yet
   // while tests are collected. So a test may leave one timer that only its suite's look finds, which waits it out.
   const timersAtFirst = openResources().get('Timeout') ?? 0;
