@@ -19,6 +19,8 @@ const secondLookMs = 50;
 export class Silence {
   readonly #options: SilenceOptions;
   #heardAtMs = 0;
+  /** After which sign of life the other side was asked last: once for each silence. */
+  #askedAfterMs: number | undefined;
   #limitMs: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -39,9 +41,7 @@ export class Silence {
 
   /** Looks at once, as after a sleep that no timer has noticed. */
   look(): void {
-    if (this.#limitMs === undefined || this.#silentMs() < this.#limitMs) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#judge(), secondLookMs);
+    if (this.#limitMs !== undefined && this.#silentMs() >= this.#limitMs) this.#lookAgain();
   }
 
   stop(): void {
@@ -49,23 +49,30 @@ export class Silence {
     this.#limitMs = undefined;
   }
 
-  #wait(asked = false): void {
+  #wait(): void {
     if (this.#limitMs === undefined) return;
     const silentMs = this.#silentMs();
     const half = this.#limitMs / 2;
     const next = silentMs < half ? half : this.#limitMs;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#tick(asked && silentMs >= half), Math.max(0, next - silentMs));
+    this.#timer = setTimeout(() => this.#tick(), Math.max(0, next - silentMs));
   }
 
-  #tick(asked: boolean): void {
+  #tick(): void {
     const limitMs = this.#limitMs;
     if (limitMs === undefined) return;
     const silentMs = this.#silentMs();
-    if (silentMs >= limitMs) return this.look();
-    const ask = silentMs >= limitMs / 2;
-    if (ask && !asked) this.#options.ask?.();
-    this.#wait(ask);
+    if (silentMs >= limitMs) return this.#lookAgain();
+    if (silentMs >= limitMs / 2 && this.#askedAfterMs !== this.#heardAtMs) {
+      this.#askedAfterMs = this.#heardAtMs;
+      this.#options.ask?.();
+    }
+    this.#wait();
+  }
+
+  #lookAgain(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#judge(), secondLookMs);
   }
 
   #judge(): void {
