@@ -76,10 +76,10 @@ describe('a fallback', () => {
   test('answers under its own name, model, prompt and price', async () => {
     await using bench = await startBench();
     bench.simulator.enqueue({ kind: 'fault', fault: 'overloaded' });
-    bench.simulator.enqueue({ kind: 'text', text: 'hi', usage: { input_tokens: 1_000_000, output_tokens: 0 } });
+    bench.simulator.enqueue({ kind: 'text', text: 'hi', usage: { input_tokens: 1_000_000, output_tokens: 2 } });
     const { terminal } = await bench.hear(testConfig(chain, { other }));
     // Over 100,000 tokens of prompt, this model costs five times as much.
-    expect(terminal).toMatchObject({ type: 'done', config: 'other', model: 'claude-haiku-5-5', costUsd: 0.5 });
+    expect(terminal).toMatchObject({ type: 'done', config: 'other', model: 'claude-haiku-5-5', costUsd: 0.500005 });
     expect(bench.simulator.requests[1]?.body).toMatchObject({ model: other.model, system: other.system_prompt });
     expect(bench.failures).toMatchObject([{ config: 'test', retryInMs: 0 }]);
   });
