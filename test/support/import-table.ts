@@ -17,7 +17,7 @@ const ranks: readonly (readonly string[])[] = [
   ['upstream'],
   ['stream-log', 'simulator', 'configs'],
   ['telemetry', 'settings', 'flow-control'],
-  ['errors', 'faults', 'limits', 'sink', 'turns', 'within'],
+  ['errors', 'faults', 'limits', 'address', 'sink', 'turns', 'within'],
   ['protocol', 'caller'],
 ];
 
@@ -35,6 +35,7 @@ const partOf: Readonly<Record<string, string>> = {
   'open-answers': 'server',
   'plain-input': 'router',
   'running-generation': 'generations',
+  'upstream-variables': 'settings',
 };
 
 /** Who alone may import a package, or one of its subpaths. */
