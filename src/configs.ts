@@ -4,6 +4,13 @@
  * shows a prompt to nobody but `render`.
  */
 import { createHash } from 'node:crypto';
+import {
+  ConfiguredHeaders,
+  headerValueExpected,
+  isHeaderValue,
+  secretIn,
+  type ApiKeyHeader,
+} from './address/headers.ts';
 import { configSchema, faultsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
 import { definedIn } from './define-configs.ts';
 import { LlmError } from './errors.ts';
@@ -34,6 +41,10 @@ export interface Config {
   readonly baseUrl?: string;
   /** The name of the environment variable with the key, not the key. */
   readonly apiKeyEnv?: string;
+  readonly apiKeyHeader?: ApiKeyHeader;
+  /** Below the base URL. */
+  readonly messagesPath?: string;
+  readonly headers?: ConfiguredHeaders;
   readonly cachePrompt: boolean;
   readonly onDisconnect: 'continue' | { readonly cancelAfterMs: number };
   readonly timeouts: { readonly firstByteMs: number; readonly idleMs: number; readonly totalMs: number };
@@ -73,7 +84,7 @@ export interface ConfigSource {
   readonly overrides?: unknown;
   /** The text of a prompt file; throws an Error whose message says what was found instead. Absent: no config may have one. */
   readonly readPrompt?: (file: string) => string;
-  /** Where `api_key_env` must find its variable. Absent: not looked up. */
+  /** Where `api_key_env` and `headers` must find their variables. Absent: not looked up. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
@@ -151,9 +162,9 @@ function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]):
   }
   const sound = result.data;
   const fault = (key: string, message: string) => faults.push({ path: formatPath([...path, key]), message });
-  // A pasted key may look like a name, so neither is told.
-  if (source.env && sound.api_key_env !== undefined && !source.env[sound.api_key_env]) {
-    fault('api_key_env', 'expected the name of an environment variable that is set, found one that is not');
+  for (const [key, name] of variablesOf(sound)) {
+    const message = source.env && variableFault(source.env, name);
+    if (message !== undefined) faults.push({ path: formatPath([...path, ...key]), message });
   }
   try {
     const text = promptText(sound.system_prompt, source);
@@ -164,6 +175,23 @@ function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]):
     fault('system_prompt', thrown instanceof Error ? thrown.message : 'expected a file that can be read');
     return undefined;
   }
+}
+
+/** The environment variables that a config names, each with where it does. */
+function variablesOf({ api_key_env, headers = {} }: SoundConfig): [key: readonly string[], name: string][] {
+  const ofHeaders = Object.entries(headers).flatMap(([name, value]): [string[], string][] =>
+    typeof value === 'string' ? [] : [[['headers', name, 'env'], value.env]],
+  );
+  return [...(api_key_env === undefined ? [] : [[['api_key_env'], api_key_env] as [string[], string]]), ...ofHeaders];
+}
+
+/** A pasted key may look like a name, so neither is told. */
+function variableFault(env: NonNullable<ConfigSource['env']>, name: string): string | undefined {
+  const value = secretIn(env, name);
+  if (value === undefined) return 'expected the name of an environment variable that is set, found one that is not';
+  return isHeaderValue(value)
+    ? undefined
+    : `expected ${headerValueExpected} in that environment variable, found others, since a header is to carry them`;
 }
 
 function promptText(written: SoundConfig['system_prompt'], { readPrompt }: ConfigSource): string {
@@ -269,7 +297,10 @@ function resolve(name: string, drafts: ReadonlyMap<string, Draft>, configs: Map<
         show: thinking.show,
       },
       baseUrl: sound.base_url,
+      messagesPath: sound.messages_path,
       apiKeyEnv: sound.api_key_env,
+      apiKeyHeader: sound.api_key_header,
+      headers: sound.headers && new ConfiguredHeaders(sound.headers),
       fallback: sound.fallback === undefined ? undefined : resolve(sound.fallback, drafts, configs),
       price: price && {
         input: price.input,
