@@ -1,17 +1,46 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+/**
+ * What looks at a browser, a compiler, a benchmark or the repository, which no Node changes, and takes long. CI runs all
+ * other files on every Node that is promised, and with them whatever is new.
+ */
+const onOneNode = [
+  'test/architecture.test.ts',
+  'test/bench-*.test.ts',
+  'test/docs.test.ts',
+  'test/mutations.test.ts',
+  'test/package.test.ts',
+  'test/page*.test.ts',
+  'test/types.test.ts',
+];
+// The first fail by design: harness.test.ts runs them. The second break the project: `npm run mutations` does.
+const runByOthers = [...configDefaults.exclude, 'test/support/**', 'test/mutations/**'];
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/built-page.ts'],
-    // Those under support/ fail by design: harness.test.ts runs them.
-    exclude: ['test/support/**'],
+    projects: [
+      {
+        extends: true,
+        test: { name: 'every-node', include: ['test/**/*.test.ts'], exclude: [...runByOthers, ...onOneNode] },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'one-node',
+          include: onOneNode,
+          exclude: runByOthers,
+          globalSetup: ['test/support/built-page.ts'],
+        },
+      },
+    ],
     environment: 'node',
     // A process for each file, so that one file's leftovers are seen there and nowhere else. Tests mostly wait, hence
     // a worker for every core, where vitest would leave one idle.
     pool: 'forks',
     maxWorkers: '100%',
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // Finds what hangs. What a test does in a moment may take a machine that is busy a minute.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 });

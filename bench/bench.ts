@@ -12,7 +12,7 @@ import type { UpstreamCommands } from './load/upstream.ts';
 import { cores, launch, script } from './processes.ts';
 import { tableOf, type Report } from './report.ts';
 import { runWorkload, type WorkloadResult } from './rounds.ts';
-import { targets, yardstick } from './targets.ts';
+import { earlierBuild, targets, yardstick, type Target } from './targets.ts';
 import { workloads, type Workload } from './workloads.ts';
 
 const usage = `npm run bench -- [options]
@@ -24,6 +24,7 @@ const usage = `npm run bench -- [options]
   --rounds <n>          in place of each workload's own number
   --scale <x>           multiplies how much each workload does
   --service <path>      the service's command line, dist/cli.js unless given
+  --before <path>       the command line of an earlier build, measured beside this one in each round
   --out <folder>        where results.json and chart.svg go, bench/dist unless given
 `;
 
@@ -48,7 +49,7 @@ const results: WorkloadResult[] = [];
 for (const workload of chosen) {
   const result = await runWorkload(workload, {
     bench: { upstream, client },
-    targets: targetsOf(workload),
+    targets: targetsOf(workload).flatMap(withEarlierBuild),
     rounds: options.rounds ?? workload.rounds,
     scale: options.scale,
     start: { upstreamUrl: upstream.url, serviceCli: options.service },
@@ -69,6 +70,10 @@ function targetsOf(workload: Workload) {
     if (options.quick) return workload.targets.includes(name) && quickTargets.has(name);
     return (options.all ? all : workload.targets).includes(name) && (!peer || options.peers);
   });
+}
+
+function withEarlierBuild(target: Target): readonly Target[] {
+  return target.ours && options.before !== undefined ? [target, earlierBuild(target, options.before)] : [target];
 }
 
 function write(measured: readonly WorkloadResult[]): void {
@@ -102,6 +107,7 @@ function parseOptions() {
         rounds: { type: 'string' },
         scale: { type: 'string' },
         service: { type: 'string', default: 'dist/cli.js' },
+        before: { type: 'string' },
         out: { type: 'string', default: 'bench/dist' },
       },
     });

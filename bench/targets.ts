@@ -87,6 +87,16 @@ export const targets: readonly Target[] = [
   { name: 'portkey', title: 'Portkey gateway', door: 'portkey', peer: true, start: startPortkey },
 ];
 
+/** The same door of another build of the service, so that a change is measured against what it changed, in the same rounds. */
+export function earlierBuild(target: Target, serviceCli: string): Target {
+  return {
+    ...target,
+    name: `${target.name}-before`,
+    title: `${target.title}, before`,
+    start: (context) => service({ ...context, serviceCli }),
+  };
+}
+
 /** Fan-out has a yardstick of its own: nothing but the socket writes. */
 export const rawFanOut: Target = {
   name: yardstick,

@@ -7,8 +7,10 @@ const service = process.env['LLM_SERVICE_URL'] ?? 'http://127.0.0.1:3000';
 export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
   plugins: [react()],
-  // An app of its own has it from npm.
-  resolve: { alias: { 'llm-service/client': fileURLToPath(new URL('../src/client.ts', import.meta.url)) } },
+  // An app of its own has it from npm, by the conditions of its bundler.
+  resolve: {
+    alias: { 'llm-service/client': fileURLToPath(new URL('../src/client/llm-client.ts', import.meta.url)) },
+  },
   build: {
     target: 'es2022',
     // Nothing inline: the page is served under a policy that lets nothing inline run.

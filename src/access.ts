@@ -7,6 +7,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Caller } from './caller.ts';
 import { LlmError } from './errors.ts';
+import type { HeldBytes } from './held-bytes.ts';
+import { canonicalOrigin, hostNameOf, isSameHost } from './origin.ts';
 
 export interface AccessLimits {
   /** Generations that may run at once, of all callers. */
@@ -27,6 +29,8 @@ export interface AccessOptions {
   /** Whether the service listens on loopback only: then a foreign Host means a name that was rebound to it. */
   readonly loopback: boolean;
   readonly limits: AccessLimits;
+  /** The account of what is held for callers. */
+  readonly held: HeldBytes;
 }
 
 /** What a door knows of a request. */
@@ -37,6 +41,8 @@ export interface Credentials {
 }
 
 const loopbackNames = new Set(['localhost', '127.0.0.1', '[::1]']);
+/** The longest host name that a refusal repeats. */
+const namedHostCharsMax = 100;
 const capacityRetryAfterMs = 1_000;
 
 export class Access {
@@ -52,8 +58,8 @@ export class Access {
   constructor(options: AccessOptions) {
     this.#options = options;
     this.#keys = options.keys.map(({ name, sha256 }) => ({ name, digest: Buffer.from(sha256, 'hex') }));
-    this.#allowedOrigins = new Set(options.allowedOrigins);
-    this.#hosts = new Set([...loopbackNames, ...options.allowedHosts]);
+    this.#allowedOrigins = new Set(options.allowedOrigins.map((origin) => canonicalOrigin(origin)));
+    this.#hosts = new Set([...loopbackNames, ...options.allowedHosts.map((host) => hostNameOf(host))]);
     this.#starts = new RateLimiterMemory({ points: options.limits.startsPerMinuteMax, duration: 60 });
   }
 
@@ -65,9 +71,11 @@ export class Access {
    */
   checkHost(headers: IncomingHttpHeaders): void {
     if (!this.#options.loopback) return;
-    const name = (headers.host ?? '').toLowerCase().replace(/:\d+$/, '');
+    const name = hostNameOf(headers.host);
     if (!this.#hosts.has(name)) {
-      throw new LlmError('forbidden', 'This host name is not allowed; LLM_ALLOWED_HOSTS can name it');
+      // Behind a proxy this is what its operator meets first, so it says which name arrived.
+      const found = name !== '' && name.length <= namedHostCharsMax ? ` "${name}"` : '';
+      throw new LlmError('forbidden', `The host name${found} is not allowed; LLM_ALLOWED_HOSTS can name it`);
     }
   }
 
@@ -79,7 +87,7 @@ export class Access {
   checkOrigin(headers: IncomingHttpHeaders): void {
     const { origin } = headers;
     if (origin !== undefined) {
-      if (this.#allowedOrigins.has(origin)) return;
+      if (this.#allowedOrigins.has(canonicalOrigin(origin))) return;
       if (!isSameHost(origin, headers.host)) {
         throw new LlmError('forbidden', 'Requests from this origin are not allowed; LLM_ALLOWED_ORIGINS can name it');
       }
@@ -91,8 +99,8 @@ export class Access {
   }
 
   /** The request's origin if it is another site's that is allowed, to be echoed in CORS headers. */
-  allowedOrigin(headers: IncomingHttpHeaders): string | undefined {
-    return headers.origin !== undefined && this.#allowedOrigins.has(headers.origin) ? headers.origin : undefined;
+  allowedOrigin({ origin }: IncomingHttpHeaders): string | undefined {
+    return origin !== undefined && this.#allowedOrigins.has(canonicalOrigin(origin)) ? origin : undefined;
   }
 
   /** @throws LlmError `unauthorized` */
@@ -111,12 +119,13 @@ export class Access {
   }
 
   /**
-   * Takes a place among the running generations; disposing it gives it back.
+   * Takes a place among the running generations, and room for the request; disposing it gives both back.
    *
+   * @param requestBytes What the request holds in memory while it runs.
    * @throws LlmError `rate_limited`, `at_capacity`
    */
-  async admitGeneration(caller: Caller): Promise<Disposable> {
-    const { limits } = this.#options;
+  async admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable> {
+    const { limits, held } = this.#options;
     if (this.#running >= limits.generationsMax) {
       throw new LlmError('at_capacity', 'The service runs as many generations as it can; try again shortly', {
         retryAfterMs: capacityRetryAfterMs,
@@ -124,11 +133,14 @@ export class Access {
     }
     const place = takePlace(this.#generations, caller, limits.generationsPerCallerMax, 'generations at once');
     this.#running += 1;
+    let request: Disposable | undefined;
     const release = () => {
       this.#running -= 1;
       place[Symbol.dispose]();
+      request?.[Symbol.dispose]();
     };
     try {
+      request = held.take(caller.name, requestBytes);
       await this.#starts.consume(caller.name);
     } catch (refused) {
       release();
@@ -174,9 +186,4 @@ function takePlace(places: Map<string, number>, { name }: Caller, max: number, w
       else places.set(name, left);
     },
   };
-}
-
-function isSameHost(origin: string, host: string | undefined): boolean {
-  // `null`, the origin of sandboxed pages and files, parses as no URL.
-  return host !== undefined && URL.canParse(origin) && new URL(origin).host === host.toLowerCase();
 }

@@ -3,11 +3,12 @@
  * to be judged. Keeps nothing between two loads, so that a changed file is read as it is now. What it says of a broken
  * file never quotes the file, which may hold prompts.
  */
-import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
-import { dirname, extname, resolve } from 'node:path';
+import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { createJiti } from 'jiti';
 import { parseDocument } from 'yaml';
 import { ConfigError, parseConfigs, type ConfigSnapshot } from './configs.ts';
+import { suggestion } from './faults.ts';
 import { configFileDefault } from './settings.ts';
 
 export interface LoadConfigsOptions {
@@ -35,7 +36,9 @@ export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSn
   const path = resolve(cwd, file);
   onFile(path);
   // Who brings all configs in the environment needs no file.
-  const unneeded = overrides !== undefined && file === configFileDefault && !existsSync(path);
+  const missing = !existsSync(path);
+  const unneeded = overrides !== undefined && file === configFileDefault && missing;
+  if (missing && !unneeded) throw missingFile(file, path);
   const written = unneeded
     ? {}
     : await refused(`${file} is not a valid config file:`, () => readConfigFile(path, onFile));
@@ -53,6 +56,24 @@ export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSn
   });
 }
 
+function missingFile(file: string, path: string): ConfigError {
+  const message = `\`llm-service init\` writes one to begin with, and LLM_CONFIG names another${similarFile(file, path)}`;
+  return new ConfigError(`there is no config file ${basename(file)} in ${dirname(path)}:`, [{ path: '', message }]);
+}
+
+/** Names a config file of the same folder that was probably meant. */
+function similarFile(file: string, path: string): string {
+  try {
+    const others = readdirSync(dirname(path)).filter((name) => extensions.has(extname(name)));
+    return suggestion(
+      file,
+      others.map((name) => join(dirname(file), name)),
+    );
+  } catch {
+    return '';
+  }
+}
+
 /** What `read` returns; what it throws becomes a ConfigError under the headline. */
 async function refused(headline: string, read: () => unknown): Promise<unknown> {
   try {
@@ -64,6 +85,8 @@ async function refused(headline: string, read: () => unknown): Promise<unknown> 
 }
 
 // -------------------------------------------------------------------------------------------------------- languages
+
+const extensions: ReadonlySet<string> = new Set(['.ts', '.mts', '.js', '.mjs', '.json', '.yaml', '.yml']);
 
 // All of these throw an Error whose message says what was expected, and what was found where that can be told.
 

@@ -20,7 +20,10 @@ export interface OpenConfigsOptions extends Omit<LoadConfigsOptions, 'onFile'> {
 export interface LiveConfigs extends AsyncDisposable {
   /** The configs as they stand now. */
   snapshot(): ConfigSnapshot;
-  /** Reads all files again, after reloads that are under way. Never rejects: what it finds is told to telemetry. */
+  /**
+   * Reads all files again, after the reload that is under way; those who ask meanwhile share the next one. Never rejects:
+   * what it finds is told to telemetry.
+   */
   reload(): Promise<ReloadOutcome>;
   /** From now on reloads when a file has changed. To be called once, if at all. */
   watch(): void;
@@ -43,7 +46,8 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
   const ended = new AbortController();
   const loader = new Loader(source);
   let snapshot = await loader.load();
-  let reloads: Promise<unknown> = Promise.resolve();
+  let underWay: Promise<unknown> = Promise.resolve();
+  let next: Promise<ReloadOutcome> | undefined;
   let watching: Promise<void> | undefined;
 
   async function reloadNow(): Promise<ReloadOutcome> {
@@ -52,7 +56,7 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
       snapshot = await loader.load();
       const changes = changesBetween(before, snapshot);
       if (changes.added.length + changes.changed.length + changes.removed.length === 0) return 'unchanged';
-      telemetry.configsReloaded(source.file, changes);
+      telemetry.configsReloaded(source.file, changes, snapshot.warnings);
       return 'reloaded';
     } catch (error) {
       if (error instanceof ConfigError) telemetry.configsRefused(source.file, error.faults);
@@ -61,9 +65,12 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
     }
   }
   function reload(): Promise<ReloadOutcome> {
-    const outcome = reloads.then(reloadNow);
-    reloads = outcome;
-    return outcome;
+    next ??= underWay.then(() => {
+      next = undefined;
+      return reloadNow();
+    });
+    underWay = next;
+    return next;
   }
 
   return {
@@ -75,7 +82,7 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
     async [Symbol.asyncDispose]() {
       ended.abort();
       await watching;
-      await reloads;
+      await underWay;
     },
   };
 }

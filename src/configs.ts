@@ -12,13 +12,23 @@ import {
   type ApiKeyHeader,
 } from './address/headers.ts';
 import { configSchema, faultsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
+import { warningsOf } from './config-warnings.ts';
 import { definedIn } from './define-configs.ts';
 import { LlmError } from './errors.ts';
 import { describeValue, FaultsError, quote, suggestion, type Fault } from './faults.ts';
 import { formatPath, type ConfigSummary, type InputIssue } from './protocol.ts';
 import { createPrompt, type Prompt } from './prompt.ts';
 
-export { defineConfigs, type ConfigNames, type Configs, type VariablesOf } from './define-configs.ts';
+export {
+  defineConfigs,
+  type ConfigInput,
+  type ConfigNames,
+  type Configs,
+  type Expected,
+  type PromptFileInput,
+  type PromptInput,
+  type VariablesOf,
+} from './define-configs.ts';
 
 // --------------------------------------------------------------------------------------------------------- resolved
 
@@ -66,6 +76,8 @@ export interface Config {
 export interface ConfigSnapshot {
   /** In the order of the file. */
   readonly names: readonly string[];
+  /** What is served and yet doubtful: see config-warnings.ts. */
+  readonly warnings: readonly Fault[];
   get(name: string): Config | undefined;
   /** What clients may know. */
   summaries(): ConfigSummary[];
@@ -107,6 +119,7 @@ export function parseConfigs(written: unknown, source: ConfigSource = {}): Confi
     const draft = draftOf(entry, source, faults);
     if (draft) drafts.set(name, draft);
   }
+  const warnings = [...drafts.values()].flatMap((draft) => draft.warnings);
   for (const name of entries.keys()) faults.push(...fallbackFaults(name, entries, drafts));
   if (faults.length > 0) throw new ConfigError(headline(source), faults);
 
@@ -114,6 +127,7 @@ export function parseConfigs(written: unknown, source: ConfigSource = {}): Confi
   for (const name of drafts.keys()) resolve(name, drafts, configs);
   return Object.freeze({
     names: Object.freeze([...entries.keys()]),
+    warnings,
     get: (name: string) => configs.get(name),
     summaries: () => [...entries.keys()].map((name) => summaryOf(configs.get(name)!)),
   });
@@ -136,6 +150,7 @@ interface Draft {
   readonly sound: SoundConfig;
   readonly prompt: Prompt;
   readonly hash: string;
+  readonly warnings: readonly Fault[];
 }
 
 function entriesOf(written: unknown, path: readonly PropertyKey[], faults: Fault[]): [string, Entry][] {
@@ -170,7 +185,13 @@ function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]):
     const text = promptText(sound.system_prompt, source);
     const prompt = createPrompt(text);
     for (const message of variableFaults(prompt.variables, sound.system_prompt)) fault('system_prompt', message);
-    return { sound, prompt, hash: hashOf({ ...sound, system_prompt: text }) };
+    // Unknown where the environment isn't looked at.
+    const toAnthropic = source.env !== undefined && !source.env['ANTHROPIC_BASE_URL'];
+    const warnings = warningsOf({ sound, written: value, promptText: text, toAnthropic }).map((warning) => ({
+      ...warning,
+      path: `${formatPath(path)}.${warning.path}`,
+    }));
+    return { sound, prompt, hash: hashOf({ ...sound, system_prompt: text }), warnings };
   } catch (thrown) {
     fault('system_prompt', thrown instanceof Error ? thrown.message : 'expected a file that can be read');
     return undefined;
@@ -196,7 +217,10 @@ function variableFault(env: NonNullable<ConfigSource['env']>, name: string): str
 
 function promptText(written: SoundConfig['system_prompt'], { readPrompt }: ConfigSource): string {
   if (typeof written === 'string') return written;
-  if (!readPrompt) throw new Error('expected text, found a file, which only loadConfigs reads');
+  if (!readPrompt)
+    throw new Error(
+      'expected text, found a file; set the option promptFolder, the folder that its path is relative to',
+    );
   return readPrompt(written.file);
 }
 

@@ -8,6 +8,7 @@ import type { Caller } from './caller.ts';
 import type { Config, ConfigSnapshot } from './configs.ts';
 import type { OnGenerationEnd } from './generation-end.ts';
 import { Generations } from './generations.ts';
+import { HeldBytes } from './held-bytes.ts';
 import { LLMService, type UpstreamAddress } from './llm-service.ts';
 import { createInputSchemas } from './protocol.ts';
 import { createRouter, type AuthRequest, type LlmRouter } from './router.ts';
@@ -56,12 +57,14 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     retryTiming,
   });
   const logs = new MemoryStreamLogs(limits);
+  const held = new HeldBytes(limits);
   const access = new Access({
     keys: settings.apiKeys,
     allowedOrigins: settings.allowedOrigins,
     allowedHosts: settings.allowedHosts,
     loopback: settings.loopback,
     limits,
+    held,
   });
   const { onGenerationEnd } = parts;
   const generations = new Generations({

@@ -4,21 +4,37 @@
  */
 import type { VariablesIn } from './prompt.ts';
 
-/** A system prompt: the text itself, or a file with the text, its path relative to the config file. */
+/** What the compiler prints where it would say `never`. Nothing can be given for it. */
+export interface Expected<What extends string> {
+  readonly [expected]: What;
+}
+
+declare const expected: unique symbol;
+
+/** A system prompt: the text itself, or a file with the text. */
 export type PromptInput = string | PromptFileInput;
 
 export interface PromptFileInput {
-  /** At most 1 MiB of UTF-8 text. */
+  /**
+   * At most 1 MiB of UTF-8 text. The path is relative to the config file, or to the option `promptFolder` where the configs
+   * are given to `createLlmRouter`.
+   */
   readonly file: string;
   /** The `{{variables}}` of the text, all of them, for the types of clients; at start-up the text is held against it. */
   readonly variables?: readonly string[];
 }
 
 /** An inferred type takes any key; this is what makes a misspelt one in a literal an error. */
-type NoOtherKeys<P> = P extends string ? unknown : { readonly [Key in Exclude<keyof P, keyof PromptFileInput>]: never };
+type NoOtherKeys<P> = P extends string
+  ? unknown
+  : {
+      readonly [
+        Key in Exclude<keyof P, keyof PromptFileInput>
+      ]: Expected<`file or variables, and no key ${Key & string}`>;
+    };
 
 /** One config as `defineConfigs` and config files take it. All `_ms` are milliseconds. */
-export interface ConfigInput<SystemPrompt extends PromptInput = PromptInput, OtherName extends string = string> {
+export interface ConfigInput<SystemPrompt extends PromptInput = PromptInput, OtherName = string> {
   /** Upstream's id of the model. */
   readonly model: string;
   /** Tokens of the answer; a model that thinks spends its thinking's from them too. */
@@ -105,11 +121,15 @@ type VariablesOfPrompt<P extends PromptInput> = P extends string
     ? Variable
     : string;
 
-type OtherNames<Names, Name> = string extends Names ? string : Exclude<Names & string, Name>;
+type OtherNames<Names, Name> = string extends Names
+  ? string
+  : [Exclude<Names, Name>] extends [never]
+    ? Expected<'the name of another config, and there is none'>
+    : Exclude<Names & string, Name>;
 
 /**
  * Defines the configs that a deployment serves; the default export of a config file. Only types are checked here:
- * `loadConfigs` and `createLlmRouter` judge the rest.
+ * the service and `createLlmRouter` judge the rest when they start.
  *
  * A prompt written as one literal gives its `{{variables}}` to the client's types. For a concatenated text these are
  * any `string`; so they are for a file, unless `variables` lists them.

@@ -15,6 +15,7 @@ import { limits as limitTable, type Limits } from './limits.ts';
 import type { AuthRequest, LlmRouter } from './router.ts';
 import { readSettings } from './settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
+import type { LlmLogger } from './log-lines.ts';
 import { Telemetry, type TelemetryOptions } from './telemetry.ts';
 import { proxyVariablesIn } from './upstream-variables.ts';
 
@@ -35,14 +36,19 @@ export interface LlmRouterOptions {
   readonly authenticate?: (request: AuthRequest) => Authenticated | Promise<Authenticated>;
   /** Told of each generation that has ended, to keep what was said. */
   readonly onGenerationEnd?: OnGenerationEnd;
-  /** Replaces single bounds; the others keep the defaults that the README lists. */
+  /** Replaces single bounds, such as `generationsMax`, which README lists as `LLM_GENERATIONS_MAX`; others keep its defaults. */
   readonly limits?: Partial<Limits>;
-  /** Where the variables are looked up that a config names, and those that name proxies (`HTTPS_PROXY`, …): `process.env`. */
+  /** Where the variables are looked up that a config names, and those that name proxies (`HTTPS_PROXY`, …); `process.env` unless given. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** The folder that the paths of prompt files are relative to; without it no config may have one. */
   readonly promptFolder?: string;
-  /** What is logged (`logLevel`, `info` unless given) and where to (`destination`, stdout unless given). */
-  readonly telemetry?: Partial<TelemetryOptions>;
+  /** The app's own logger: pino's, or any with its `info`, `warn` and `error`. Without it nothing is logged. */
+  readonly logger?: LlmLogger | undefined;
+  /**
+   * For an app without a logger: `destination` is where lines of JSON are written, from `logLevel` on (`info` unless given).
+   * `logContent` lets messages and answers into the log, also into that of `logger`.
+   */
+  readonly telemetry?: Partial<Omit<TelemetryOptions, 'logger'>> | undefined;
 }
 
 type Authenticated = Caller | null | undefined;
@@ -65,14 +71,16 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
   configs: C,
   options: LlmRouterOptions = {},
 ): LlmRouter<C> & AsyncDisposable {
-  const { apiKey: anthropicApiKey, baseUrl: anthropicBaseUrl, env = {}, authenticate, onGenerationEnd } = options;
+  const { apiKey: anthropicApiKey, baseUrl: anthropicBaseUrl, authenticate, onGenerationEnd } = options;
   const { headers = {}, apiKeyHeader: upstreamKeyHeader } = options;
   const faults = addressFaults(anthropicBaseUrl, headers);
   if (faults.length > 0) throw new ConfigError('the options of createLlmRouter are not valid:', faults);
   const anthropicCustomHeaders = lowerCaseNames(headers);
+  // The app's own environment, which is nobody's but the app's to read: hence an option.
+  const { env = process.env } = options;
   const settings = readSettings(proxyVariablesIn(env));
   const limits = { ...settings.limits, ...sound(options.limits ?? {}) };
-  const telemetry = new Telemetry({ ...settings, ...options.telemetry });
+  const telemetry = telemetryOf(options);
   const { promptFolder } = options;
   const snapshot = parseConfigs(configs, {
     env,
@@ -113,6 +121,27 @@ function addressFaults(baseUrl: string | undefined, headers: Readonly<Record<str
   });
   if (baseUrl === undefined || isBaseUrl(baseUrl)) return ofHeaders;
   return [{ path: 'baseUrl', message: `expected ${baseUrlExpected}, found text, not shown here` }, ...ofHeaders];
+}
+
+/** Standard output is the app's: whatever is logged goes where the app says. */
+function telemetryOf({ logger, telemetry = {} }: LlmRouterOptions): Telemetry {
+  const written = { logLevel: 'info', logContent: false, ...telemetry };
+  if (logger) return new Telemetry({ ...written, logger: harmless(logger) });
+  return new Telemetry(telemetry.destination ? written : { ...written, logLevel: 'silent', destination: nowhere });
+}
+
+const nowhere = { write: () => {} };
+
+/** A logger that throws ends no generation. */
+function harmless(logger: LlmLogger): LlmLogger {
+  const calling = (level: keyof LlmLogger) => (facts: object, message: string) => {
+    try {
+      logger[level](facts, message);
+    } catch {
+      // There is nowhere else to say it.
+    }
+  };
+  return { info: calling('info'), warn: calling('warn'), error: calling('error') };
 }
 
 /** Started by the first generation, so that making a router opens nothing. */

@@ -56,7 +56,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTraits>> = {
 export interface LlmErrorOptions {
   readonly retryAfterMs?: number | undefined;
   readonly issues?: readonly InputIssue[] | undefined;
-  /** Upstream's id of the request. */
+  /** Upstream's id of the request that failed; of one that was refused, the id under which it is logged. */
   readonly requestId?: string | undefined;
   /** What lay behind it. Logged, never sent. */
   readonly cause?: unknown;

@@ -15,10 +15,20 @@ export class FaultsError extends Error {
   readonly faults: readonly Fault[];
 
   constructor(headline: string, faults: readonly Fault[], options?: ErrorOptions) {
-    const lines = faults.map(({ path, message }) => `  ${path === '' ? message : `${path}: ${message}`}`);
-    super([headline, ...lines].join('\n'), options);
+    super([headline, ...linesOf(faults)].join('\n'), options);
     this.faults = faults;
   }
+}
+
+/** A line for each fault, as a person reads it below a headline. */
+export function linesOf(faults: readonly Fault[]): string[] {
+  return faults.map(({ path, message }) => `  ${path === '' ? message : `${path}: ${message}`}`);
+}
+
+/** Where an offset is in a text, both counted from 1: `line 2, column 5`. */
+export function placeIn(text: string, offset: number): string {
+  const lines = text.slice(0, offset).split('\n');
+  return `line ${lines.length}, column ${lines.at(-1)!.length + 1}`;
 }
 
 const shownCharsMax = 40;

@@ -4,7 +4,7 @@
  * One generation is one upstream call sequence, one log, one terminal event. Its lifetime and its viewers' are apart:
  * a viewer's signal ends a read, only the generation's own ends the model call.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Caller } from './caller.ts';
 import { checkVariables, type Config, type ConfigSnapshot } from './configs.ts';
 import { LlmError } from './errors.ts';
@@ -19,6 +19,7 @@ import {
   type Resumable,
   type StreamRequest,
 } from './protocol.ts';
+import { measureRequest, type MeasuredRequest } from './request-identity.ts';
 import { RunningGeneration, type GenerationParts } from './running-generation.ts';
 import type { Sink } from './sink.ts';
 import {
@@ -46,7 +47,8 @@ export interface GenerationsOptions extends GenerationParts {
 
 /** Who may start, and how many may watch. Attaching to what runs asks for a viewer's place only. */
 export interface Admission {
-  admitGeneration(caller: Caller): Promise<Disposable>;
+  /** @param requestBytes What its request holds in memory while it runs. */
+  admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable>;
   admitViewer(caller: Caller): Disposable;
 }
 
@@ -88,15 +90,15 @@ export class Generations implements AsyncDisposable {
   stream(caller: Caller, request: StreamRequest, signal: AbortSignal): LogView {
     return this.#view(caller, request, signal, async (cursor) => {
       const generationId = request.generationId ?? cursor?.generationId;
-      const requestHash = hashRequest(request);
+      const measured = measureRequest(request);
       let log: StreamLog | undefined;
       if (generationId !== undefined) {
         log = await this.#find({ caller: caller.name, generationId });
         // Whoever has seen an event has had it from this generation; it can be gone, but it is never started again.
         if (!log && cursor) throw generationNotFound();
       }
-      log ??= await this.#start(caller, request, generationId ?? randomUUID(), requestHash);
-      if (log.record.requestHash !== requestHash) {
+      log ??= await this.#start(caller, request, generationId ?? randomUUID(), measured);
+      if (log.record.requestHash !== measured.identity) {
         throw new LlmError(
           'conflict',
           'This generationId belongs to another request: config, messages or variables differ',
@@ -165,7 +167,12 @@ export class Generations implements AsyncDisposable {
   }
 
   /** Starts, or joins a start of the same id that is on its way. */
-  async #start(caller: Caller, request: StreamRequest, generationId: string, requestHash: string): Promise<StreamLog> {
+  async #start(
+    caller: Caller,
+    request: StreamRequest,
+    generationId: string,
+    measured: MeasuredRequest,
+  ): Promise<StreamLog> {
     if (this.#draining) {
       throw new LlmError('shutting_down', 'The service is shutting down and takes no new generations', {
         retryAfterMs: shutdownRetryAfterMs,
@@ -176,13 +183,19 @@ export class Generations implements AsyncDisposable {
     checkVariables(config, variables);
 
     const key = { caller: caller.name, generationId };
-    const place = await this.#options.admission.admitGeneration(caller);
+    const place = await this.#options.admission.admitGeneration(caller, measured.heldBytes);
     const other = this.#running.get(mapKey(key));
     if (other) {
       place[Symbol.dispose]();
-      return (await other.opened) ?? this.#start(caller, request, generationId, requestHash);
+      return (await other.opened) ?? this.#start(caller, request, generationId, measured);
     }
-    const generation = new RunningGeneration(this.#options, { ...key, requestHash }, config, request, variables);
+    const generation = new RunningGeneration(
+      this.#options,
+      { ...key, requestHash: measured.identity },
+      config,
+      request,
+      variables,
+    );
     this.#running.set(mapKey(key), generation);
     void generation.ended.then(() => this.#running.delete(mapKey(key)));
     this.#settling.add(generation.settled);
@@ -325,16 +338,6 @@ function parseCursor({
     throw LlmError.invalidInput([{ path: 'lastEventId', message: 'belongs to another generation than generationId' }]);
   }
   return cursor;
-}
-
-/** Same request, same hash, whatever the order in which a client wrote its fields. */
-function hashRequest({ config, messages, variables }: StreamRequest): string {
-  const canonical = JSON.stringify({ config, messages, variables: variables ?? {} }, (_key, value: unknown) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
-  );
-  return createHash('sha256').update(canonical).digest('hex');
 }
 
 /** A generationId has no blank, so no two keys share this form. */

@@ -64,6 +64,18 @@ export const limits = {
     min: 1,
     meaning: 'Generations that a caller may start in a minute',
   },
+  heldBytesMax: {
+    name: 'LLM_HELD_BYTES_MAX',
+    default: 256 * MiB,
+    min: KiB,
+    meaning: 'Memory for requests that are read or run, of all callers',
+  },
+  heldBytesPerCallerMax: {
+    name: 'LLM_HELD_BYTES_PER_CALLER_MAX',
+    default: 192 * MiB,
+    min: KiB,
+    meaning: 'The same of a caller',
+  },
   subscriptionsPerSocketMax: {
     name: 'LLM_SUBSCRIPTIONS_PER_SOCKET_MAX',
     default: 2_000,
@@ -88,7 +100,14 @@ export const limits = {
     default: 512 * MiB,
     min: KiB,
     meaning:
-      'All stream logs; not less than `LLM_LOG_BYTES_MAX`. Ended ones go first, then new generations are refused',
+      'All stream logs; not less than `LLM_LOG_BYTES_MAX`. Ended ones go first, of the caller that holds the most, then new generations are refused',
+  },
+  logsBytesPerCallerMax: {
+    name: 'LLM_LOGS_BYTES_PER_CALLER_MAX',
+    default: 256 * MiB,
+    min: KiB,
+    meaning:
+      'All stream logs of a caller; not less than `LLM_LOG_BYTES_MAX`. Its ended ones go first, then its new generations are refused',
   },
   logRetentionMs: {
     name: 'LLM_LOG_RETENTION_MS',
@@ -96,7 +115,12 @@ export const limits = {
     min: 0,
     meaning: 'How long a stream log is kept after its end',
   },
-  tombstonesMax: { name: 'LLM_TOMBSTONES_MAX', default: 100_000, min: 1, meaning: 'Spent ids that are remembered' },
+  tombstonesMax: {
+    name: 'LLM_TOMBSTONES_MAX',
+    default: 100_000,
+    min: 1,
+    meaning: 'Spent ids that are remembered; past it the oldest of whoever has the most is forgotten',
+  },
   tombstoneMs: {
     name: 'LLM_TOMBSTONE_MS',
     default: 24 * 60 * minuteMs,
@@ -108,6 +132,19 @@ export const limits = {
     default: minuteMs,
     min: 1,
     meaning: 'How long an id that was cancelled before it was started can’t be started',
+  },
+  barsMax: {
+    name: 'LLM_BARS_MAX',
+    default: 20_000,
+    min: 1,
+    meaning:
+      'Ids that can’t be started since they were cancelled first, of all callers; past it the oldest of whoever has the most is forgotten',
+  },
+  barsPerCallerMax: {
+    name: 'LLM_BARS_PER_CALLER_MAX',
+    default: 1_000,
+    min: 1,
+    meaning: 'The same of a caller; past it, cancels of generations that aren’t there are refused',
   },
   viewerBatchBytesMax: {
     name: 'LLM_VIEWER_BATCH_BYTES_MAX',
@@ -129,9 +166,9 @@ export const limits = {
   },
   heartbeatMs: {
     name: 'LLM_HEARTBEAT_MS',
-    default: 15_000,
+    default: 5_000,
     min: 1,
-    meaning: 'Between two heartbeats of a quiet connection',
+    meaning: 'Between two heartbeats of a quiet connection; clients take two missed ones for a lost connection',
   },
   reconnectMs: {
     name: 'LLM_RECONNECT_MS',

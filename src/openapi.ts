@@ -57,6 +57,11 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
     { type: 'string' },
     'The last event that was seen: sends what follows it.',
   );
+  const lastEventIdInUrl = query(
+    'lastEventId',
+    { type: 'string' },
+    'The same, for clients that can’t set headers. Last-Event-ID outranks it.',
+  );
   const events = (what: string): Json => ({
     200: response(what, 'EventStream', 'text/event-stream'),
     204: { description: 'There is nothing after that event.' },
@@ -69,6 +74,8 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
       description: 'Streams the answers of language models. PROTOCOL.md tells what an event means and how to resume.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
+    // Relative to this document: behind a proxy that strips a prefix, the routes are under it, too.
+    servers: [{ url: '.', description: 'Where this document was found.' }],
     // Without keys everyone may ask; with them, a bearer is needed.
     security: [{}, { key: [] }],
     paths: {
@@ -80,6 +87,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
             pathParameter('config', { type: 'string' }, 'The name of a config.'),
             idempotencyKey,
             lastEventId,
+            lastEventIdInUrl,
           ],
           requestBody: { required: true, content: content('ProcessStreamRequest') },
           responses: {
@@ -92,7 +100,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
         get: {
           operationId: 'followGeneration',
           summary: 'Streams the events of a generation that runs or is kept.',
-          parameters: [pathParameter('id', generationId, 'The generationId.'), lastEventId],
+          parameters: [pathParameter('id', generationId, 'The generationId.'), lastEventId, lastEventIdInUrl],
           responses: {
             ...events('The events from the first on, or from after Last-Event-ID.'),
             ...refusals(['invalid_input', 'generation_not_found', 'rate_limited']),
@@ -202,6 +210,10 @@ function content(component: string, mediaType = 'application/json'): Json {
 
 function pathParameter(name: string, schema: Json, description: string): Json {
   return { name, in: 'path', required: true, description, schema };
+}
+
+function query(name: string, schema: Json, description: string): Json {
+  return { name, in: 'query', description, schema };
 }
 
 function header(name: string, schema: Json, description: string): Json {

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { fastifyStatic } from '@fastify/static';
+import { send } from '@fastify/send';
 import type { FastifyInstance } from 'fastify';
 
 /** Beside src/ and dist/ alike. */
@@ -31,21 +31,27 @@ const headers = {
   'x-content-type-options': 'nosniff',
 } as const;
 
+/** Statuses about what a request asks of a file that is there: its version, and a part of it. */
+const unmetConditions: ReadonlySet<number> = new Set([412, 416]);
+
 /** Serves the page, if it has been built. */
 export async function registerPage(app: FastifyInstance): Promise<void> {
   if (!existsSync(join(builtPage, 'index.html'))) return;
-  await app.register(async (scope) => {
-    // What can't be a file of the page isn't there: a path out of its folder, or one that no disk has.
-    scope.setErrorHandler((_error, _request, reply) => reply.callNotFound());
-    await scope.register(fastifyStatic, {
-      root: builtPage,
-      cacheControl: false,
-      setHeaders(reply, path) {
-        reply.headers(headers);
-        // Names under assets/ hold a hash of the content.
-        const lasting = path.startsWith(join(builtPage, 'assets'));
-        reply.header('cache-control', lasting ? 'public, max-age=31536000, immutable' : 'no-cache');
-      },
-    });
+  app.route<{ Params: { '*': string } }>({
+    method: ['GET', 'HEAD'],
+    url: '/*',
+    async handler(request, reply) {
+      const [path = '/'] = request.raw.url!.split('?', 1);
+      const file = await send(request.raw, path, { root: builtPage, cacheControl: false });
+      // What can't be a file of the page isn't there: a path out of its folder, or one that no disk has.
+      if (file.type !== 'file' && !unmetConditions.has(file.statusCode)) return reply.callNotFound();
+      // Names under assets/ hold a hash of the content.
+      const lasting = file.type === 'file' && file.metadata.path.startsWith(join(builtPage, 'assets'));
+      return reply
+        .code(file.statusCode)
+        .headers({ ...file.headers, ...headers })
+        .header('cache-control', lasting ? 'public, max-age=31536000, immutable' : 'no-cache')
+        .send(file.stream);
+    },
   });
 }

@@ -168,10 +168,10 @@ export function formatEventId(generationId: string, offset: number): string {
   return `${generationId}:${offset}`;
 }
 
-/** Takes an event id apart; undefined for a string that never was one. */
+/** Takes an event id apart, whatever the case of its UUID; undefined for a string that never was one. */
 export function parseEventId(id: string): { generationId: string; offset: number } | undefined {
   const match = /^([0-9a-f-]{36}):(0|[1-9]\d{0,9})$/i.exec(id);
-  return match ? { generationId: match[1]!, offset: Number(match[2]) } : undefined;
+  return match ? { generationId: match[1]!.toLowerCase(), offset: Number(match[2]) } : undefined;
 }
 
 // ---------------------------------------------------------------------------------------------------------- inputs
@@ -218,8 +218,7 @@ export interface Resumable {
 
 /** The input schemas under the given limits. Their refusals are turned into issues by `inputIssues`. */
 export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
-  const contentBlock = z
-    .looseObject({ type: z.string().min(1) })
+  const contentBlock = asItCame(z.looseObject({ type: z.string().min(1) }))
     .refine((block) => depthOf(block, limits.blockDepthMax) <= limits.blockDepthMax, {
       error: `nested deeper than ${limits.blockDepthMax} levels`,
     })
@@ -230,14 +229,20 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
       content: z.union([z.string(), z.array(contentBlock).max(limits.blocksPerMessageMax)]),
     })
     .meta({ id: 'Message' });
-  const generationId = z.guid().describe('A UUID of the client’s making: the idempotency key of the request.');
+  // Upper case and lower case are one UUID (RFC 9562, section 4): two spellings of an id are one generation and one bill.
+  const generationId = z
+    .guid({ error: 'expected a UUID' })
+    .toLowerCase()
+    .describe('A UUID of the client’s making, in upper or lower case: the idempotency key of the request.');
   const lastEventId = z.string().max(100).nullish();
   const messages = z.array(message).min(1).max(limits.messagesMax);
-  const variables = z
-    .record(z.string(), z.string().max(limits.variableCharsMax))
-    .refine((record) => Object.keys(record).length <= limits.variablesMax, {
-      error: `more than ${limits.variablesMax} variables`,
-    });
+  const variables = asItCame(
+    z
+      .record(z.string(), z.string().max(limits.variableCharsMax))
+      .refine((record) => Object.keys(record).length <= limits.variablesMax, {
+        error: `more than ${limits.variablesMax} variables`,
+      }),
+  );
   return {
     // Strict, since a misspelt generationId would cost a second generation.
     stream: z.strictObject({
@@ -255,6 +260,18 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
   };
 }
 export type InputSchemas = ReturnType<typeof createInputSchemas>;
+
+/**
+ * A schema that judges as the given one does, and gives the value itself: the copies that zod makes of objects lose a key
+ * named `__proto__`, which is data like any other.
+ */
+function asItCame<T>(schema: z.ZodType<T>): z.ZodType<T> {
+  const { $schema: _$schema, ...shape } = z.toJSONSchema(schema, { io: 'input' });
+  const judge = z.unknown().superRefine((value, context) => {
+    for (const issue of schema.safeParse(value).error?.issues ?? []) context.addIssue({ ...issue });
+  });
+  return judge.meta(shape) as z.ZodType<T>;
+}
 
 /** The faults that zod found, with paths as a JavaScript reader writes them: `messages[0].content`. */
 export function inputIssues(error: z.core.$ZodError): InputIssue[] {

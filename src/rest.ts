@@ -8,9 +8,11 @@ import type { Caller } from './caller.ts';
 import type { ConfigSnapshot } from './configs.ts';
 import { LlmError } from './errors.ts';
 import type { Generations, LogView } from './generations.ts';
+import { parseJsonBody } from './json-body.ts';
 import { createOpenApiDocument } from './openapi.ts';
 import type { InputSchemas } from './protocol.ts';
 import type { Sink } from './sink.ts';
+import { lastEventIdOf } from './sse-cursor.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
 import { onceForBatch, type LogBatch } from './stream-log/stream-log.ts';
 
@@ -23,8 +25,11 @@ export interface RestOptions {
   readonly sse: SseOptions;
 }
 
-/** A comment: parsers of event streams pass over it. */
-const heartbeat = ':\n\n';
+/**
+ * A comment: parsers of event streams pass over it. No blank line follows it, for some (httpx-sse, the SDKs of OpenAI and
+ * Anthropic for Python) make an event without data out of every blank line once an event had an id.
+ */
+const heartbeat = ':\n';
 
 const framesOf = onceForBatch((batch) => {
   let frames = '';
@@ -46,9 +51,9 @@ export function registerRest(app: FastifyInstance, options: RestOptions): void {
 
   app.post<{ Params: { config: string } }>('/api/llm/process_stream/:config', async (request, reply) => {
     const caller = authenticate(request);
-    const { messages, variables } = parse(schemas.restBody, request.body);
-    const generationId = header(request, 'idempotency-key');
-    if (generationId !== undefined) parse(schemas.generationId, generationId, 'Idempotency-Key');
+    const { messages, variables } = parse(schemas.restBody, request.body ?? parseJsonBody(''));
+    const key = header(request, 'idempotency-key');
+    const generationId = key === undefined ? undefined : parse(schemas.generationId, key, 'Idempotency-Key');
     const asked = { config: request.params.config, messages, variables, generationId, ...cursor(request) };
     await send(reply, sse, (signal) => generations.stream(caller, asked, signal));
   });
@@ -106,7 +111,7 @@ function parse<T>(schema: z.ZodType<T>, value: unknown, name?: string): T {
 }
 
 function cursor(request: FastifyRequest): { lastEventId?: string | undefined } {
-  return { lastEventId: header(request, 'last-event-id') };
+  return { lastEventId: lastEventIdOf(request.raw) };
 }
 
 function header(request: FastifyRequest, name: string): string | undefined {

@@ -4,20 +4,29 @@
  * No subscription throws an error numbered -32603, in whatever app the router is mounted: on it tRPC's SSE link runs the
  * procedure again every few seconds, unseen. What happens after `start` is an event; what is thrown before has a code.
  */
+import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
-import { initTRPC, TRPCError, type TRPCDefaultErrorShape, type TRPCErrorFormatter } from '@trpc/server';
+import {
+  initTRPC,
+  TRPCError,
+  type AnyTRPCRouter,
+  type inferRouterInputs,
+  type TRPCDefaultErrorShape,
+  type TRPCErrorFormatter,
+} from '@trpc/server';
 import superjson from 'superjson';
 import type { z } from 'zod';
 import type { Credentials } from './access.ts';
 import type { Caller } from './caller.ts';
-import type { ConfigNames, ConfigSnapshot, VariablesOf } from './configs.ts';
+import type { ConfigNames, ConfigSnapshot, Expected, VariablesOf } from './configs.ts';
 import { LlmError } from './errors.ts';
 import { EventBatches } from './event-batches.ts';
 import { untilRoom, type FlowLimits } from './flow-control.ts';
 import type { Generations, LogView } from './generations.ts';
 import { readPlainInput } from './plain-input.ts';
 import type { ErrorCode, ErrorData, InputSchemas, Message, Resumable } from './protocol.ts';
+import type { RefusalDoor } from './refusal-lines.ts';
 import type { Telemetry } from './telemetry.ts';
 
 export interface RouterOptions {
@@ -36,8 +45,17 @@ export interface AuthRequest extends Credentials {
   readonly context: unknown;
 }
 
+/** What a door of ours notes of a request, for the log line of a refusal and for the refusal itself. */
+export interface RequestNote {
+  readonly door: RefusalDoor;
+  readonly requestId: string;
+  /** The caller's name, once it is known. */
+  caller?: string | undefined;
+}
+
 /** What the procedures look for in the context: what tRPC's adapters pass to `createContext`. All of it may be absent. */
 export interface LlmContext {
+  readonly note?: RequestNote | undefined;
   readonly req?: { readonly headers: IncomingHttpHeaders | Headers; readonly socket?: Socket | undefined } | undefined;
   readonly res?: unknown;
   readonly info?: { readonly connectionParams?: Credentials['connectionParams'] } | undefined;
@@ -49,15 +67,28 @@ export type StreamInput<C> = {
     readonly config: Name;
     readonly messages: readonly Message[];
     readonly generationId?: string | undefined;
-  } & VariablesInput<VariablesOf<C, Name>> &
+  } & VariablesInput<Name, VariablesOf<C, Name>> &
     Resumable;
 }[ConfigNames<C>];
 
-type VariablesInput<Names extends string> = [Names] extends [never]
-  ? { readonly variables?: Readonly<Record<string, never>> | undefined }
+type VariablesInput<Config extends string, Names extends string> = [Names] extends [never]
+  ? { readonly variables?: NoVariables<Config> | undefined }
   : string extends Names
     ? { readonly variables?: Readonly<Record<string, string>> | undefined }
     : { readonly variables: Readonly<Record<Names, string>> };
+
+/**
+ * The variables of a config whose prompt has none. With a key that nobody can write, since the compiler finds no fault in a
+ * key too many of `{}`, and complains of `never` in place of a name that is misspelt where another config takes any key.
+ */
+type NoVariables<Config extends string> = { readonly [noVariable]?: Config };
+declare const noVariable: unique symbol;
+
+/** What `llm.stream` of a router takes: config names and variables are literal types. */
+export type StreamInputOf<TRouter extends AnyTRPCRouter> =
+  inferRouterInputs<TRouter> extends { llm: { stream: infer Input } }
+    ? Input
+    : Expected<'a router that has the procedures of createLlmRouter under llm'>;
 
 /** The type of the router that serves the given configs: `type AppRouter = LlmRouter<typeof configs>`. */
 export type LlmRouter<C> = ReturnType<typeof createRouter<C>>;
@@ -76,14 +107,21 @@ export function wrapJson(json: string): string {
   return `{"json":${json}}`;
 }
 
-/** Puts `error.data.llm` on every error, and leaves stacks out. */
-const errorFormatter = (({ shape, error, type }) => {
-  const llm = fromTrpc(error).data;
+/** Puts `error.data.llm` on every error, and the request's id as the log has it; leaves stacks out. */
+const errorFormatter = (({ shape, error, type, ctx }) => {
+  const told = fromTrpc(error);
+  const llm = told.data;
+  const requestId = ctx?.note?.requestId ?? told.requestId;
   const { stack: _stack, ...data } = shape.data;
   // What the adapters themselves throw (and a host's middleware) may carry the number that makes links re-run.
   const code = type === 'subscription' && shape.code === internalErrorNumber ? unprocessableNumber : shape.code;
-  return { ...shape, message: llm.message, code, data: { ...data, llm } };
-}) satisfies TRPCErrorFormatter<object, TRPCDefaultErrorShape & { data: { llm: ErrorData } }>;
+  return {
+    ...shape,
+    message: llm.message,
+    code,
+    data: { ...data, llm, ...(requestId === undefined ? {} : { requestId }) },
+  };
+}) satisfies TRPCErrorFormatter<LlmContext, TRPCDefaultErrorShape & { data: { llm: ErrorData; requestId?: string } }>;
 
 /**
  * For the `errorFormatter` of a host: puts `error.data.llm` on what is thrown as an LlmError outside of our procedures,
@@ -112,17 +150,19 @@ export function createRouter<C>(options: RouterOptions) {
   // door takes what a subscription returns as it is, without the generator that `errors` puts around it.
   const first = options.embedded ? t.procedure.errors(errorFormatter) : t.procedure;
   const procedure = first.use(async ({ ctx, next }) => {
-    const result = await next({ ctx: { caller: await callerOf(ctx, options) } });
-    if (!result.ok) throw publicError(result.error, options.telemetry);
+    const caller = await callerOf(ctx, options);
+    if (ctx?.note) ctx.note.caller = caller.name;
+    const result = await next({ ctx: { caller } });
+    if (!result.ok) throw publicError(result.error, options, caller);
     return result;
   });
   const byId = procedure.input(parse(schemas.generation));
   // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
   const parseStream: (input: unknown) => unknown = parse(schemas.stream);
 
-  const answer = (ctx: LlmContext, signal: AbortSignal, view: LogView) =>
+  const answer = (ctx: LlmContext & { readonly caller: Caller }, signal: AbortSignal, view: LogView) =>
     new EventBatches(view, {
-      refusal: (thrown) => publicError(thrown, options.telemetry),
+      refusal: (thrown) => publicError(thrown, options, ctx.caller),
       ready: () => webSocketReady(ctx, signal, options.flow),
     });
 
@@ -161,11 +201,11 @@ function parse<T>(schema: z.ZodType<T>): (input: unknown) => T {
   };
 }
 
-async function callerOf(context: LlmContext, { authenticate, telemetry }: RouterOptions): Promise<Caller> {
+async function callerOf(context: LlmContext, options: RouterOptions): Promise<Caller> {
   try {
-    return await authenticate(authRequest(context));
+    return await options.authenticate(authRequest(context));
   } catch (error) {
-    throw publicError(error, telemetry);
+    throw publicError(error, options);
   }
 }
 
@@ -200,17 +240,24 @@ export function asTrpcError(cause: LlmError): TRPCError {
 
 /**
  * The error that goes out: a code that links don't re-run, and neither the cause nor a stack, since a host's formatter
- * may send all that it finds.
+ * may send all that it finds. Logged here where no door of ours does it.
  */
-function publicError(thrown: unknown, telemetry: Telemetry): TRPCError {
-  const error = thrown instanceof TRPCError ? fromTrpc(thrown) : LlmError.from(thrown);
+function publicError(thrown: unknown, { telemetry, embedded }: RouterOptions, caller?: Caller): TRPCError {
+  const error = codedError(thrown);
   if (error.code === 'internal') telemetry.internalError('procedure', error.cause);
-  const { retryAfterMs, issues } = error;
-  const told = new LlmError(error.code, error.message, { retryAfterMs, issues });
+  const { code, retryAfterMs, issues } = error;
+  const requestId = embedded ? randomUUID() : undefined;
+  if (requestId !== undefined) telemetry.refused({ door: 'embedded', code, requestId, caller: caller?.name });
+  const told = new LlmError(code, error.message, { retryAfterMs, issues, requestId });
   told.stack = `${told.name}: ${told.message}`;
   const wrapped = asTrpcError(told);
   wrapped.stack = told.stack;
   return wrapped;
+}
+
+/** Any throw as an error with a code of ours. */
+export function codedError(thrown: unknown): LlmError {
+  return thrown instanceof TRPCError ? fromTrpc(thrown) : LlmError.from(thrown);
 }
 
 /** What may be told of an error that tRPC has in hand: ours by its code, its own by theirs. */

@@ -2,23 +2,28 @@
  * One listener: tRPC over HTTP, SSE and WebSocket under /trpc, REST under /api, health, the page. Knows which request
  * goes to which door, and who is kept out before any; nothing of what the doors say.
  */
+import { randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
-import type { AnyTRPCRouter } from '@trpc/server';
+import type { Duplex } from 'node:stream';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
 import type { ConfigSnapshot } from './configs.ts';
-import { errorOnWire } from './doors/procedure-call.ts';
+import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
+import { livenessFor } from './doors/liveness.ts';
+import { errorOnWire, logRefusal } from './doors/procedure-call.ts';
 import { isSubscription, serveSubscription, type SseDoorOptions } from './doors/sse.ts';
-import { createWebSocketDoor, refuseUpgrade, type WebSocketDoor } from './doors/websocket.ts';
+import { createWebSocketDoor, refuseUpgrade } from './doors/websocket.ts';
 import { LlmError } from './errors.ts';
 import type { FlowLimits } from './flow-control.ts';
 import type { Generations } from './generations.ts';
+import { asLlmError, HttpRefusals, invalidRequest } from './http-refusals.ts';
+import { decodeBody, parseJsonBody } from './json-body.ts';
 import { firstOf, OpenAnswers } from './open-answers.ts';
 import { registerPage } from './page.ts';
 import type { InputSchemas } from './protocol.ts';
 import { registerRest } from './rest.ts';
-import { asTrpcError, type LlmRouter } from './router.ts';
+import { asTrpcError, type LlmRouter, type RequestNote } from './router.ts';
 import type { SseOptions } from './sse-response.ts';
 import type { Telemetry } from './telemetry.ts';
 
@@ -58,9 +63,16 @@ const closeMs = 1_000;
 
 /** Listens; disposing it lets what has been answered leave, for a moment, and closes every connection. */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { router, bodyBytesMax, heartbeatMs, reconnectMs, socketBufferBytesMax, socketStallMs } = options;
+  const { router, access, telemetry, bodyBytesMax, heartbeatMs, reconnectMs } = options;
+  const { socketBufferBytesMax, socketStallMs } = options;
   const flow: FlowLimits = { socketBufferBytesMax, socketStallMs };
   const sse: SseOptions = { ...flow, heartbeatMs, reconnectMs };
+  const liveness = () => livenessFor(options.configs(), heartbeatMs);
+  const refusals = new HttpRefusals(telemetry);
+  const prepare = (request: FastifyRequest, reply: FastifyReply) => {
+    reply.raw.setHeader('x-request-id', request.id);
+    allowCrossOrigin(request, reply, access);
+  };
   const app = fastify({
     bodyLimit: bodyBytesMax,
     forceCloseConnections: true,
@@ -69,7 +81,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     exposeHeadRoutes: false,
     // A config's name that isn't one must reach the handler, to be told which there are.
     routerOptions: { maxParamLength: 1_000 },
-    frameworkErrors: (_error, _request, reply) => void refuse(reply, invalidRequest('The URL can’t be read')),
+    // Ours alone: one that a client sends could be anything, and twice the same.
+    genReqId: () => randomUUID(),
+    frameworkErrors(_error, request, reply) {
+      prepare(request, reply);
+      refusals.send(request, reply, invalidRequest('The URL can’t be read'));
+    },
   });
   const answers = new OpenAnswers(app.server);
   // Node takes each part of a long write that leaves for progress. A client that is closed so resumes where it was. Whoever
@@ -77,30 +94,49 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   app.server.setTimeout(socketStallMs, (socket) => {
     if (socket.writableLength > 0 || answers.isIdle(socket)) socket.destroy();
   });
-  registerRefusals(app, options.telemetry);
-  app.addHook('onRequest', async ({ headers }) => options.access.checkHost(headers));
+  registerRefusals(app, refusals);
+  registerBodies(app);
+  app.addHook('onRequest', async (request, reply) => {
+    prepare(request, reply);
+    access.checkHost(request.headers);
+  });
   registerHealth(app, options.generations);
   await registerPage(app);
   await app.register(async (guarded) => {
-    guard(guarded, options.access);
-    registerRest(guarded, { ...options, sse, authenticate: (request) => options.access.authenticate(request) });
-    await guarded.register((scope) => registerTrpc(scope, { router, bodyBytesMax, sse }));
+    guard(guarded, access);
+    const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
+    registerRest(guarded, { ...options, sse, authenticate });
+    await guarded.register((scope) =>
+      registerTrpc(scope, refusals, { router, bodyBytesMax, sse, liveness, telemetry }),
+    );
   });
 
+  const refuseSocket = (socket: Duplex, error: LlmError, status?: number) => {
+    const requestId = randomUUID();
+    telemetry.refused({ door: 'websocket', code: error.code, requestId });
+    refuseUpgrade(socket, error, requestId, status);
+  };
   const webSockets = createWebSocketDoor({
     router,
     flow,
     bodyBytesMax,
-    heartbeatMs,
+    liveness,
     socketsMax: options.socketsMax,
     subscriptionsPerSocketMax: options.subscriptionsPerSocketMax,
     connectionParamsMs: options.connectionParamsMs,
-    check: ({ headers }) => {
-      options.access.checkHost(headers);
-      options.access.checkOrigin(headers);
-    },
+    telemetry,
+    check: ({ headers }) => access.checkOrigin(headers),
+    refuse: refuseSocket,
   });
-  routeUpgrades(app, webSockets);
+  app.server.on('upgrade', (request, socket, head) => {
+    try {
+      access.checkHost(request.headers);
+    } catch (error) {
+      return refuseSocket(socket, LlmError.from(error));
+    }
+    if (/^\/trpc\/?(\?|$)/.test(request.url ?? '')) return webSockets.upgrade(request, socket, head);
+    refuseSocket(socket, invalidRequest('No such route for an upgrade'), 404);
+  });
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (error) {
@@ -127,26 +163,25 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 }
 
 /** Gives every failure the shape that the doors share. */
-function registerRefusals(app: FastifyInstance, telemetry: Telemetry): void {
-  // fastify would take it for a body, as the string that it is.
-  app.removeContentTypeParser('text/plain');
-  app.setErrorHandler((error: FastifyError, _request, reply) => {
-    const refusal = fromFastify(error);
-    if (refusal.code === 'internal') telemetry.internalError('rest', refusal.cause);
-    return refuse(reply, refusal);
-  });
+function registerRefusals(app: FastifyInstance, refusals: HttpRefusals): void {
+  app.setErrorHandler((error: FastifyError, request, reply) => refusals.send(request, reply, error));
   app.setNotFoundHandler((request, reply) => {
-    return refuse(reply, invalidRequest(`No such route: ${request.method} ${pathOf(request)}`), 404);
+    return refusals.send(request, reply, invalidRequest(`No such route: ${request.method} ${pathOf(request)}`), 404);
   });
 }
 
-function refuse(reply: FastifyReply, error: LlmError, status: number = error.traits.status): FastifyReply {
-  if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1_000));
-  return reply.code(status).send({ error: error.data });
-}
-
-function invalidRequest(message: string): LlmError {
-  return LlmError.invalidInput([{ path: '', message }]);
+/** JSON is the only body, and every key in it is data: fastify's own parser refuses `__proto__`, and says it is no JSON. */
+function registerBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, ({ headers }, body, done) => {
+    // Clients that always name a content type do so without a body, too.
+    if (body.length === 0) return done(null);
+    try {
+      done(null, parseJsonBody(decodeBody(body, headers['content-type'])));
+    } catch (error) {
+      done(error as LlmError);
+    }
+  });
 }
 
 /**
@@ -156,9 +191,6 @@ function invalidRequest(message: string): LlmError {
 function guard(scope: FastifyInstance, access: Access): void {
   scope.addHook('onRequest', async (request, reply) => {
     access.checkOrigin(request.headers);
-    const origin = access.allowedOrigin(request.headers);
-    // On the raw response, since the streams take it over and fastify's own headers would be lost.
-    if (origin !== undefined) allowCrossOrigin(request, reply, origin);
     // One of several requests that were sent at once waits for its turn: without the socket, nothing could hold its
     // answer back, nor tell it that the client has left.
     if (reply.raw.socket) return;
@@ -170,16 +202,16 @@ function guard(scope: FastifyInstance, access: Access): void {
   scope.options('/*', async (_request, reply) => reply.code(204).send());
 }
 
-function allowCrossOrigin(request: FastifyRequest, reply: FastifyReply, origin: string): void {
-  reply.raw.setHeader('access-control-allow-origin', origin);
-  reply.raw.setHeader('vary', 'origin');
-  if (request.method !== 'OPTIONS') return;
-  reply.raw.setHeader('access-control-allow-methods', 'GET, POST, DELETE');
-  reply.raw.setHeader(
-    'access-control-allow-headers',
-    'authorization, content-type, idempotency-key, last-event-id, trpc-accept',
-  );
-  reply.raw.setHeader('access-control-max-age', '600');
+/**
+ * Lets pages of allowed origins read the answer, whatever it is. On the raw response, since the streams take it over and
+ * fastify's own headers would be lost.
+ */
+function allowCrossOrigin({ method, headers }: FastifyRequest, { raw }: FastifyReply, access: Access): void {
+  raw.setHeader('vary', varyByOrigin);
+  const origin = access.allowedOrigin(headers);
+  if (origin === undefined) return;
+  const allowed = { ...corsHeaders(origin), ...(method === 'OPTIONS' ? preflightHeaders(headers) : {}) };
+  for (const [name, value] of Object.entries(allowed)) raw.setHeader(name, value);
 }
 
 function registerHealth(app: FastifyInstance, generations: Generations): void {
@@ -189,14 +221,19 @@ function registerHealth(app: FastifyInstance, generations: Generations): void {
   );
 }
 
-async function registerTrpc(scope: FastifyInstance, options: SseDoorOptions): Promise<void> {
-  const { router } = options;
+async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, options: SseDoorOptions): Promise<void> {
+  const { router, telemetry } = options;
   // tRPC's handlers read the body themselves.
   scope.removeAllContentTypeParsers();
   scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
-  scope.setErrorHandler((error: FastifyError, { params }, reply) => {
-    const refusal = fromFastify(error);
-    return reply.code(refusal.traits.status).send(trpcRefusal(router, (params as { '*': string })['*'], refusal));
+  scope.setErrorHandler((thrown: FastifyError, request, reply) => {
+    const refusal = asLlmError(thrown);
+    const path = (request.params as { '*': string })['*'];
+    const door = isSubscription(router, path, request.headers.accept) ? 'sse' : 'trpc';
+    refusals.log(request, refusal, door);
+    const note = { door, requestId: request.id } as const;
+    const error = errorOnWire(router, asTrpcError(refusal), { path }, { note });
+    return reply.code(refusal.traits.status).send({ error });
   });
   const method = ['GET', 'POST'];
   scope.route<{ Params: { '*': string } }>({ method, url: '/trpc/*', handler });
@@ -205,45 +242,24 @@ async function registerTrpc(scope: FastifyInstance, options: SseDoorOptions): Pr
     reply.hijack();
     const path = request.params['*'];
     if (isSubscription(router, path, request.headers.accept)) {
-      await serveSubscription(request.raw, reply.raw, path, options);
+      await serveSubscription(request.raw, reply.raw, { path, requestId: request.id }, options);
       return;
     }
+    const note: RequestNote = { door: 'trpc', requestId: request.id };
     await nodeHTTPRequestHandler({
       router,
       path,
       req: request.raw,
       res: reply.raw,
-      createContext: ({ req, res, info }) => ({ req, res, info: { ...info, connectionParams: null } }),
+      createContext: ({ req, res, info }) => ({ req, res, info: { ...info, connectionParams: null }, note }),
+      onError: ({ error }) => logRefusal(telemetry, error, note),
       maxBodySize: options.bodyBytesMax,
       maxBatchSize: batchSizeMax,
       allowMethodOverride: true,
+      // It replaces what was said before, and has more to say itself.
+      responseMeta: () => ({ headers: new Headers({ vary: varyByOrigin }) }),
     });
   }
-}
-
-/** A refusal that came before tRPC's own handlers, as its links read it. */
-function trpcRefusal(router: AnyTRPCRouter, path: string, cause: LlmError) {
-  return { error: errorOnWire(router, asTrpcError(cause), { path }) };
-}
-
-function routeUpgrades(app: FastifyInstance, webSockets: WebSocketDoor): void {
-  app.server.on('upgrade', (request, socket, head) => {
-    if (/^\/trpc\/?(\?|$)/.test(request.url ?? '')) webSockets.upgrade(request, socket, head);
-    else refuseUpgrade(socket, invalidRequest('No such route for an upgrade'), 404);
-  });
-}
-
-/** fastify's own refusals in our codes; https://fastify.dev/docs/latest/Reference/Errors/ */
-function fromFastify(error: FastifyError): LlmError {
-  switch (error.code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new LlmError('too_large', 'The body is larger than this service takes');
-    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return invalidRequest('Expected a body of content-type application/json');
-    default:
-  }
-  if (error.statusCode === 400) return invalidRequest('The body is not valid JSON');
-  return LlmError.from(error);
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -2,6 +2,7 @@
  * The service as a process runs it: configs from their file, the simulator where it stands in, the core, a listener in
  * front of it. Reads no environment of its own; who starts it passes settings, and disposes it.
  */
+import { promptReader } from './config-file.ts';
 import { openConfigs, type LiveConfigs } from './config-watch.ts';
 import { parseConfigs } from './configs.ts';
 import { assembleCore, type Core } from './core.ts';
@@ -15,11 +16,11 @@ import type { RetryTiming } from './upstream/retry.ts';
 
 export interface ServiceOptions {
   readonly settings: Settings;
-  /** Where the variables are looked up that a config names, for its key and its headers. */
+  /** Where the variables are looked up that a config names: `process.env`, say. Unless given, no variable is set. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Configs in place of those in the file of `LLM_CONFIG`: a `defineConfigs` result, or a map as in a file. */
   readonly configs?: unknown;
-  /** The folder that `LLM_CONFIG` is relative to. */
+  /** The folder that `LLM_CONFIG` is relative to, and the prompt files of `configs`; the working directory unless given. */
   readonly cwd?: string;
   /** Whether the config file, and what it names, is read again when it changes. */
   readonly watch?: boolean;
@@ -44,6 +45,8 @@ export interface Service extends AsyncDisposable {
   readonly url: string;
   readonly core: ServiceCore;
   readonly server: Server;
+  /** Reads the configs again and logs the outcome, also where nothing has changed. Never rejects. */
+  reload(): Promise<void>;
 }
 
 /**
@@ -68,11 +71,17 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       url: server.url,
       core,
       server,
+      async reload() {
+        const { liveConfigs, telemetry } = core;
+        if ((await liveConfigs?.reload()) !== 'unchanged') return;
+        telemetry.configsUnchanged(settings.configFile, { fixed: settings.configs !== undefined });
+      },
       async [Symbol.asyncDispose]() {
         await core.generations.drain(settings.limits.drainMs);
         await server[Symbol.asyncDispose]();
         await core[Symbol.asyncDispose]();
         core.telemetry.stopped();
+        await core.telemetry.flush();
       },
     };
   } catch (error) {
@@ -90,7 +99,8 @@ export async function createCore(options: ServiceOptions): Promise<ServiceCore> 
     options.configs === undefined
       ? await openConfigs({ file: settings.configFile, overrides: settings.configs, cwd, env, telemetry })
       : undefined;
-  const snapshot = liveConfigs?.snapshot() ?? parseConfigs(options.configs, { env });
+  const snapshot = liveConfigs?.snapshot() ?? parseConfigs(options.configs, { env, readPrompt: promptReader(cwd) });
+  telemetry.configsDoubted(settings.configFile, snapshot.warnings);
   const simulator = settings.simulate ? await startSimulator() : undefined;
   const core = assembleCore({
     settings,

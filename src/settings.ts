@@ -5,6 +5,7 @@
  */
 import { BlockList, isIP } from 'node:net';
 import { proxyExpected } from './address/proxies.ts';
+import { flawOfApiKey, parseApiKey, type ApiKey } from './api-keys.ts';
 import { FaultsError, quote, suggestion, type Fault } from './faults.ts';
 import { limits, type Limit, type Limits } from './limits.ts';
 import { findSdkVariables, upstreamVariables, type UpstreamSettings } from './upstream-variables.ts';
@@ -13,14 +14,6 @@ export const configFileDefault = 'llm.config.ts';
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
-
-/** A key that callers may show, known by its digest only. Several keys may bear one name, so that one can follow another. */
-export interface ApiKey {
-  /** The caller's name. */
-  readonly name: string;
-  /** 64 hex digits, lower case. */
-  readonly sha256: string;
-}
 
 export interface Settings extends UpstreamSettings {
   readonly host: string;
@@ -71,6 +64,8 @@ export interface Variable<Value> {
   readonly parseEntry?: (text: string) => unknown;
   /** What is wrong with a text that has no value, in place of what was expected; must not quote a secret. */
   readonly problem?: (text: string) => string;
+  /** What is wrong with an entry of a secret list that `parseEntry` doesn't take, without a word of it. */
+  readonly flawOf?: (text: string) => string;
 }
 
 type Written = Omit<Settings, 'limits' | 'loopback' | 'simulate' | 'unused'>;
@@ -119,9 +114,10 @@ const variables: { readonly [Key in keyof Written]: Variable<Written[Key]> } = {
     name: 'LLM_API_KEYS',
     default: [],
     expected: 'name:sha256 pairs, comma-separated, each with the 64 hex digits of a key’s SHA-256',
-    meaning: 'Who may ask: `name:sha256`, comma-separated. Make a digest with `printf %s "$KEY" | sha256sum`',
+    meaning: 'Who may ask: `name:sha256`, comma-separated. `llm-service key NAME` makes a key and its entry',
     secret: true,
     ...list(parseApiKey),
+    flawOf: flawOfApiKey,
   },
   allowedOrigins: {
     name: 'LLM_ALLOWED_ORIGINS',
@@ -184,11 +180,6 @@ function entriesOf(text: string): string[] {
     .split(',')
     .map((entry) => entry.trim())
     .filter((entry) => entry !== '');
-}
-
-function parseApiKey(text: string): ApiKey | undefined {
-  const match = /^([A-Za-z0-9_.-]{1,64}):([0-9a-f]{64})$/i.exec(text);
-  return match ? { name: match[1]!, sha256: match[2]!.toLowerCase() } : undefined;
 }
 
 /** Not only of web pages: an app's or extension's own scheme makes an origin too. No path, and `*` is none. */
@@ -270,11 +261,12 @@ function readOne<Value>(
   return variable.default;
 }
 
-function foundInstead({ secret, parseEntry }: Variable<unknown>, text: string): string {
+function foundInstead({ secret, parseEntry, flawOf = () => 'another form' }: Variable<unknown>, text: string): string {
   if (!parseEntry) return secret ? 'text, not shown here' : quote(text);
   const entries = entriesOf(text);
   const index = entries.findIndex((entry) => parseEntry(entry) === undefined);
-  return secret ? `another form in entry ${index + 1} of ${entries.length}` : quote(entries[index]!);
+  const entry = entries[index]!;
+  return secret ? `${flawOf(entry)} in entry ${index + 1} of ${entries.length}` : quote(entry);
 }
 
 /** What is wrong between variables that are right one by one. */
@@ -308,11 +300,13 @@ function contradictions(settings: Omit<Settings, 'simulate'>, faults: readonly F
     loopback || apiKeys.length > 0 || auth === 'none',
     `${quote(host)} lets other machines in; set LLM_API_KEYS, or LLM_AUTH=none if everyone may ask`,
   );
-  check(
-    ['LLM_LOGS_BYTES_MAX', 'LLM_LOG_BYTES_MAX'],
-    bounds.logsBytesMax >= bounds.logBytesMax,
-    `expected at least LLM_LOG_BYTES_MAX, which is ${bounds.logBytesMax}, found ${bounds.logsBytesMax}`,
-  );
+  for (const key of ['logsBytesMax', 'logsBytesPerCallerMax'] as const) {
+    check(
+      [limits[key].name, 'LLM_LOG_BYTES_MAX'],
+      bounds[key] >= bounds.logBytesMax,
+      `expected at least LLM_LOG_BYTES_MAX, which is ${bounds.logBytesMax}, found ${bounds[key]}`,
+    );
+  }
   return found;
 }
 

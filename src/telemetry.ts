@@ -2,10 +2,12 @@
  * Seeing it run: one method per thing that happens. Knows where such things are told, and that a credential, a prompt
  * or an answer is not told there.
  */
-import { pino, type DestinationStream, type Logger } from 'pino';
+import type { DestinationStream, Logger } from 'pino';
 import type { LlmError } from './errors.ts';
 import type { Fault } from './faults.ts';
+import { openLog, type LlmLogger } from './log-lines.ts';
 import type { Message, TerminalEvent } from './protocol.ts';
+import { RefusalLines, type Refusal } from './refusal-lines.ts';
 
 export interface TelemetryOptions {
   readonly logLevel: string;
@@ -13,6 +15,10 @@ export interface TelemetryOptions {
   readonly logContent: boolean;
   /** Where lines go; stdout unless given. */
   readonly destination?: DestinationStream;
+  /** Is called in place of writing lines; `logLevel` and `destination` mean nothing then. */
+  readonly logger?: LlmLogger;
+  /** Whether lines are for a person to read rather than JSON. Unless given: where they go to a stdout that is a terminal. */
+  readonly readable?: boolean;
 }
 
 /** What a generation's one log line is made of. */
@@ -48,21 +54,24 @@ export interface ConfigChanges {
   readonly removed: readonly string[];
 }
 
-/**
- * Lines go out together when they are this many bytes, or this old: each by itself costs a turn on another thread. A
- * process that ends by itself writes what is left; one that is killed loses them.
- */
-const flushBytes = 8 * 1_024;
-const flushMs = 100;
-
 export class Telemetry {
   readonly logsContent: boolean;
-  readonly #log: Logger;
+  readonly #log: LlmLogger;
+  /** Those that the log is written in; undefined where a logger was given, which is its owner's to flush. */
+  readonly #lines: Logger | undefined;
+  readonly #refusals: RefusalLines;
 
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
-    const stdout = () => pino.destination({ sync: false, minLength: flushBytes, periodicFlush: flushMs });
-    this.#log = pino({ level: options.logLevel, base: null }, options.destination ?? stdout());
+    const { logLevel: level, destination, readable, logger } = options;
+    this.#lines = logger ? undefined : openLog({ level, destination, readable });
+    this.#log = logger ?? this.#lines!;
+    this.#refusals = new RefusalLines(this.#log);
+  }
+
+  /** Settles when all lines until now have left, or never will. */
+  async flush(): Promise<void> {
+    await new Promise<void>((resolve) => (this.#lines ? this.#lines.flush(() => resolve()) : resolve()));
   }
 
   listening(url: string, facts: { readonly simulated: boolean; readonly configs: readonly string[] }): void {
@@ -74,8 +83,24 @@ export class Telemetry {
     this.#log.warn({ unused }, 'environment variables are set that the service does not use');
   }
 
-  configsReloaded(file: string, changes: ConfigChanges): void {
+  configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Fault[] = []): void {
     this.#log.info({ file, ...changes }, 'configs reloaded');
+    this.configsDoubted(file, warnings);
+  }
+
+  /** The configs are served, and may not do what their author wants. Nothing where nothing is doubtful. */
+  configsDoubted(file: string, warnings: readonly Fault[]): void {
+    if (warnings.length > 0) this.#log.warn({ file, warnings }, 'configs are served with warnings');
+  }
+
+  /**
+   * The operator had the configs read again, and they say what they said before.
+   *
+   * @param fixed Whether some come from `LLM_CONFIGS`, which a running process can't read again.
+   */
+  configsUnchanged(file: string, { fixed }: { readonly fixed: boolean }): void {
+    const hint = fixed ? '; LLM_CONFIGS is read at the start only' : '';
+    this.#log.info({ file }, `configs read again, nothing has changed${hint}`);
   }
 
   /** The configs as written can't be served, so the old ones stay. */
@@ -107,9 +132,14 @@ export class Telemetry {
 
   upstreamAttemptFailed({ error, ...facts }: AttemptFailure): void {
     this.#log.warn(
-      { ...facts, code: error.code, requestId: error.requestId, cause: causeOf(error) },
+      { ...facts, code: error.code, requestId: error.requestId, cause: causeOf(error, isUnexplained) },
       'upstream failed',
     );
+  }
+
+  /** A request was refused. At most some lines a second for each code, and how many more there were. */
+  refused(refusal: Refusal): void {
+    this.#refusals.write(refusal);
   }
 
   /** Something broke that has no code of its own: a fault of ours. */
@@ -127,15 +157,18 @@ export class Telemetry {
   }
 
   stopped(): void {
-    this.#log.info('stopped');
+    this.#refusals.flush();
+    this.#log.info({}, 'stopped');
   }
 }
 
 /**
- * What may be told of a cause: its class, code and status, and the frames of its stack, but not its message. Messages
- * quote what was sent: the SDK's hold upstream's answer, which can hold a prompt; URLs can hold credentials.
+ * What may be told of a cause: its class, code and status, but not its message. Messages quote what was sent: the SDK's hold
+ * upstream's answer, which can hold a prompt; URLs can hold credentials.
+ *
+ * @param frames Which causes have the frames of their stack told.
  */
-function causeOf(error: unknown): unknown {
+function causeOf(error: unknown, frames: (cause: Error) => boolean = () => true): unknown {
   const chain: unknown[] = [];
   for (let cause = error; cause instanceof Error && chain.length < 5; cause = cause.cause) {
     const { code, status, type, requestPath, check } = cause as unknown as Readonly<Partial<Record<string, unknown>>>;
@@ -147,10 +180,16 @@ function causeOf(error: unknown): unknown {
       ...(typeof type === 'string' && /^\w{1,64}$/.test(type) ? { type } : {}),
       ...(typeof requestPath === 'string' ? { path: requestPath } : {}),
       ...(typeof check === 'string' ? { check } : {}),
-      stack: framesOf(cause),
+      ...(frames(cause) ? { stack: framesOf(cause) } : {}),
     });
   }
   return chain.length === 0 ? typeof error : chain;
+}
+
+/** Whether only its stack says what it was. An upstream that is overloaded is no fault to look for in this code. */
+function isUnexplained(error: Error): boolean {
+  const { code, status } = error as { code?: unknown; status?: unknown };
+  return code === undefined && status === undefined && !(error.cause instanceof Error);
 }
 
 /** A stack begins with the message, of which any line can look like a frame. */

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { ErrorData } from '../src/protocol.ts';
 import { doors, readAll, refusalOf, terminalOf, textOf, type AnyConfigRouter } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { postJson, send, upgrade, type RawAnswer } from './support/raw-http.ts';
+import { postJson, send, upgrade, type RawAnswer, type RawRequest } from './support/raw-http.ts';
 import { ask, serviceForEachTest } from './support/service.ts';
 
 finishesCleanly();
@@ -89,9 +89,7 @@ describe('with keys', () => {
     for (const way of ways) {
       const [theirs, nobodys] = [await way(generationId), await way(crypto.randomUUID())];
       expect(theirs.text).toContain('generation_not_found');
-      const { date: _theirDate, ...theirHeaders } = theirs.headers;
-      const { date: _nobodysDate, ...nobodysHeaders } = nobodys.headers;
-      expect({ ...theirs, headers: theirHeaders }).toEqual({ ...nobodys, headers: nobodysHeaders });
+      expect(withoutMoment(theirs)).toEqual(withoutMoment(nobodys));
     }
   });
 
@@ -136,7 +134,11 @@ describe('with keys', () => {
 describe('on loopback', () => {
   const allowed = 'https://app.example.com';
   const test = serviceForEachTest({
-    env: { LLM_ALLOWED_ORIGINS: allowed, LLM_ALLOWED_HOSTS: 'llm.internal' },
+    env: {
+      LLM_BODY_BYTES_MAX: '2000',
+      LLM_ALLOWED_ORIGINS: `${allowed}:443/, http://LOCALHOST:80, capacitor://localhost`,
+      LLM_ALLOWED_HOSTS: 'llm.internal, llm.dotted., [fd00::1]',
+    },
   });
 
   const input = encodeURIComponent(JSON.stringify({ json: ask('hi') }));
@@ -186,6 +188,15 @@ describe('on loopback', () => {
       }),
     ],
     ['a Host that begins like ours', () => ({ host: 'localhost.evil.example' })],
+    ['a Host that ends like ours', () => ({ host: 'evil.example@localhost' })],
+    ['a Host with a path', () => ({ host: 'localhost/evil.example' })],
+    ['a Host that X-Forwarded-Host would mend', () => ({ host: 'evil.example', 'x-forwarded-host': 'localhost' })],
+    ['another scheme’s default port', () => ({ host: 'llm.internal:80', origin: 'https://llm.internal' })],
+    ['a port where there is none', () => ({ host: 'llm.internal', origin: 'https://llm.internal:80' })],
+    [
+      'an Origin that X-Forwarded-Proto would mend',
+      () => ({ origin: 'https://llm.internal', 'x-forwarded-proto': 'https' }),
+    ],
   ];
   const own: readonly (readonly [string, Headers])[] = [
     ['no Origin, as of a program', () => ({})],
@@ -195,6 +206,17 @@ describe('on loopback', () => {
     ['LOCALHOST', (url) => ({ host: `LOCALHOST:${port(url)}` })],
     ['[::1]', (url) => ({ host: `[::1]:${port(url)}` })],
     ['an allowed Host', () => ({ host: 'llm.internal' })],
+    ['the port of https, as a proxy names it', () => ({ host: 'llm.internal:443', origin: 'https://llm.internal' })],
+    ['the port of http, as a proxy names it', () => ({ host: 'llm.internal:80', origin: 'http://llm.internal' })],
+    ['the port of https in the Origin alone', () => ({ host: 'llm.internal', origin: 'https://llm.internal:443' })],
+    ['another port, on both', () => ({ host: 'llm.internal:8443', origin: 'https://llm.internal:8443' })],
+    ['upper case, on either', () => ({ host: 'LLM.internal:443', origin: 'https://llm.INTERNAL' })],
+    ['a dot after the name, on either', () => ({ host: 'llm.internal.', origin: 'https://llm.internal' })],
+    ['a name that is allowed with its dot', () => ({ host: 'llm.dotted' })],
+    ['IPv6 in full', () => ({ host: '[FD00:0:0:0:0:0:0:1]:443', origin: 'https://[fd00::1]' })],
+    ['an allowed Origin with its port', () => ({ origin: `${allowed}:443` })],
+    ['an allowed Origin of http', () => ({ origin: 'http://localhost' })],
+    ['an allowed Origin of an app', () => ({ origin: 'capacitor://localhost' })],
     ['an allowed Origin, of whatever site', () => ({ origin: allowed, 'sec-fetch-site': 'cross-site' })],
   ];
 
@@ -261,6 +283,80 @@ describe('on loopback', () => {
     expect(upstream.requestCount).toBe(0);
   });
 
+  it.each([
+    ['traceparent,baggage,x-request-id,x-trpc-source', /traceparent, baggage, x-request-id, x-trpc-source$/],
+    ['X-Anything-At-All , sentry-trace', /x-anything-at-all, sentry-trace$/],
+    ['not a token, "quoted", ok', /trpc-accept, ok$/],
+    [`x-${'a'.repeat(100)}, ok`, /trpc-accept, ok$/],
+    ['', /trpc-accept$/],
+  ])('an allowed Origin may send the headers it asks for: %s', async (asked, granted) => {
+    const { headers, status } = await send(`${test.current.url}/trpc/llm.stream`, {
+      method: 'OPTIONS',
+      headers: {
+        origin: allowed,
+        'access-control-request-method': 'PATCH',
+        'access-control-request-headers': asked,
+        'access-control-request-private-network': 'true',
+      },
+    });
+    expect(status).toBe(204);
+    expect(headers['access-control-allow-headers']).toMatch(granted);
+    expect(headers['access-control-allow-methods']).toContain('PATCH');
+    expect(headers['access-control-allow-private-network']).toBe('true');
+    expect(headers.vary).toContain('access-control-request-headers');
+  });
+
+  it.each<[string, number, (url: string) => [string, RawRequest]]>([
+    ['a stream', 200, (url) => [`${url}/trpc/llm.stream`, post({ json: ask('hi') })]],
+    ['a query', 200, (url) => [`${url}/trpc/llm.configs`, {}]],
+    ['a refused query', 404, (url) => [`${url}/trpc/llm.nonsense`, {}]],
+    ['a refused request', 400, (url) => [`${url}/api/llm/process_stream/default`, post({})]],
+    ['a body that is too large', 413, (url) => [`${url}/api/llm/process_stream/default`, post('x'.repeat(3_000))]],
+    ['a route that there is not', 404, (url) => [`${url}/api/nonsense`, {}]],
+    ['a URL that can’t be read', 400, (url) => [`${url}/api/llm/generations/%`, {}]],
+    ['a host name that is not ours', 403, (url) => [`${url}/api/llm/configs`, { headers: { host: 'evil.example' } }]],
+    ['health', 200, (url) => [`${url}/healthz`, {}]],
+  ])('%s can be read by a page of an allowed Origin, and by no other, caches told', async (_what, status, asked) => {
+    const [target, request] = asked(test.current.url);
+    const from = (origin?: string) =>
+      send(target, { ...request, headers: { ...request.headers, ...(origin === undefined ? {} : { origin }) } });
+    const theirs = await from(allowed);
+    expect(theirs.status).toBe(status);
+    expect(theirs.headers['access-control-allow-origin']).toBe(allowed);
+    expect(theirs.headers['access-control-expose-headers']).toMatch(/retry-after.*x-request-id/);
+    for (const other of [await from('https://evil.example'), await from()]) {
+      expect(Object.keys(other.headers).filter((name) => name.startsWith('access-control-'))).toEqual([]);
+      expect(other.headers.vary).toMatch(/\borigin\b/);
+    }
+    expect(theirs.headers.vary).toMatch(/\borigin\b/);
+  });
+
+  it.each(['/', '/index.html', '/assets/none.js', '/healthz', '/nonsense', '/api/llm/configs', '/trpc/llm.configs'])(
+    'a foreign Host is told at %s which setting can name it',
+    async (path) => {
+      const { status, text } = await send(test.current.url + path, { headers: { host: 'Chat.Example:8443' } });
+      expect(status).toBe(403);
+      expect(text).toContain(String.raw`The host name \"chat.example\" is not allowed; LLM_ALLOWED_HOSTS can name it`);
+    },
+  );
+
+  it.each(['/trpc', '/trpc?connectionParams=1', '/nonsense'])(
+    'an upgrade at %s under a foreign Host is told the same',
+    async (path) => {
+      const { status, text } = await upgrade(test.current.url + path, { host: 'chat.example' });
+      expect(status).toBe(403);
+      expect(text).toContain('LLM_ALLOWED_HOSTS');
+    },
+  );
+
+  it('a host name that is long, or that is none, is not repeated', async () => {
+    for (const host of [`${'a'.repeat(101)}.example`, '<script>']) {
+      const { status, text } = await send(`${test.current.url}/`, { headers: { host } });
+      expect(status).toBe(403);
+      expect(text).toContain('The host name is not allowed');
+    }
+  });
+
   it('a typed client with a foreign Host is told why', async () => {
     const { url } = test.current;
     const headers = { host: 'evil.example' };
@@ -273,6 +369,16 @@ describe('on loopback', () => {
     await expect(client.llm.configs.query()).rejects.toMatchObject({ data: { llm: { code: 'forbidden' } } });
   });
 });
+
+/** What every answer has of its own: when it was given, and the id under which it is logged. */
+function withoutMoment({ status, headers, text }: RawAnswer) {
+  const { date: _date, 'x-request-id': id, ...others } = headers;
+  return { status, headers: others, text: text.replaceAll(String(id), 'id') };
+}
+
+function post(body: unknown): RawRequest {
+  return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+}
 
 function trpc(url: string, key: string) {
   const headers = { authorization: `Bearer ${key}` };

@@ -32,6 +32,7 @@ describe('the check', () => {
     ['a type of the router', 'client.ts', "import type { AppRouter } from './router.ts';"],
     ['a re-export', 'index.ts', "export * from './client.ts';\nexport { a } from './stream-log/memory.ts';"],
     ['the environment', 'cli.ts', 'startService(parseSettings(process.env));'],
+    ['the environment of an app', 'embed.ts', 'const { env = process.env } = options;'],
     ['a comment', 'errors.ts', "// import a from './cli.ts' and process.env\n/*\nimport b from './cli.ts';\n*/"],
   ])('lets %s pass', (_, path, text) => {
     expect(breachesOf(path, text)).toEqual([]);
@@ -101,6 +102,7 @@ describe('the check', () => {
     ['settings.ts', 'reads process.env or process.argv: only cli.ts may', 'const port = process.env.PORT;'],
     ['settings.ts', 'reads process.env or process.argv: only cli.ts may', "const port = process['env']['PORT'];"],
     ['settings.ts', 'reads process.env or process.argv: only cli.ts may', 'const { argv } = process;'],
+    ['embed.ts', 'reads process.env or process.argv: only cli.ts may', 'const { argv } = process;'],
     ['stray.ts', 'has no rank', ''],
     ['upstream/utils.ts', 'has a name that says nothing of its job', ''],
     ['server.ts', 'has 401 lines: a file has 400 at most', 'a;\n'.repeat(401)],

@@ -82,7 +82,7 @@ describe.each(sleepers)('over $name, a client that stopped reading', ({ fall }) 
 });
 
 describe.each(sleepers)('over $name, a client that takes nothing for too long', ({ name, fall }) => {
-  const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '300' }, configs });
+  const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '1500' }, configs });
 
   it('is let go and can resume; its generation and one that is merely quiet go on', async () => {
     const { url, upstream, service } = test.current;
@@ -106,7 +106,7 @@ describe.each(sleepers)('over $name, a client that takes nothing for too long', 
 });
 
 describe('a WebSocket whose client took nothing for a while, and then all', () => {
-  const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '1000' }, configs });
+  const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '3000' }, configs });
 
   // Regression: `socket.setTimeout(ms, listener)` hears the first timeout alone.
   it('stays open, and is let go when its client takes nothing again', async () => {
@@ -120,7 +120,7 @@ describe('a WebSocket whose client took nothing for a while, and then all', () =
     // While there is nothing to wait for, nothing is watched.
     const [watched] = sockets.open;
     expect(watched?.timeout).toBe(0);
-    await eventually(() => expect(watched?.timeout).toBe(1_000));
+    await eventually(() => expect(watched?.timeout).toBe(3_000));
     const timedOut = once(watched!, 'timeout');
     socket.tcp.resume();
     while ((await socket.next()).result?.type !== 'stopped');

@@ -92,7 +92,6 @@ describe('a config file', () => {
     await write('big.json', Buffer.alloc(1024 * 1024 + 1, ' '));
     await mkdir(join(cwd, 'folder.yaml'));
     const told = async (file: string) => (await refusalOf(file)).replace(`${file} is not a valid config file:\n  `, '');
-    expect(await told('none.ts')).toBe('expected a text file of at most 1 MiB, found nothing there');
     expect(await told('folder.yaml')).toBe('expected a text file of at most 1 MiB, found a directory');
     expect(await told('big.json')).toBe('expected a text file of at most 1 MiB, found 1048577 bytes');
     expect(await told('a.toml')).toBe('expected a name that ends in .ts, .mts, .js, .mjs, .json, .yaml or .yml');
@@ -102,6 +101,19 @@ describe('a config file', () => {
     expect(await told('named.ts')).toBe('expected a default export: export default defineConfigs({ … })');
     expect(await told('syntax.ts')).toMatch(/^expected a module that loads: .*syntax\.ts:1:\d+$/);
     expect(await told('throws.ts')).toBe('expected a module that loads: no good');
+  });
+
+  it('that is not there is called missing, with what to do, and the file that was probably meant', async () => {
+    const missing = await refusalOf('none.ts');
+    expect(missing).toBe(
+      `there is no config file none.ts in ${cwd}:\n` +
+        '  `llm-service init` writes one to begin with, and LLM_CONFIG names another',
+    );
+    await mkdir(join(cwd, 'etc'));
+    await write('etc/llm.config.yaml', '');
+    await write('etc/notes.txt', '');
+    expect(await refusalOf('etc/llm.config.ts')).toMatch(/; did you mean "etc\/llm\.config\.yaml"\?$/);
+    expect(await refusalOf('no/such/folder.json')).toContain(`there is no config file folder.json in ${cwd}/no/such:`);
   });
 
   it('is not quoted where it can’t be read, since it may hold a prompt', async () => {
@@ -164,7 +176,7 @@ describe('LLM_CONFIGS', () => {
 
   it('needs no file, unless one is named', async () => {
     expect((await load('llm.config.ts', { overrides })).names).toEqual(['one', 'two']);
-    expect(await refusalOf('named.ts', { overrides })).toMatch(/found nothing there$/);
+    expect(await refusalOf('named.ts', { overrides })).toContain('there is no config file named.ts');
   });
 
   it('is refused by its own name where it is not JSON', async () => {

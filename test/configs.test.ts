@@ -186,7 +186,7 @@ describe('a prompt', () => {
       'one.system_prompt: expected only variables that the file uses, found "subjet"; did you mean "subject"?',
     ]);
     expect(faultsOf({ one: { ...plain, system_prompt: { file } } })).toEqual([
-      'one.system_prompt: expected text, found a file, which only loadConfigs reads',
+      'one.system_prompt: expected text, found a file; set the option promptFolder, the folder that its path is relative to',
     ]);
   });
 });

@@ -1,6 +1,6 @@
 import { TRPCClientError } from '@trpc/client';
 import superjson from 'superjson';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createLlmClient } from '../src/client.ts';
 import { createLlmRouter, type LlmRouterOptions } from '../src/embed.ts';
 import { defineConfigs } from '../src/configs.ts';
@@ -276,6 +276,54 @@ it('configs and limits that are none are refused when the router is made', () =>
     'limits.generationsMax: expected a whole number of at least 1, found 0',
   );
   expect(() => createLlmRouter(sound, { limits: { generations: 1 } as object })).toThrow('there is no such limit');
+});
+
+it('looks up the key of a config in the environment of the process, unless the host gives another', async () => {
+  vi.stubEnv('KEY_THAT_THROWS', 'sk-of-the-process');
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const keyed = defineConfigs({
+    default: { model: 'm', max_tokens: 1, system_prompt: '', api_key_env: 'KEY_THAT_THROWS', base_url: upstream.url },
+  });
+  await using router = createLlmRouter(keyed, { limits: { drainMs: 0 } });
+  for await (const _ of await router.createCaller({}).llm.stream({ config: 'default', messages }));
+  expect(upstream.requests[0]!.headers).toMatchObject({ authorization: 'Bearer sk-of-the-process' });
+  expect(() => createLlmRouter(keyed, { env: {} })).toThrow('api_key_env');
+});
+
+it('prompt files are read from promptFolder, and without it refused by the name of that option', async () => {
+  const filed = defineConfigs({ default: { model: 'm', max_tokens: 1, system_prompt: { file: 'LICENSE' } } });
+  expect(() => createLlmRouter(filed)).toThrow(
+    'default.system_prompt: expected text, found a file; set the option promptFolder',
+  );
+  await using _router = createLlmRouter(filed, { promptFolder: '.', limits: { drainMs: 0 } });
+});
+
+describe('logging', () => {
+  const ended = async (options: Partial<HostAppOptions>) => {
+    await using host = await startHost(options);
+    await using client = hostClient(host.url, 'sse');
+    upstream.enqueue({ kind: 'text', text: 'Fine.' });
+    return (await answerTo(client, hello())).at(-1)?.type;
+  };
+
+  it('goes to the logger of the host, as facts and a message', async () => {
+    const calls: unknown[][] = [];
+    const log = (level: string) => (facts: object, message: string) => void calls.push([level, message, facts]);
+    const logger = { info: log('info'), warn: log('warn'), error: log('error') };
+    expect(await ended({ logger })).toBe('done');
+    expect(calls).toEqual([
+      ['info', 'generation ended', expect.objectContaining({ config: 'default', outcome: 'done' })],
+      ['info', 'draining', { running: 0 }],
+    ]);
+    expect(JSON.stringify(calls)).not.toContain(secrets.prompt);
+  });
+
+  it('harms nothing where the logger throws', async () => {
+    const fail = () => {
+      throw new Error('the log is full');
+    };
+    expect(await ended({ logger: { info: fail, warn: fail, error: fail } })).toBe('done');
+  });
 });
 
 describe('onGenerationEnd', () => {

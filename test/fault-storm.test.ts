@@ -32,52 +32,48 @@ const test = serviceForEachTest({
   },
 });
 
-it(
-  `of ${generations} generations under random faults, each has one ending and its true bill`,
-  { timeout: 120_000 },
-  async () => {
-    const { url, upstream } = test.current;
-    const plans = Array.from({ length: generations }, (_, number) => createRandom(seed, number));
-    const requestsOf = plans.map((): SimulatorRequest[] => []);
-    upstream.respondWith((request) => {
-      const number = Number(request.body.messages[0]!.content);
-      requestsOf[number]!.push(request);
-      return randomAnswer(plans[number]!, stalls[configOf(number)] ?? others);
-    });
+it(`of ${generations} generations under random faults, each has one ending and its true bill`, async () => {
+  const { url, upstream } = test.current;
+  const plans = Array.from({ length: generations }, (_, number) => createRandom(seed, number));
+  const requestsOf = plans.map((): SimulatorRequest[] => []);
+  upstream.respondWith((request) => {
+    const number = Number(request.body.messages[0]!.content);
+    requestsOf[number]!.push(request);
+    return randomAnswer(plans[number]!, stalls[configOf(number)] ?? others);
+  });
 
-    const told = { exact: 0, estimated: 0 };
-    const sent = { exact: 0, estimated: 0 };
-    const endings = new Set<string>();
-    async function run(number: number): Promise<void> {
-      const door = doors[number % doors.length]!;
-      const seen = await readAll(door.stream(url, ask(String(number), { config: configOf(number) })));
-      const terminal = terminalOf(seen);
-      const requests = requestsOf[number]!;
-      endings.add(terminal.type === 'error' ? terminal.code : terminal.type);
+  const told = { exact: 0, estimated: 0 };
+  const sent = { exact: 0, estimated: 0 };
+  const endings = new Set<string>();
+  async function run(number: number): Promise<void> {
+    const door = doors[number % doors.length]!;
+    const seen = await readAll(door.stream(url, ask(String(number), { config: configOf(number) })));
+    const terminal = terminalOf(seen);
+    const requests = requestsOf[number]!;
+    endings.add(terminal.type === 'error' ? terminal.code : terminal.type);
 
-      const { inputTokens, outputTokens, estimated } = terminal.usage;
-      const kind = estimated ? 'estimated' : 'exact';
-      told[kind] += inputTokens + outputTokens;
-      const started = requests.filter(({ usage }) => usage !== undefined);
-      for (const { usage, tokensSent } of started) sent[kind] += Number(usage!['input_tokens']) + tokensSent;
-      // Only the last attempt can have put anything out.
-      for (const request of requests.slice(0, -1)) expect(request.tokensSent).toBe(0);
-      if (started.length > 0) expect(textOf(seen)).toMatch(/^(tök🙂 )*$/);
-    }
+    const { inputTokens, outputTokens, estimated } = terminal.usage;
+    const kind = estimated ? 'estimated' : 'exact';
+    told[kind] += inputTokens + outputTokens;
+    const started = requests.filter(({ usage }) => usage !== undefined);
+    for (const { usage, tokensSent } of started) sent[kind] += Number(usage!['input_tokens']) + tokensSent;
+    // Only the last attempt can have put anything out.
+    for (const request of requests.slice(0, -1)) expect(request.tokensSent).toBe(0);
+    if (started.length > 0) expect(textOf(seen)).toMatch(/^(tök🙂 )*$/);
+  }
 
-    const waiting = plans.keys();
-    const runNext = async () => {
-      for (const number of waiting) await run(number);
-    };
-    await Promise.all(Array.from({ length: atOnce }, runNext));
+  const waiting = plans.keys();
+  const runNext = async () => {
+    for (const number of waiting) await run(number);
+  };
+  await Promise.all(Array.from({ length: atOnce }, runNext));
 
-    expect(told.exact).toBe(sent.exact);
-    expect(Math.abs(told.estimated - sent.estimated)).toBeLessThanOrEqual(sent.estimated * tolerance);
-    // The storm was one: bills of both kinds, and most of the ways to end.
-    expect(Math.min(sent.exact, sent.estimated)).toBeGreaterThan(1_000);
-    expect(endings.size).toBeGreaterThanOrEqual(7);
-  },
-);
+  expect(told.exact).toBe(sent.exact);
+  expect(Math.abs(told.estimated - sent.estimated)).toBeLessThanOrEqual(sent.estimated * tolerance);
+  // The storm was one: bills of both kinds, and most of the ways to end.
+  expect(Math.min(sent.exact, sent.estimated)).toBeGreaterThan(1_000);
+  expect(endings.size).toBeGreaterThanOrEqual(7);
+});
 
 /** One of the faults, or among others one time in three an answer; with up to 100 deltas of text. */
 function randomAnswer(random: Random, names: readonly FaultName[]): Answer {

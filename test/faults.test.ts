@@ -10,7 +10,8 @@ import { ask, plainConfig, serviceForEachTest } from './support/service.ts';
 finishesCleanly();
 
 const rows = readFaultTable();
-const patient = { first_byte_ms: 60_000, idle_ms: 60_000, total_ms: 60_000 };
+const hourMs = 3_600_000;
+const patient = { first_byte_ms: hourMs, idle_ms: hourMs, total_ms: 3 * hourMs };
 
 /** Short enough to wait for, where the fault is to be waited for. */
 const args: Partial<Record<FaultName, string>> = {
@@ -28,8 +29,8 @@ describe('a fault ends as its row says', () => {
   const test = serviceForEachTest({
     configs: {
       default: plainConfig,
-      wants_a_start: { ...plainConfig, timeouts: { ...patient, first_byte_ms: 100 } },
-      wants_more: { ...plainConfig, timeouts: { ...patient, idle_ms: 250 } },
+      wants_a_start: { ...plainConfig, timeouts: { ...patient, first_byte_ms: 500 } },
+      wants_more: { ...plainConfig, timeouts: { ...patient, idle_ms: 1_000 } },
     },
   });
 
@@ -62,10 +63,10 @@ describe('a fault ends as its row says', () => {
 describe('cancel is answered at once', () => {
   // Every wait is longer than a test may take.
   const test = serviceForEachTest({
-    configs: { default: { ...plainConfig, timeouts: patient } },
-    retryTiming: { firstDelayMs: 19_000, delayMaxMs: 19_000, random: () => 0 },
+    configs: { default: { ...plainConfig, timeouts: patient, retries: { max: 2, total_ms: 3 * hourMs } } },
+    retryTiming: { firstDelayMs: hourMs, delayMaxMs: hourMs, random: () => 0 },
   });
-  const endless = { ...args, rate_limited_retry_after: '19', slow: '60000' };
+  const endless = { ...args, rate_limited_retry_after: '3600', slow: String(hourMs) };
 
   it.each(rows)('during $fault', async ({ fault, requests, code }) => {
     const { url, upstream } = test.current;

@@ -34,7 +34,6 @@ function createRouter(onGenerationEnd?: (ended: EndedGeneration) => void) {
     baseUrl: upstream.url,
     apiKey: 'any',
     limits: { drainMs: 0 },
-    telemetry: { logLevel: 'silent' },
   });
 }
 
@@ -113,7 +112,7 @@ it('a refusal is thrown at the first step of the iteration, with an LlmError as 
 });
 
 it('without a key the built-in simulator answers, and says so', async () => {
-  await using keyless = createLlmRouter(configs, { telemetry: { logLevel: 'silent' }, limits: { drainMs: 0 } });
+  await using keyless = createLlmRouter(configs, { limits: { drainMs: 0 } });
   const { llm } = keyless.createCaller({});
   for await (const { data: event } of await llm.stream({ config: 'default', messages })) {
     if (event.type === 'start') expect(event.simulated).toBe(true);

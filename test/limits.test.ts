@@ -3,11 +3,13 @@ import { createTRPCClient, httpLink } from '@trpc/client';
 import superjson from 'superjson';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Access } from '../src/access.ts';
+import { HeldBytes } from '../src/held-bytes.ts';
 import type { StreamRequest } from '../src/protocol.ts';
 import type { SimulatorRequest } from '../src/simulator.ts';
 import { doors, readAll, refusalOf, terminalOf, textOf, type AnyConfigRouter, type View } from './support/doors.ts';
 import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { defaultLimits } from './support/limits.ts';
 import { postJson, upgrade } from './support/raw-http.ts';
 import { openSocket, query, subscription } from './support/raw-websocket.ts';
 import { ask, plainConfig, serviceForEachTest } from './support/service.ts';
@@ -178,6 +180,26 @@ describe('limits of a caller', () => {
   });
 });
 
+describe.each([
+  ['of a caller', { LLM_HELD_BYTES_PER_CALLER_MAX: String(250 * KiB) }, 'rate_limited'],
+  ['of all callers', { LLM_HELD_BYTES_MAX: String(250 * KiB) }, 'at_capacity'],
+])('memory for the requests %s that run', (_whose, env, code) => {
+  const test = serviceForEachTest({ env });
+
+  it.each(doors)('over $name: is given back when they have ended, and a request beyond it is refused', async (door) => {
+    const { url, upstream } = test.current;
+    const large = ask('x'.repeat(100 * KiB));
+    upstream.enqueue({ kind: 'manual' });
+    const view = door.stream(url, large);
+    const request = await upstream.nextRequest();
+    expect(await refusalOf(door.stream(url, large))).toMatchObject({ code, retryable: true });
+    expect(terminalOf(await readAll(door.stream(url, ask('small')))).type).toBe('done');
+    request.finish();
+    await readAll(view);
+    await eventually(async () => void terminalOf(await readAll(door.stream(url, large))));
+  });
+});
+
 describe('starts in a minute', () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
@@ -189,9 +211,10 @@ describe('starts in a minute', () => {
       allowedHosts: [],
       loopback: true,
       limits: { generationsMax: 10, generationsPerCallerMax: 10, viewersPerCallerMax: 10, startsPerMinuteMax: 2 },
+      held: new HeldBytes(defaultLimits),
     });
     const start = async (name: string) => {
-      using place = await access.admitGeneration({ name });
+      using place = await access.admitGeneration({ name }, 0);
       return place;
     };
     await start('alice');
@@ -210,7 +233,7 @@ describe('starts in a minute', () => {
 
 describe('WebSockets', () => {
   const test = serviceForEachTest({
-    env: { LLM_SOCKETS_MAX: '2', LLM_SUBSCRIPTIONS_PER_SOCKET_MAX: '2', LLM_CONNECTION_PARAMS_MS: '100' },
+    env: { LLM_SOCKETS_MAX: '2', LLM_SUBSCRIPTIONS_PER_SOCKET_MAX: '2', LLM_CONNECTION_PARAMS_MS: '1000' },
   });
 
   it('are refused beyond their number, and taken again when one has closed', async () => {
@@ -260,8 +283,9 @@ describe('WebSockets', () => {
 
   it('a client that sent its connection params stays', async () => {
     using socket = await openSocket(test.current.url, '?connectionParams=1');
-    using late = await openSocket(test.current.url, '?connectionParams=1');
     socket.send({ method: 'connectionParams', data: { token: 'any' } });
+    // Tells when the time is up for both.
+    using late = await openSocket(test.current.url, '?connectionParams=1');
     await late.closed;
     socket.send(query(1, 'llm.configs'));
     expect(await socket.next()).toMatchObject({ id: 1, result: { type: 'data' } });
@@ -377,7 +401,7 @@ describe('what is kept', () => {
       await postJson(`${url}/api/llm/process_stream/default`, { messages: ask('hi').messages }),
       await postJson(`${url}/trpc/llm.stream`, { json: ask('hi') }),
     ];
-    for (const { text } of answers) expect(text).toMatch(/^retry: 1234\n\n/);
+    for (const { text } of answers) expect(text).toMatch(/^retry: 1234\n(?:id|event): /);
   });
 });
 
@@ -388,7 +412,7 @@ describe('silence', () => {
     const { url, upstream } = test.current;
     upstream.respondWith({ kind: 'manual' });
     const hearing = [
-      { path: '/api/llm/process_stream/default', body: { messages: ask('hi').messages }, beat: ':\n\n' },
+      { path: '/api/llm/process_stream/default', body: { messages: ask('hi').messages }, beat: ':\n' },
       { path: '/trpc/llm.stream', body: { json: ask('hi') }, beat: 'event: ping\ndata: \n\n' },
     ].map(async ({ path, body, beat }) => {
       const headers = { 'content-type': 'application/json' };

@@ -112,7 +112,7 @@ describe('a consumer', () => {
 
   test('that is slow keeps upstream waiting, and is not blamed for it', async () => {
     await using bench = await startBench();
-    const config = testConfig({ max_tokens: 100_000_000, timeouts: { idle_ms: 200 } });
+    const config = testConfig({ max_tokens: 100_000_000, timeouts: { idle_ms: 3_000 } });
     const deltas = Array.from({ length: 256 }, (_, index) => String(index).padEnd(64 * 1024, '.'));
     bench.simulator.enqueue({ kind: 'text', text: deltas }, { kind: 'fault', fault: 'stall_mid_stream' });
     const stream = bench.stream(config);

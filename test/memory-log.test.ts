@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { isTerminal, parseEventId, type LlmEvent, type StartEvent, type TerminalEvent } from '../src/protocol.ts';
-import { MemoryStreamLogs, type MemoryLogLimits } from '../src/stream-log/memory.ts';
+import { MemoryStreamLogs, type MemoryLogsLimits } from '../src/stream-log/memory.ts';
 import type { GenerationKey, LogBatch, StreamLog } from '../src/stream-log/stream-log.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
@@ -9,12 +9,15 @@ finishesCleanly();
 
 const KiB = 1024;
 const secondMs = 1_000;
-const roomy: MemoryLogLimits = {
+const roomy: MemoryLogsLimits = {
   logBytesMax: 1_024 * KiB,
   logsBytesMax: 1_024 * KiB,
+  logsBytesPerCallerMax: 1_024 * KiB,
   logRetentionMs: 60 * secondMs,
   tombstonesMax: 100,
   tombstoneMs: 3_600 * secondMs,
+  barsMax: 100,
+  barsPerCallerMax: 50,
   viewerBatchBytesMax: 64 * KiB,
 };
 const startedAt = '2026-11-23T00:00:00.000Z';
@@ -325,7 +328,7 @@ describe('a full log', () => {
 
 describe('all logs together', () => {
   const size = 10 * KiB;
-  const limits: MemoryLogLimits = { ...roomy, logBytesMax: 2 * size, logsBytesMax: 4 * size };
+  const limits: MemoryLogsLimits = { ...roomy, logBytesMax: 2 * size, logsBytesMax: 4 * size };
   const full = [text('a'.repeat(size))];
 
   it('make room by the ended ones, the one that ended first first, and never by a running one', async () => {
@@ -375,6 +378,42 @@ describe('all logs together', () => {
     const rest: LogBatch[] = [first.value!];
     for (let next = await reader.next(); !next.done; next = await reader.next()) rest.push(next.value);
     expectExactly(rest, 0, [...pieces, done]);
+  });
+
+  it('cost the caller that holds the most its oldest ones, and nobody else any', async () => {
+    const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 6 * size });
+    const first = await filled(logs, [...full, done], key('bob'));
+    const many: StreamLog[] = [];
+    for (let turn = 0; turn < 20; turn += 1) many.push(await filled(logs, [...full, done], key('eve')));
+    expect(await logs.find(first.record)).toBe(first);
+    const kept = await Promise.all(many.map(({ record }) => logs.find(record)));
+    expect(kept.indexOf(many.at(-1))).toBe(19);
+    expect(kept.filter((log) => log === undefined)).toEqual(kept.slice(0, kept.lastIndexOf(undefined) + 1));
+    expect(logs.bytes).toBeLessThanOrEqual(6 * size);
+  });
+
+  it('leave room for others, whatever one caller runs or keeps', async () => {
+    const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 8 * size, logsBytesPerCallerMax: 3 * size });
+    const ended = await filled(logs, [...full, done], key('eve'));
+    const running = await filled(logs, full, key('eve'));
+    const another = await filled(logs, full, key('eve'));
+    expect(await logs.find(ended.record)).toBeUndefined();
+    await expect(another.append(full)).rejects.toMatchObject({ code: 'log_limit' });
+    await running.append([text('a'.repeat(size - 3 * KiB))]);
+    await expect(open(logs, key('eve'))).rejects.toMatchObject({
+      code: 'rate_limited',
+      retryAfterMs: expect.any(Number),
+    });
+    expect((await open(logs, key('bob'))).created).toBe(true);
+  });
+
+  it('are the same store for a caller whose last log made room for its next', async () => {
+    const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: size, logBytesMax: size });
+    const before = await filled(logs, [text('a'.repeat(size - 2 * KiB)), done]);
+    const after = await filled(logs, [text('a'.repeat(size - 2 * KiB)), done]);
+    expect(await logs.find(before.record)).toBeUndefined();
+    expect(await logs.list('alice')).toEqual([after]);
+    expect(await logs.find(after.record)).toBe(after);
   });
 
   it('count nothing any more once they are gone', async () => {
@@ -437,6 +476,30 @@ describe('time', () => {
     const { log } = await open(logs, barred);
     expect(await logs.bar(barred, 10 * secondMs)).toBe(log);
     expect(await logs.find(barred)).toBe(log);
+  });
+
+  it('cancels of ids that never were neither free a spent id nor go on without end', async () => {
+    const logs = new MemoryStreamLogs({
+      ...roomy,
+      logRetentionMs: 0,
+      tombstonesMax: 2,
+      barsMax: 4,
+      barsPerCallerMax: 3,
+    });
+    const { record } = await filled(logs, [done]);
+    const refused: unknown[] = [];
+    for (let turn = 0; turn < 10; turn += 1) {
+      await logs.bar(key('eve'), 10 * secondMs).catch((error: unknown) => refused.push(error));
+    }
+    expect(refused).toHaveLength(7);
+    expect(refused[0]).toMatchObject({ code: 'rate_limited', retryAfterMs: 10 * secondMs });
+    await expect(open(logs, record)).rejects.toMatchObject({ code: 'generation_not_found' });
+    const barred = key('bob');
+    await logs.bar(barred, 10 * secondMs);
+    for (let turn = 0; turn < 5; turn += 1) await logs.bar(key('mallory'), 10 * secondMs).catch(() => {});
+    await expect(open(logs, barred)).rejects.toMatchObject({ code: 'generation_not_found' });
+    vi.advanceTimersByTime(10 * secondMs);
+    expect(await logs.bar(key('eve'), secondMs)).toBeUndefined();
   });
 
   it('a bar does not shorten what a spent id has before it', async () => {

@@ -17,6 +17,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
 
 interface Document {
+  readonly servers: readonly { readonly url: string }[];
   readonly paths: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
@@ -53,6 +54,12 @@ it('the document has the routes that PROTOCOL.md has, and the service serves the
   expect(absent.flat()).toEqual([]);
 });
 
+it('the document says that its routes are where it is, under whatever prefix that may be', async () => {
+  const { servers } = await fetchDocument();
+  const bases = servers.map(({ url }) => new URL(url, 'https://example.com/ai/openapi.json').href);
+  expect(bases).toEqual(['https://example.com/ai/']);
+});
+
 it('a client generated from it compiles, lists, streams, resumes, is refused and cancels', async () => {
   const { url, upstream } = test.current;
   upstream.enqueue({ kind: 'text', text: 'Hello from upstream.' });
@@ -80,7 +87,7 @@ it('a client generated from it compiles, lists, streams, resumes, is refused and
     cancelled: 'already_ended',
   });
   expect(upstream.requestCount).toBe(1);
-}, 60_000);
+});
 
 const client = `
 import createClient from 'openapi-fetch';

@@ -1,12 +1,12 @@
 /** The package as its users get it: packed, installed in an empty project elsewhere, compiled against, and run. */
 import { execFile, spawn, type ExecFileOptions } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
 finishesCleanly();
@@ -49,7 +49,7 @@ beforeAll(async () => {
   await run(join(binaries, 'tsc'), ['--project', join(root, 'tsconfig.build.json'), '--outDir', outDir]);
   await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: staged });
   tarball = join(folder, `${manifest.name}-${manifest.version}.tgz`);
-}, 120_000);
+});
 afterAll(() => rm(folder, { recursive: true }));
 
 it('holds what is run and read, and nothing else', async () => {
@@ -71,23 +71,113 @@ it('publint and attw find nothing wrong with its exports and types', async () =>
   await run(join(binaries, 'attw'), ['--profile', 'esm-only', tarball]);
 });
 
-it("installed elsewhere, the README's client compiles under strict and streams from the installed service", async () => {
-  const project = join(folder, 'project');
-  await mkdir(project);
-  await install(project);
-  await writeFile(
-    join(project, 'llm.config.ts'),
-    `import { defineConfigs } from 'llm-service/config';
-     import type { LlmRouter } from 'llm-service';
+it('every link of a packed document leads to something that is packed', async () => {
+  const listed = await run('tar', ['--list', '--file', tarball]);
+  const paths = listed
+    .trim()
+    .split('\n')
+    .map((path) => path.replace('package/', ''));
+  for (const path of paths.filter((each) => each.endsWith('.md'))) {
+    const text = await readFile(join(root, path), 'utf8');
+    for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      const target = posix.join(posix.dirname(path), link!);
+      const packed = paths.some((each) => each === target || each.startsWith(`${target.replace(/\/$/, '')}/`));
+      expect(packed, `${path} links ${link}`).toBe(true);
+    }
+  }
+});
 
-     const configs = defineConfigs({
-       default: { model: 'claude-sonnet-5-5', max_tokens: 1_000, system_prompt: 'You are brief.' },
-     });
-     export default configs;
-     export type AppRouter = LlmRouter<typeof configs>;`,
+describe('installed elsewhere', () => {
+  let installed: string;
+  beforeAll(async () => {
+    installed = join(folder, 'installed');
+    await mkdir(installed);
+    await install(installed);
+    // npx finds it there, where a user would let it be fetched.
+    await symlink(join(root, 'node_modules/tsx'), join(installed, 'node_modules/tsx'));
+    await symlink('../tsx/dist/cli.mjs', join(installed, 'node_modules/.bin/tsx'));
+  }, 180_000);
+
+  /** A project as `npm init -y` makes it, with the package installed. */
+  async function project(type: 'commonjs' | 'module'): Promise<string> {
+    const path = await mkdtemp(join(folder, `${type}-`));
+    await run('npm', ['init', '-y'], { cwd: path });
+    await run('npm', ['pkg', 'set', `type=${type}`], { cwd: path });
+    await symlink(join(installed, 'node_modules'), join(path, 'node_modules'));
+    return path;
+  }
+
+  it.each(['commonjs', 'module'] as const)(
+    "README's quick start works word for word in a package of type %s",
+    async (type) => {
+      const cwd = await project(type);
+      const commands = await quickStart();
+      expect(commands.slice(0, 2)).toEqual(['npm init -y', expect.stringMatching(/^npm install .*\.tgz$/)]);
+      const [init, serve, ask] = commands.slice(2) as [string, string, string];
+      const written = await run('sh', ['-c', init], { cwd });
+      // README shows what init writes, and that is what the client is compiled against and runs as.
+      const shown = await snippetsOf('README.md');
+      expect(written.trim().split('\n')).toEqual([...shown.keys()]);
+      for (const [name, text] of shown) expect(await readFile(join(cwd, name), 'utf8'), name).toBe(text);
+      const url = await start(serve, cwd);
+      const client = shown.get('ask.mts')!;
+      expect(client.split('\n').length).toBeLessThanOrEqual(15);
+      await writeFile(join(cwd, 'ask.mts'), client.replace('http://127.0.0.1:3000', url));
+      await typeCheck(cwd, [...shown.keys()]);
+      expect(await run('sh', ['-c', ask], { cwd })).toMatch(/\w+ \w+/);
+    },
+    180_000,
   );
-  const service = spawn('npx', ['llm-service', 'serve'], {
-    cwd: project,
+
+  it('every snippet of docs/embedding.md compiles, and writes to stdout what it says and nothing else', async () => {
+    const cwd = await project('module');
+    await run('npx', ['llm-service', 'init'], { cwd });
+    const snippets = await snippetsOf('docs/embedding.md');
+    for (const [name, text] of snippets) await writeFile(join(cwd, name), text);
+    const names = [...snippets.keys()];
+    await typeCheck(cwd, names, { allowImportingTsExtensions: true, declaration: true });
+    expect(names).toEqual(['server.ts', 'answer.ts']);
+    expect(await run('npx', ['tsx', 'answer.ts'], { cwd })).toBe('Hello from upstream.\n');
+  }, 180_000);
+});
+
+/** The commands of README's section for users, without their comments. */
+async function quickStart(): Promise<string[]> {
+  const readme = await readFile(join(root, 'README.md'), 'utf8');
+  const block = /## In a project of your own\n.*?```sh\n(.*?)```/s.exec(readme)?.[1] ?? expect.fail('there is none');
+  return block
+    .trim()
+    .split('\n')
+    .map((line) => line.replace(/\s+#.*/, ''));
+}
+
+/** The TypeScript of a document, by the name in its first line. */
+async function snippetsOf(document: string): Promise<Map<string, string>> {
+  const text = await readFile(join(root, document), 'utf8');
+  const blocks = [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
+  return new Map(blocks.map((code) => [/^\/\/ (\S+)\n/.exec(code)?.[1] ?? expect.fail(`whose name?\n${code}`), code]));
+}
+
+/** Under the options that README names, with libraries checked too. */
+async function typeCheck(cwd: string, files: readonly string[], options: object = {}): Promise<void> {
+  const compilerOptions = {
+    strict: true,
+    module: 'nodenext',
+    types: ['node'],
+    noEmit: true,
+    typeRoots: [join(root, 'node_modules/@types')],
+    // What tRPC's client wants, its users have to install by themselves.
+    paths: { ws: [join(root, 'node_modules/@types/ws/index.d.ts')] },
+    ...options,
+  };
+  await writeFile(join(cwd, 'tsconfig.json'), JSON.stringify({ files, compilerOptions }));
+  await run(join(binaries, 'tsc'), ['--project', cwd]);
+}
+
+/** Resolves to where the service listens, once it does; it ends with the test. */
+async function start(command: string, cwd: string): Promise<string> {
+  const service = spawn('sh', ['-c', command], {
+    cwd,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], PORT: '0' },
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
@@ -98,25 +188,8 @@ it("installed elsewhere, the README's client compiles under strict and streams f
     process.kill(-service.pid!, 'SIGTERM');
     await ended;
   });
-  const url = await listeningUrl(service.stderr);
-  const client = await readmeClient();
-  expect(client.split('\n').length).toBeLessThanOrEqual(15);
-  await writeFile(join(project, 'client.ts'), client.replace('http://127.0.0.1:3000', url));
-  const compilerOptions = {
-    strict: true,
-    target: 'es2023',
-    module: 'nodenext',
-    rewriteRelativeImportExtensions: true,
-    types: ['node'],
-    typeRoots: [join(root, 'node_modules/@types')],
-    // Libraries are checked, too. What tRPC's client wants, its users have to install by themselves.
-    paths: { ws: [join(root, 'node_modules/@types/ws/index.d.ts')] },
-    outDir: 'out',
-  };
-  await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ files: ['client.ts'], compilerOptions }));
-  await run(join(binaries, 'tsc'), ['--project', project]);
-  expect(await run(process.execPath, ['out/client.js'], { cwd: project })).toMatch(/\w+ \w+/);
-}, 180_000);
+  return listeningUrl(service.stderr);
+}
 
 /**
  * Installs the tarball in an empty project, with the very versions of its dependencies that this project was tested with:
@@ -151,14 +224,7 @@ async function install(project: string): Promise<void> {
     JSON.stringify({ type: 'module', private: true, name: 'project', dependencies }),
   );
   await writeFile(join(project, 'package-lock.json'), JSON.stringify(lock));
-  await run('npm', ['ci', '--prefer-offline', '--no-audit', '--no-fund'], { cwd: project });
-}
-
-/** The first block of README's that imports the router's type. */
-async function readmeClient(): Promise<string> {
-  const readme = await readFile(join(root, 'README.md'), 'utf8');
-  const blocks = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code!.trim());
-  return blocks.find((code) => code.includes('import type { AppRouter }')) ?? expect.fail('README has no client');
+  await run('npm', ['ci', '--engine-strict', '--prefer-offline', '--no-audit', '--no-fund'], { cwd: project });
 }
 
 async function listeningUrl(output: NodeJS.ReadableStream): Promise<string> {

@@ -83,8 +83,11 @@ requiresBrowser()('in a browser', () => {
       for (let cut = 0; cut < 5; cut += 1) {
         await request.text(words(cut * 10, cut * 10 + 10));
         await answerShown(page, `word${cut * 10 + 9}`);
+        // Lost until the badge has been seen, however soon the page comes back.
+        proxy.pause();
         proxy.cut();
         await page.getByText('The connection is lost. Reconnecting…').waitFor();
+        proxy.resume();
       }
       await request.text(words(50, 60));
       await answerShown(page, 'word59');
@@ -262,7 +265,12 @@ requiresBrowser()('in a browser', () => {
     await page.getByText('Line 59', { exact: true }).waitFor();
     await expect.poll(() => pxToBottom(page)).toBeLessThan(2);
     await log(page).hover();
+    // Scrolling is animated.
+    const scrolled = log(page).evaluate(
+      (box) => new Promise<void>((resolve) => box.addEventListener('scrollend', () => resolve(), { once: true })),
+    );
     await page.mouse.wheel(0, -800);
+    await scrolled;
     await page.getByRole('button', { name: 'Latest' }).waitFor();
     const top = await log(page).evaluate((box) => box.scrollTop);
     await request.text('Line 60\n\nLine 61\n\n');

@@ -432,6 +432,15 @@ describe('what is no request', () => {
     expect(await other.next()).toMatchObject({ id: 1, result: { type: 'data' } });
   });
 
+  it.each([{ 'content-length': '5' }, { 'transfer-encoding': 'chunked' }])(
+    'an upgrade with a body is refused: %o',
+    async (headers: Record<string, string>) => {
+      const answer = await upgrade(`${test.current.url}/trpc`, headers);
+      expect(answer.status).toBe(400);
+      expect(JSON.parse(answer.text)).toMatchObject({ error: { code: 'invalid_input' } });
+    },
+  );
+
   it.each(['/', '/api/llm/configs', '/trpc/llm.stream', '/trpcx'])('an upgrade at %s is refused', async (route) => {
     const answer = await upgrade(test.current.url + route);
     expect(answer.status).toBe(404);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { doors, readAll, terminalOf, textOf, type Seen } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { postJson, send } from './support/raw-http.ts';
 import { ask, serviceForEachTest } from './support/service.ts';
 import { startTcpProxy } from './support/tcp-proxy.ts';
 
@@ -74,6 +75,45 @@ describe('over rest', () => {
       expect(seen.some(({ event }) => event.type === 'start')).toBe(false);
       expect(terminalOf(seen).type).toBe('done');
     }
+    expect(upstream.requestCount).toBe(1);
+  });
+});
+
+describe('a client that can’t set headers', () => {
+  const generationId = crypto.randomUUID();
+  const routes = [
+    {
+      name: 'REST, by GET',
+      ask: (url: string, query: string, headers: Record<string, string>) =>
+        send(`${url}/api/llm/generations/${generationId}/events${query}`, { headers }),
+    },
+    {
+      name: 'REST, by POST',
+      ask: (url: string, query: string, headers: Record<string, string>) =>
+        postJson(`${url}/api/llm/process_stream/default${query}`, { messages: ask('hi').messages }, headers),
+    },
+    {
+      name: 'the tRPC door',
+      ask: (url: string, query: string, headers: Record<string, string>) =>
+        postJson(`${url}/trpc/llm.follow${query}`, { json: { generationId } }, headers),
+    },
+  ];
+
+  it.each(routes)('resumes by its URL over $name, and a header outranks it', async ({ ask: come }) => {
+    const { url, upstream } = test.current;
+    const ids = (await readAll(doors[0]!.stream(url, ask('hi', { generationId })))).map(({ id }) => id);
+    const idsOf = async (query: string, headers = {}) =>
+      [...(await come(url, query, headers)).text.matchAll(/^id: (.*)$/gm)].map((match) => match[1]);
+    for (const name of ['lastEventId', 'lastEventID', 'last_event_id', 'Last-Event-ID']) {
+      expect(await idsOf(`?a=b&${name}=${encodeURIComponent(ids[0]!)}`), name).toEqual(ids.slice(1));
+    }
+    // As a client writes it that adds one at each reconnect; and one that has seen nothing yet.
+    expect(await idsOf(`?lastEventId=${ids[0]}&lastEventId=${ids[1]}`)).toEqual(ids.slice(2));
+    const idempotent = { 'idempotency-key': generationId };
+    expect(await idsOf('?lastEventId=', idempotent)).toEqual(ids);
+    expect(await idsOf(`?lastEventId=${ids[0]}`, { 'last-event-id': ids[1] })).toEqual(ids.slice(2));
+    expect(await idsOf(`?lastEventId=${ids.at(-1)}`)).toEqual([]);
+    expect((await come(url, '?lastEventId=nonsense', {})).text).toContain('"path":"lastEventId"');
     expect(upstream.requestCount).toBe(1);
   });
 });

@@ -66,16 +66,16 @@ describe('serve', () => {
     expect((await stop(service)).code).toBe(0);
   });
 
-  it('lets what runs end within the drain time, and cancels what does not', async () => {
-    const service = serve({ LLM_DRAIN_MS: '300' });
-    const url = await urlOf(service);
-    // Some 50 tokens a second: the one is through in time, the other isn't in an hour.
-    const views = ['/sim tokens 2', '/sim tokens 200000'].map((text) => doors[2]!.stream(url, ask(text)));
-    await Promise.all(views.map((view) => view.until(({ type }) => type === 'text')));
+  it.each([
+    ['lets what runs end within the drain time', '3600000', '/sim tokens 50', { type: 'done' }],
+    ['cancels what does not', '100', '/sim tokens 200000', { type: 'cancelled', reason: 'shutdown' }],
+  ])('%s', async (_what, drainMs, asked, terminal) => {
+    const service = serve({ LLM_DRAIN_MS: drainMs });
+    // Some 50 tokens a second.
+    const view = doors[2]!.stream(await urlOf(service), ask(asked));
+    await view.until(({ type }) => type === 'text');
     service.child.kill('SIGTERM');
-    const [short, long] = (await Promise.all(views.map(readAll))).map(terminalOf);
-    expect(short).toMatchObject({ type: 'done' });
-    expect(long).toMatchObject({ type: 'cancelled', reason: 'shutdown' });
+    expect(terminalOf(await readAll(view))).toMatchObject(terminal);
     expect((await service.ended).code).toBe(0);
   });
 });

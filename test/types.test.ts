@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
@@ -33,8 +33,94 @@ async function compile(file: string, folder: string, compilerOptions: object = {
   );
 }
 
+// Each test runs the compiler, which is slow on a busy machine.
+vi.setConfig({ testTimeout: 120_000 });
+
 it.each(['types', 'client'])('the compiler knows what clients may send and refuses the rest: %s', async (name) => {
   expect(await compile(join(root, `test/${name}.test-d.ts`), await temporaryFolder())).toBe('');
+});
+
+/** A line for each complaint of the compiler about the snippets, which know `configs`, `common`, `messages` and `llm`. */
+async function complaintsAbout(snippets: readonly string[]): Promise<string[]> {
+  const folder = await temporaryFolder();
+  const from = (file: string) => JSON.stringify(join(root, 'src', file));
+  const file = join(folder, 'wrong.mts');
+  const known = [
+    `import { createLlmClient, type Message } from ${from('client.ts')};`,
+    `import { defineConfigs } from ${from('define-configs.ts')};`,
+    `import type { LlmRouter } from ${from('router.ts')};`,
+    `import { initTRPC } from ${JSON.stringify(join(root, 'node_modules/@trpc/server/dist/index.d.mts'))};`,
+    "const common = { model: 'm', max_tokens: 10 } as const;",
+    'const configs = defineConfigs({',
+    "  plain: { ...common, system_prompt: 'No variables' },",
+    "  tutor: { ...common, system_prompt: 'On {{subject}}, {{level}}' },",
+    '});',
+    'declare const messages: Message[];',
+    "const to = { url: 'http://127.0.0.1', transport: 'sse' } as const;",
+    'const llm = createLlmClient<LlmRouter<typeof configs>>(to);',
+  ];
+  await writeFile(file, [...known, ...snippets].join('\n'));
+  const output = await compile(file, folder, { rewriteRelativeImportExtensions: false });
+  return snippets.map((_, index) => {
+    const start = output.indexOf(`wrong.mts(${known.length + index + 1},`);
+    if (start === -1) return '';
+    const next = output.indexOf('wrong.mts(', start + 1);
+    return output.slice(start, next === -1 ? undefined : next);
+  });
+}
+
+/** What is wrong, and what the complaint about it must name. */
+const mistakes: readonly (readonly [snippet: string, ...named: string[]])[] = [
+  ["llm.stream({ config: 'tutour', messages });", '"plain" | "tutor"'],
+  ["llm.stream({ config: String('tutor'), messages });", '"plain" | "tutor"'],
+  ["llm.stream({ config: 'tutor', messages, variables: { subject: '' } });", "'level' is missing"],
+  ["llm.stream({ config: 'tutor', messages });", "'variables' is missing", '"level" | "subject"'],
+  [
+    "llm.stream({ config: 'tutor', messages, variables: { subjet: '', level: '' } });",
+    "'subjet' does not exist",
+    '"level" | "subject"',
+  ],
+  ["llm.stream({ config: 'tutor', messages, variables: { subject: '', level: '', x: '' } });", "'x' does not exist"],
+  ["llm.stream({ config: 'tutor', messages, variables: { subject: 1, level: '' } });", "assignable to type 'string'"],
+  ["llm.stream({ config: 'plain', messages, variables: { x: '' } });", "'x' does not exist", 'NoVariables<"plain">'],
+  ["llm.stream({ config: 'plain', mesages: messages });", "write 'messages'"],
+  ["llm.stream({ config: 'tutor', messages, variabels: { subject: '' } });", "write 'variables'"],
+  ["llm.stream({ config: 'plain', messages: [{ role: 'system', content: '' }] });", '"assistant" | "user"'],
+  [
+    "createLlmClient<ReturnType<typeof mounted>>(to).stream({ config: 'plain', messages }); " +
+      'function mounted() { const t = initTRPC.create(); return t.router({ ai: t.router({}) }); }',
+    'the procedures of createLlmRouter under llm',
+  ],
+  ["defineConfigs({ a: { modle: 'm', max_tokens: 1, system_prompt: '' } });", "write 'model'"],
+  ["defineConfigs({ a: { max_tokens: 1, system_prompt: '' } });", "'model' is missing"],
+  ['defineConfigs({ a: { ...common } });', "'system_prompt' is missing"],
+  ["defineConfigs({ a: { ...common, system_prompt: '', tempurature: 1 } });", "write 'temperature'"],
+  ["defineConfigs({ a: { ...common, system_prompt: '', timeouts: { idleMs: 1 } } });", "write 'idle_ms'"],
+  ["defineConfigs({ a: { ...common, system_prompt: '', on_disconnect: 'stop' } });", '"continue"', 'cancel_after_ms'],
+  [
+    "defineConfigs({ a: { ...common, system_prompt: { file: 'a.md', variable: ['x'] } } });",
+    'file or variables, and no key variable',
+  ],
+  [
+    "defineConfigs({ a: { ...common, system_prompt: '', fallback: 'bb' }, b: { ...common, system_prompt: '' } });",
+    `"bb"' is not assignable to type '"b"'`,
+  ],
+  [
+    "defineConfigs({ a: { ...common, system_prompt: '', fallback: 'a' }, b: { ...common, system_prompt: '' } });",
+    `"a"' is not assignable to type '"b"'`,
+  ],
+  [
+    "defineConfigs({ a: { ...common, system_prompt: '', fallback: 'a' } });",
+    'the name of another config, and there is none',
+  ],
+];
+
+it('the compiler names what it expects of a config, and of a request, and never speaks of never', async () => {
+  const complaints = await complaintsAbout(mistakes.map(([snippet]) => snippet));
+  for (const [index, [snippet, ...named]] of mistakes.entries()) {
+    for (const name of named) expect(complaints[index], snippet).toContain(name);
+    expect(complaints[index], snippet).not.toContain("type 'never'");
+  }
 });
 
 it('the declaration file of a config file holds names and variables, and no prompt', async () => {

@@ -1,5 +1,6 @@
 /** One answer on its way to the terminal: text (or each event as a line of JSON) to stdout, all else to stderr. */
 import { styleText } from 'node:util';
+import { escapeLineEnds } from '../json-line.ts';
 import { isTerminal, type LlmEvent, type TerminalEvent } from '../protocol.ts';
 import { exitCodeOf, exitCodes, type ExitCode } from './exit-codes.ts';
 import { withoutControls, type Host } from './host.ts';
@@ -70,7 +71,7 @@ class Screen {
   async put(event: LlmEvent): Promise<void> {
     const { stdout, stderr } = this.#host;
     if (event.type === 'text') this.text += event.text;
-    if (this.#json) return stdout.write(`${JSON.stringify(event)}\n`);
+    if (this.#json) return stdout.write(`${escapeLineEnds(JSON.stringify(event))}\n`);
     if (event.type === 'start' && event.simulated) this.#host.note('(simulated)');
     if (event.type === 'thinking') stderr.write(styleText('dim', withoutControls(event.text), { stream: stderr }));
     if (event.type !== 'text' || event.text === '') return;

@@ -7,10 +7,10 @@ import { exitCodes } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import { Interrupt } from './interrupt.ts';
 import type { RemoteOptions, ShowOptions } from './options.ts';
-import { readPrompt } from './prompt.ts';
+import { readPrompt, type StdinOptions } from './prompt.ts';
 import { openTarget } from './target.ts';
 
-export interface ChatOptions extends ShowOptions, RemoteOptions {
+export interface ChatOptions extends ShowOptions, RemoteOptions, StdinOptions {
   readonly var?: Readonly<Record<string, string>>;
   readonly continue?: boolean;
   /** False where `--no-keep` is given. */
@@ -18,9 +18,9 @@ export interface ChatOptions extends ShowOptions, RemoteOptions {
 }
 
 export async function chat(host: Host, config: string, words: readonly string[], options: ChatOptions): Promise<void> {
-  using interrupt = new Interrupt();
+  using interrupt = new Interrupt(host);
   const past = options.continue ? await lastConversation(host) : undefined;
-  const prompt = await readPrompt(words, host, interrupt.signal);
+  const prompt = await readPrompt(words, host, interrupt.signal, options);
   if (interrupt.signal.aborted) return host.exitWith(exitCodes.interrupted);
 
   // The variables belong to the config's prompt; another config has others.

@@ -1,8 +1,10 @@
 /** `configs`, `config check` and `config schema`: what is served, whether it can be, and how it is written. */
 import { loadConfigs } from '../config-file.ts';
 import { configFileJsonSchema } from '../config-schema.ts';
+import { linesOf } from '../faults.ts';
 import type { ConfigSummary } from '../protocol.ts';
 import { readSettings } from '../settings.ts';
+import { exitCodes } from './exit-codes.ts';
 import { withoutControls, type Host } from './host.ts';
 import type { RemoteOptions } from './options.ts';
 
@@ -28,9 +30,18 @@ function table(summaries: readonly ConfigSummary[]): string {
   return rows.map((row) => `${line(row).trimEnd()}\n`).join('');
 }
 
-/** @throws SettingsError, ConfigError with every fault there is. */
-export async function checkConfigs(host: Host, given: string | undefined): Promise<void> {
+/**
+ * Warnings go to stderr, and are no failure unless `strict`.
+ *
+ * @throws SettingsError, ConfigError with every fault there is.
+ */
+export async function checkConfigs(host: Host, given: string | undefined, strict: boolean): Promise<void> {
   const { file, configs } = await load(host, given);
+  if (configs.warnings.length > 0) {
+    host.note(`${file} has warnings:`);
+    for (const line of linesOf(configs.warnings)) host.note(line);
+    if (strict) return host.exitWith(exitCodes.usage);
+  }
   await host.stdout.write(`${file} is valid: ${configs.names.join(', ')}\n`);
 }
 

@@ -34,6 +34,7 @@ export const exitCodeOf: Readonly<Record<LlmClientErrorCode, ExitCode>> = {
   unreachable: failure,
   cancelled: failure,
   closed: failure,
+  unsupported: failure,
 };
 
 /** A command that was called in a way that makes no sense. */

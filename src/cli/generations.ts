@@ -12,7 +12,7 @@ export interface ThereOptions {
 
 /** Leaves at Ctrl-C; the generation goes on. */
 export async function follow(host: Host, generationId: string, options: ThereOptions & ShowOptions): Promise<void> {
-  using interrupt = new Interrupt();
+  using interrupt = new Interrupt(host);
   await using target = openRemote(host, options);
   const answer = { view: (signal: AbortSignal) => target.follow(generationId, signal) };
   host.exitWith((await show(answer, interrupt, host, options)).exitCode);

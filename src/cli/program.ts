@@ -38,6 +38,12 @@ export function createProgram(host: Host): Command {
     .addHelpText('after', serveHelp)
     .action(async () => (await import('./serve.ts')).serve(host));
 
+  program
+    .command('init')
+    .description('write llm.config.ts, and ask.mts, a client, into this folder')
+    .addHelpText('after', initHelp)
+    .action(async () => (await import('./init.ts')).init(host));
+
   const chat = program
     .command('chat')
     .description('stream one answer to stdout')
@@ -45,7 +51,9 @@ export function createProgram(host: Host): Command {
     .argument('[prompt...]', 'what to say')
     .option('--var <name=value>', 'a variable of the prompt; may be repeated', collectVariable)
     .option('-c, --continue', 'go on with the last conversation')
-    .option('-n, --no-keep', 'do not keep this conversation for -c');
+    .option('-n, --no-keep', 'do not keep this conversation for -c')
+    .option('--stdin', 'wait for stdin to its end, also where a pipe keeps silent; so does - in place of a prompt')
+    .option('--no-stdin', 'do not read stdin');
   takesRemote(showsAnswer(chat))
     .addHelpText('after', chatHelp)
     .action(async (config: string, words: string[], options: ChatOptions) =>
@@ -85,12 +93,22 @@ export function createProgram(host: Host): Command {
     .command('check')
     .description('tell whether the configs can be served; if not, every fault on stderr and exit code 2')
     .argument('[file]', 'a file in place of that of LLM_CONFIG')
-    .action(async (file: string | undefined) => (await import('./configs.ts')).checkConfigs(host, file));
+    .option('--strict', 'exit code 2 for warnings, too')
+    .action(async (file: string | undefined, { strict = false }: { readonly strict?: boolean }) =>
+      (await import('./configs.ts')).checkConfigs(host, file, strict),
+    );
   config
     .command('schema')
     .description('print the JSON Schema of config files, for editors and language servers')
     .addHelpText('after', schemaHelp)
     .action(async () => (await import('./configs.ts')).printConfigSchema(host));
+
+  program
+    .command('key')
+    .description('make a key for a caller, and its entry for LLM_API_KEYS')
+    .argument('<name>', "the caller's name")
+    .addHelpText('after', keyHelp)
+    .action(async (name: string) => (await import('./key.ts')).makeKey(host, name));
 
   program
     .command('simulate')
@@ -121,14 +139,22 @@ Exit codes: 0 all went well, 1 failure, 2 usage or configuration, 3 not authoriz
 const serveHelp = `
 Settings come from the environment; the README lists them. The log goes to stdout. Changes of the config file and
 of the prompt files that it names are taken up as they come; what isn't valid is refused, with its reasons.
-SIGTERM and Ctrl-C let running answers finish within LLM_DRAIN_MS; once more leaves at once.
+SIGTERM and Ctrl-C let running answers finish within LLM_DRAIN_MS; once more leaves at once. SIGHUP has the configs
+read again.
 
 Examples:
   $ llm-service serve                  # with no key: the built-in simulator answers
   $ ANTHROPIC_API_KEY=… PORT=8080 llm-service serve`;
 
+const initHelp = `
+Overwrites nothing, and changes neither package.json nor tsconfig.json. Prints the names of the files that it wrote.
+
+Example:
+  $ llm-service init && llm-service serve    # then, in a second terminal: npx tsx ask.mts`;
+
 const chatHelp = `
-What is piped in comes before the words. -c goes on with the last conversation, which is kept, as text, in
+What is piped in comes before the words. Beside words, a pipe that has delivered nothing after 5 s is left alone, and
+the words are asked by themselves: CI runners, ssh and editors often leave one open. -c goes on with the last conversation, which is kept, as text, in
 $XDG_STATE_HOME/llm-service/conversation.json (~/.local/state by default), for you alone to read.
 Ctrl-C stops the answer and tells what it cost until then; once more leaves at once.
 
@@ -143,6 +169,12 @@ Examples:
 const followHelp = '\nCtrl-C leaves the answer to go on; `llm-service cancel` stops it.';
 
 const cancelHelp = '\nPrints `cancelled`, or `already_ended` where there was nothing left to stop.';
+
+const keyHelp = `
+Prints two lines: the key, which nobody can show again, and the entry, which holds no more than its SHA-256.
+
+Example:
+  $ llm-service key alice > alice.key && tail -1 alice.key    # then: LLM_API_KEYS=<entry>,<other entries>`;
 
 const schemaHelp = `
 Example:

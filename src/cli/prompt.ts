@@ -1,22 +1,46 @@
 /** What is said to the model: the words of the command line, and what is piped in. */
+import { once } from 'node:events';
 import { fstatSync } from 'node:fs';
 import type { ReadStream } from 'node:tty';
 import { UsageError } from './exit-codes.ts';
 import type { Host } from './host.ts';
 
+export interface StdinOptions {
+  /**
+   * True: stdin is read to its end, whatever it is. False: it is not read. Absent: a file is read, and a pipe or socket if
+   * it delivers; a terminal is not.
+   */
+  readonly stdin?: boolean;
+}
+
 const pipedBytesMax = 10 * 1024 * 1024;
-/** When someone who didn't mean to pipe anything is told what is waited for. */
-const hintAfterMs = 2_000;
 
 /**
- * The prompt: what is piped in, a blank line, the words. Settles early when the signal aborts.
+ * How long a pipe may keep silent beside words, which are a prompt by themselves. A pipe that nobody will ever write to
+ * (under CI runners, ssh, editors) looks the same as one whose writer has not come to its first byte.
+ */
+const silenceMs = 5_000;
+const patience = `Waiting ${silenceMs / 1_000} s for stdin; --no-stdin saves the wait, --stdin waits to its end`;
+/** When someone who didn't mean to pipe anything gets to know what the wait is for. */
+const hintAfterMs = 1_000;
+
+/**
+ * The prompt: what is piped in, a blank line, the words. A single `-` stands for stdin. Settles early when the signal
+ * aborts.
  *
  * @throws UsageError if there is neither, or too much.
  */
-export async function readPrompt(words: readonly string[], host: Host, signal: AbortSignal): Promise<string> {
-  const piped = isPiped(host.stdin) ? await readPiped(host, signal) : '';
-  const prompt = [piped.trimEnd(), words.join(' ')].filter((part) => part !== '').join('\n\n');
-  if (prompt === '' && !signal.aborted) throw new UsageError('expected a prompt, as words or on stdin');
+export async function readPrompt(
+  words: readonly string[],
+  host: Host,
+  signal: AbortSignal,
+  options: StdinOptions = {},
+): Promise<string> {
+  const spoken = words.length === 1 && words[0] === '-' ? '' : words.join(' ');
+  const insists = options.stdin ?? (words.length > 0 && spoken === '' ? true : undefined);
+  const piped = (insists ?? isPiped(host.stdin)) ? await readPiped(host, signal, insists ? '' : spoken) : '';
+  const prompt = [piped.trimEnd(), spoken].filter((part) => part !== '').join('\n\n');
+  if (prompt.trim() === '' && !signal.aborted) throw new UsageError('expected a prompt, as words or on stdin');
   return prompt;
 }
 
@@ -27,23 +51,20 @@ function isPiped({ isTTY }: ReadStream): boolean {
   return stats.isFile() || stats.isFIFO() || stats.isSocket();
 }
 
-async function readPiped({ stdin, note }: Host, signal: AbortSignal): Promise<string> {
-  const hint = setTimeout(
-    () => note('Reading the prompt from stdin; end it with Ctrl-D, or use < /dev/null'),
-    hintAfterMs,
-  );
+/** @param spoken Where it is empty there is no prompt but stdin's, which is then waited for without an end. */
+async function readPiped(host: Host, signal: AbortSignal, spoken: string): Promise<string> {
+  const { stdin, note } = host;
+  const wait = spoken === '' ? 'Waiting for stdin; Ctrl-D ends it' : patience;
+  const hint = setTimeout(() => note(wait), hintAfterMs);
   const leave = () => stdin.destroy();
   signal.addEventListener('abort', leave, { once: true });
   try {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    for await (const chunk of stdin as AsyncIterable<Buffer>) {
-      clearTimeout(hint);
-      bytes += chunk.length;
-      if (bytes > pipedBytesMax) throw new UsageError(`stdin holds more than ${pipedBytesMax} bytes`);
-      chunks.push(chunk);
+    if (spoken !== '' && !(await delivers(stdin, signal))) {
+      leave();
+      if (!signal.aborted) note('Nothing came on stdin: asking without it');
+      return '';
     }
-    return Buffer.concat(chunks).toString();
+    return await readToEnd(stdin, () => clearTimeout(hint));
   } catch (error) {
     if (signal.aborted) return '';
     throw error;
@@ -51,4 +72,28 @@ async function readPiped({ stdin, note }: Host, signal: AbortSignal): Promise<st
     clearTimeout(hint);
     signal.removeEventListener('abort', leave);
   }
+}
+
+/** Whether there is a first byte, or the end, before a pipe has been silent for too long. */
+async function delivers(stdin: ReadStream, signal: AbortSignal): Promise<boolean> {
+  const silence = AbortSignal.timeout(silenceMs);
+  try {
+    await once(stdin, 'readable', { signal: AbortSignal.any([silence, signal]) });
+    return true;
+  } catch (error) {
+    if (silence.aborted || signal.aborted) return false;
+    throw error;
+  }
+}
+
+async function readToEnd(stdin: ReadStream, onFirst: () => void): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stdin as AsyncIterable<Buffer>) {
+    onFirst();
+    bytes += chunk.length;
+    if (bytes > pipedBytesMax) throw new UsageError(`expected at most ${pipedBytesMax} bytes on stdin, found more`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
 }

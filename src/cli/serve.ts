@@ -4,11 +4,14 @@ import { readSettings } from '../settings.ts';
 import type { Host } from './host.ts';
 import { aborted, Interrupt } from './interrupt.ts';
 
-/** Settles when it was told to end and has drained. */
+/** Settles when it was asked to end and has drained. */
 export async function serve(host: Host): Promise<void> {
-  using interrupt = new Interrupt();
   const settings = readSettings(host.env);
-  await using service = await startService({ settings, env: host.env, cwd: host.cwd, watch: true });
+  const starting = startService({ settings, env: host.env, cwd: host.cwd, watch: true });
+  // One that fails is reported below.
+  const reload = () => void starting.then((service) => service.reload()).catch(() => {});
+  using interrupt = new Interrupt(host, { reload });
+  await using service = await starting;
   host.note(`llm-service listens on ${service.url}`);
   if (settings.simulate) {
     host.note('No key is set (ANTHROPIC_API_KEY): answers come from the built-in simulator, and say so.');

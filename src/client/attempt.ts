@@ -1,15 +1,16 @@
 /** What one attempt at a subscription or a call carries through the chain of links, in tRPC's context of the operation. */
 import type { Operation } from '@trpc/client';
-import type { LlmClientError } from './error.ts';
 
 export interface Attempt {
   /** The input as it goes over the wire. */
   readonly body: string;
   readonly bodyBytes: number;
-  /** Whether the request of this attempt has been made. */
-  requested: boolean;
-  /** Why there was no connection, where the stock link would keep no more than a text of it. */
-  failure: LlmClientError | undefined;
+  /** Set by the link: looks at once whether the connection has been silent for too long. */
+  look: () => void;
+  /** The longest silence of a connection that lives, once the service has announced it. */
+  silenceMs: number | undefined;
+  /** For how long the answer goes on without a viewer, at the least, once the service has announced it. */
+  graceMs: number | undefined;
 }
 
 const key = 'llmClientAttempt';

@@ -5,10 +5,11 @@
 import type { ErrorCode, ErrorData, InputIssue, LlmEvent } from '../protocol.ts';
 
 /**
- * The service's codes, and three of the client's own: `unreachable` (no connection, or a proxy answered in the service's
- * place), `cancelled` (`text()` of an answer that was cancelled) and `closed` (the client was closed meanwhile).
+ * The service's codes, and four of the client's own: `unreachable` (no connection, or a proxy answered in the service's
+ * place), `cancelled` (`text()` of an answer that was cancelled), `closed` (the client was closed meanwhile) and
+ * `unsupported` (this runtime lacks something that the client needs; the message says what).
  */
-export type LlmClientErrorCode = ErrorCode | 'unreachable' | 'cancelled' | 'closed';
+export type LlmClientErrorCode = ErrorCode | 'unreachable' | 'cancelled' | 'closed' | 'unsupported';
 
 /** The terminal events of an answer that did not become whole. */
 export type FailureEvent = Extract<LlmEvent, { type: 'error' | 'cancelled' }>;

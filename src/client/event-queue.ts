@@ -10,7 +10,7 @@ export interface Arrived {
 }
 
 /** For one reader. */
-export class EventQueue implements AsyncIterable<Arrived> {
+export class EventQueue {
   readonly #waiting: Arrived[] = [];
   #end: { readonly error?: unknown } | undefined;
   #wake = (): void => {};
@@ -42,7 +42,8 @@ export class EventQueue implements AsyncIterable<Arrived> {
     this.#wake();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Arrived> {
+  /** Not under Symbol.asyncIterator, which React Native's engine may lack. */
+  async *read(): AsyncGenerator<Arrived> {
     for (;;) {
       const next = this.#waiting.shift();
       if (next) yield next;

@@ -62,7 +62,8 @@ export function createRun(
   request: FollowRequest | (StreamRequest & FollowRequest),
   { signal }: RunOptions,
 ): Run {
-  const { generationId } = request;
+  // As the service writes it in `start`.
+  const generationId = request.generationId.toLowerCase();
   let lastEventId = request.lastEventId ?? undefined;
   let begun = !('config' in request);
   let cancelled = false;
@@ -89,14 +90,15 @@ export function createRun(
   }
 
   async function* iterate(): AsyncGenerator<LlmEvent> {
-    signal?.throwIfAborted();
+    // `throwIfAborted` is missing in React Native.
+    if (signal?.aborted) throw signal.reason;
     const queue = new EventQueue();
     const abort = () => queue.abort(signal?.reason);
     signal?.addEventListener('abort', abort);
     const subscription = subscribe(queue);
     try {
       let last: Arrived | undefined;
-      for await (last of queue) {
+      for await (last of queue.read()) {
         lastEventId = last.id;
         yield last.event;
         if (isTerminal(last.event)) return;

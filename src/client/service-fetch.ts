@@ -32,13 +32,14 @@ export function createServiceFetch(fetch: Fetch, token: Token | undefined, conte
     const headers = new Headers(init.headers);
     const bearer = await askToken(token);
     if (bearer !== undefined) headers.set('authorization', `Bearer ${bearer}`);
-    init.signal?.throwIfAborted();
+    // `throwIfAborted` is missing in React Native.
+    if (init.signal?.aborted) throw init.signal.reason;
     let response: Response;
     try {
       response = await fetch(url, { ...init, headers });
     } catch (cause) {
-      if (init.signal?.aborted) throw cause;
-      throw new LlmClientError('unreachable', `No connection to ${new URL(url).origin}`, { cause });
+      if (init.signal?.aborted || cause instanceof LlmClientError) throw cause;
+      throw new LlmClientError('unreachable', `No connection to ${/^\w+:\/\/[^/?#]*/.exec(url)?.[0]}`, { cause });
     }
     const answered = response.headers.get('content-type') ?? 'nothing';
     const expected = answered.startsWith(contentType);
@@ -49,13 +50,12 @@ export function createServiceFetch(fetch: Fetch, token: Token | undefined, conte
       if (refusal) throw fromRefusal(refusal);
       if (expected) return new Response(body, response);
     } else {
-      // A proxy's page, which says nothing that the status doesn't.
-      await response.body?.cancel();
+      // A proxy's page, which says nothing that the status doesn't. A body that can't be cancelled doesn't matter either.
+      void response.body?.cancel().catch(() => {});
     }
-    const { origin, pathname } = new URL(url);
     throw fromStatus(
       response.status,
-      `${origin}${pathname} answered ${response.status} with ${answered}, where ${contentType} was expected`,
+      `${url.replace(/[?#].*/s, '')} answered ${response.status} with ${answered}, where ${contentType} was expected`,
       { retryAfterMs: retryAfterMsOf(response) },
     );
   };

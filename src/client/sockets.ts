@@ -9,29 +9,37 @@ import { observable } from '@trpc/server/observable';
 import { attemptOf } from './attempt.ts';
 import { LlmClientError } from './error.ts';
 import { askToken, type Token } from './service-fetch.ts';
+import { Silence } from './silence.ts';
 import type { Transformer } from './transformer.ts';
 
 /** Any implementation of the browsers' WebSocket. */
-export type WebSocketConstructor = new (url: string) => { send(message: string): void };
+export type WebSocketConstructor = new (url: string) => {
+  send(message: string): void;
+  addEventListener(type: 'open' | 'message' | 'close', listener: () => void): void;
+};
 
 export interface SocketsOptions {
   /** Beginning with `ws:` or `wss:`. */
   readonly url: string;
   readonly token: Token | undefined;
-  /** Absent: the global one, or else that of the package `ws`. */
+  /** Undefined where this runtime has none. */
   readonly WebSocket: WebSocketConstructor | undefined;
 }
 
 /** How long a socket stays open with nothing to do. */
 const idleMs = 10_000;
-/** Dead connections are found by asking; the answer may take as long as a busy process and a full pipe need. */
-const keepAlive = { enabled: true, intervalMs: 20_000, pongTimeoutMs: 30_000 };
+/**
+ * How long a socket may be silent while the service hasn't announced a time of its own. When half of it has passed the
+ * other side is asked for a sign of life, so that a busy second is borne.
+ */
+const silenceMsDefault = 10_000;
 /** How long a peer may take to agree to a close. */
 const closeMs = 1_000;
 
 /** A socket with the subscriptions on it. */
 interface SharedSocket {
   readonly client: TRPCWebSocketClient;
+  readonly silence: Silence;
   /** Told when it is lost. The client's own state would reach every other one, where they unsubscribe as they hear it. */
   readonly onLost: Set<(error: SocketError) => void>;
   /** Of the largest input that was sent on it. */
@@ -50,10 +58,20 @@ export class Sockets {
     this.#options = options;
   }
 
-  /** The socket for a new subscription. */
-  async acquire(): Promise<SharedSocket> {
-    const WebSocket = this.#options.WebSocket ?? (await defaultWebSocket());
+  /**
+   * The socket for a new subscription.
+   *
+   * @throws LlmClientError `closed`, `unsupported`
+   */
+  acquire(): SharedSocket {
+    const { WebSocket } = this.#options;
     this.#throwIfClosed();
+    if (!WebSocket) {
+      throw new LlmClientError(
+        'unsupported',
+        'This runtime has no WebSocket, which the transport `ws` needs: pass one as `WebSocket`, or use the transport `sse`',
+      );
+    }
     this.#current ??= this.#create(WebSocket);
     return this.#current;
   }
@@ -76,19 +94,25 @@ export class Sockets {
 
   #create(WebSocket: WebSocketConstructor): SharedSocket {
     const { url, token } = this.#options;
+    const silence = new Silence({
+      ask: () => client.connection?.ws.send('PING'),
+      onSilent: (ms) => {
+        const silent = new LlmClientError('unreachable', `Nothing came from the service for ${ms} ms`);
+        this.#lose(shared, TRPCClientError.from(silent));
+      },
+    });
     const client = createWSClient({
       url: () => {
         this.#throwIfClosed();
         return url;
       },
-      WebSocket: sendingOneByOne(WebSocket) as never,
+      WebSocket: watched(sendingOneByOne(WebSocket), silence) as never,
       experimental_encoder: oneByOne,
       ...(token === undefined ? {} : { connectionParams: async () => ({ token: await askToken(token) }) }),
       lazy: { enabled: true, closeMs: idleMs },
-      keepAlive,
       retryDelayMs: () => 0,
     });
-    const shared: SharedSocket = { client, onLost: new Set(), bodyBytes: 0 };
+    const shared: SharedSocket = { client, silence, onLost: new Set(), bodyBytes: 0 };
     client.connectionState.subscribe({
       next: ({ state, error }) => {
         if (state === 'idle' && shared !== this.#current) this.#open.delete(shared);
@@ -109,6 +133,7 @@ export class Sockets {
 
   async #discard(shared: SharedSocket): Promise<void> {
     const socket = shared.client.connection?.ws;
+    shared.silence.stop();
     void shared.client.close();
     this.#open.delete(shared);
     // Not left to the client, which waits for the socket to open first.
@@ -125,43 +150,50 @@ export function socketLink(sockets: Sockets, transformer: Transformer): TRPCLink
   return (runtime) =>
     ({ op, next }) =>
       observable((observer) => {
-        let left = false;
-        let leave = () => {};
-        const begin = (shared: SharedSocket) => {
-          if (left) return;
-          const { client, onLost } = shared;
-          const attempt = attemptOf(op);
-          shared.bodyBytes = Math.max(shared.bodyBytes, attempt.bodyBytes);
-          const lost = (error: SocketError) => {
-            attempt.failure = LlmClientError.from(error);
-            // It was the largest one for certain, and of the others nothing is known.
-            if (attempt.failure.code === 'too_large' && attempt.bodyBytes < shared.bodyBytes) {
-              attempt.failure = new LlmClientError('unreachable', 'The connection was lost by another request', {
-                cause: attempt.failure,
-              });
-            }
-            observer.next({ result: { type: 'state', state: 'connecting', error } });
-          };
-          onLost.add(lost);
-          const link = wsLink<AnyTRPCRouter>({ client, transformer })(runtime);
-          const subscription = link({ op, next }).subscribe(observer);
-          leave = () => {
-            onLost.delete(lost);
-            subscription.unsubscribe();
-          };
+        let shared: SharedSocket;
+        try {
+          shared = sockets.acquire();
+        } catch (error) {
+          return observer.error(TRPCClientError.from(error as Error));
+        }
+        const { client, onLost, silence } = shared;
+        const attempt = attemptOf(op);
+        attempt.look = () => silence.look();
+        shared.bodyBytes = Math.max(shared.bodyBytes, attempt.bodyBytes);
+        const lost = (error: SocketError) => {
+          let failure = LlmClientError.from(error);
+          // It was the largest one for certain, and of the others nothing is known.
+          if (failure.code === 'too_large' && attempt.bodyBytes < shared.bodyBytes) {
+            failure = new LlmClientError('unreachable', 'The connection was lost by another request', {
+              cause: failure,
+            });
+          }
+          observer.next({ result: { type: 'state', state: 'connecting', error: TRPCClientError.from(failure) } });
         };
-        sockets.acquire().then(begin, (error: Error) => observer.error(TRPCClientError.from(error)));
+        onLost.add(lost);
+        const link = wsLink<AnyTRPCRouter>({ client, transformer })(runtime);
+        const subscription = link({ op, next }).subscribe({
+          ...observer,
+          next: (envelope) => {
+            const announcedMs = announcedIn(envelope.result);
+            if (announcedMs !== undefined) {
+              attempt.silenceMs = announcedMs;
+              silence.watch(announcedMs);
+            }
+            observer.next(envelope);
+          },
+        });
         return () => {
-          left = true;
-          leave();
+          onLost.delete(lost);
+          subscription.unsubscribe();
         };
       });
 }
 
-/** Node 20 has none. What bundles this for browsers finds a stub of `ws` there, in a chunk that is never loaded. */
-async function defaultWebSocket(): Promise<WebSocketConstructor> {
-  const own = (globalThis as { readonly WebSocket?: WebSocketConstructor }).WebSocket;
-  return own ?? (await import('ws')).WebSocket;
+/** Of a subscription that has started: how long its connection may be silent. A host's own server doesn't say. */
+function announcedIn(result: object): number | undefined {
+  const { reconnectAfterInactivityMs } = result as { readonly reconnectAfterInactivityMs?: number };
+  return reconnectAfterInactivityMs;
 }
 
 /**
@@ -178,6 +210,17 @@ function sendingOneByOne(WebSocket: WebSocketConstructor): WebSocketConstructor 
   return class extends WebSocket {
     override send(messages: string | readonly string[]): void {
       for (const message of [messages].flat()) super.send(message);
+    }
+  };
+}
+
+function watched(WebSocket: WebSocketConstructor, silence: Silence): WebSocketConstructor {
+  return class extends WebSocket {
+    constructor(url: string) {
+      super(url);
+      this.addEventListener('open', () => silence.watch(silenceMsDefault));
+      this.addEventListener('message', () => silence.heard());
+      this.addEventListener('close', () => silence.stop());
     }
   };
 }

@@ -9,6 +9,8 @@ import {
   type AnyTRPCRouter,
   type TRPCProcedureType,
 } from '@trpc/server';
+import { codedError, type RequestNote } from '../router.ts';
+import type { Telemetry } from '../telemetry.ts';
 
 export interface ProcedureCall {
   readonly type: TRPCProcedureType;
@@ -27,6 +29,11 @@ export function callProcedure(
 ): Promise<unknown> {
   const resumed = withLastEventId(input, lastEventId);
   return callTRPCProcedure({ router, path, getRawInput: async () => resumed, ctx, type, signal, batchIndex: 0 });
+}
+
+/** Logs that a request was refused; to be called once for each, where its door knows that it is. */
+export function logRefusal(telemetry: Telemetry, cause: unknown, { door, requestId, caller }: RequestNote): void {
+  telemetry.refused({ door, code: codedError(cause).code, requestId, caller });
 }
 
 /** The error as tRPC's links read it. What is known of the call goes to the router's formatter. */

@@ -5,22 +5,29 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
+import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
-import { wrapJson } from '../router.ts';
+import { decodeBody, isJson, parseJsonBody } from '../json-body.ts';
+import { asTrpcError, wrapJson, type RequestNote } from '../router.ts';
+import { lastEventIdOf } from '../sse-cursor.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
-import { callProcedure, errorOnWire } from './procedure-call.ts';
+import type { Telemetry } from '../telemetry.ts';
+import type { Liveness } from './liveness.ts';
+import { callProcedure, errorOnWire, logRefusal } from './procedure-call.ts';
 
 export interface SseDoorOptions {
   readonly router: AnyTRPCRouter;
   readonly bodyBytesMax: number;
   readonly sse: SseOptions;
+  /** Asked for each subscription. */
+  readonly liveness: () => Liveness;
+  readonly telemetry: Telemetry;
 }
 
-/** tRPC's words: the client takes an event of this name as a sign of life. */
+/** tRPC's words, to the byte: its links look at the name alone, and readers of this wire know that the data is empty. */
 const heartbeat = 'event: ping\ndata: \n\n';
-/** After how many missed heartbeats the client is told to take the connection for dead. */
-const heartbeatsMissedMax = 3;
+const returned = 'event: return\ndata: \n\n';
 
 const framesOf = onceForBatch((batch) => {
   let frames = '';
@@ -32,42 +39,47 @@ const framesOf = onceForBatch((batch) => {
 export function isSubscription(router: AnyTRPCRouter, path: string, accept: string | undefined): boolean {
   const procedures: Record<string, { _def: { type: string } } | undefined> = router._def.procedures;
   // An unknown path is answered here too if an event stream is wanted: a bare 404 tells an EventSource nothing.
-  return procedures[path]?._def.type === 'subscription' || (!(path in procedures) && accept === 'text/event-stream');
+  const known = Object.hasOwn(procedures, path);
+  return known ? procedures[path]?._def.type === 'subscription' : accept === 'text/event-stream';
 }
 
 /** Serves one subscription until it ends or its client leaves. Never throws: what goes wrong is told on the stream. */
 export async function serveSubscription(
   request: IncomingMessage,
   response: ServerResponse,
-  path: string,
-  { router, bodyBytesMax, sse }: SseDoorOptions,
+  { path, requestId }: { readonly path: string; readonly requestId: string },
+  { router, bodyBytesMax, sse, liveness, telemetry }: SseDoorOptions,
 ): Promise<void> {
-  const stream = new SseResponse(response, heartbeat, sse);
-  const context = { req: request, res: response, info: {} };
+  const { heartbeatMs, silenceMs, graceMs } = liveness();
+  const stream = new SseResponse(response, heartbeat, { ...sse, heartbeatMs });
+  const note: RequestNote = { door: 'sse', requestId };
+  const context = { req: request, res: response, info: {}, note };
   let input: unknown;
   let events: EventBatches | undefined;
   try {
     const url = new URL(request.url ?? '', 'http://localhost');
-    const raw = request.method === 'POST' ? await readBody(request, bodyBytesMax) : url.searchParams.get('input');
+    const wire = request.method === 'POST' ? await readBody(request, bodyBytesMax) : readUrl(url);
     // Opened before the procedure runs: `start` is to follow at once, and an error is told as an event in any case.
-    const client = { reconnectAfterInactivityMs: sse.heartbeatMs * heartbeatsMissedMax };
+    const client = { reconnectAfterInactivityMs: silenceMs, graceMs };
     void stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
 
-    input = deserialize(raw, router);
-    const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request, url) } as const;
+    input = deserialize(wire, router);
+    const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request) } as const;
     events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
     await events.view.pipe((batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal));
-    await stream.finish('event: return\ndata: \n\n');
+    await stream.finish(returned);
   } catch (cause) {
-    const refusal = events ? events.refusal(cause) : cause;
+    const refusal = events ? events.refusal(cause) : cause instanceof LlmError ? asTrpcError(cause) : cause;
+    if (!stream.signal.aborted) logRefusal(telemetry, refusal, note);
     const error = errorOnWire(router, refusal, { type: 'subscription', path, input }, context);
     stream.end(`event: serialized-error\ndata: ${JSON.stringify(error)}\n\n`);
   }
 }
 
 /** @throws TRPCError PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE */
-async function readBody(request: IncomingMessage, bytesMax: number): Promise<string> {
-  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) {
+async function readBody(request: IncomingMessage, bytesMax: number): Promise<unknown> {
+  const contentType = request.headers['content-type'];
+  if (!isJson(contentType)) {
     throw new TRPCError({
       code: 'UNSUPPORTED_MEDIA_TYPE',
       message: 'Expected a body of content-type application/json',
@@ -90,20 +102,28 @@ async function readBody(request: IncomingMessage, bytesMax: number): Promise<str
   if (bytes > bytesMax) {
     throw new TRPCError({ code: 'PAYLOAD_TOO_LARGE', message: `The body is larger than ${bytesMax} bytes` });
   }
-  return Buffer.concat(chunks).toString();
+  return bytes === 0 ? undefined : parseJsonBody(decodeBody(Buffer.concat(chunks), contentType));
 }
 
-function deserialize(raw: string | null, router: AnyTRPCRouter): unknown {
+/** The input in the URL of a request by GET. */
+function readUrl(url: URL): unknown {
+  const raw = url.searchParams.get('input');
   if (raw === null || raw === '') return undefined;
   try {
-    return router._def._config.transformer.input.deserialize(JSON.parse(raw));
+    return JSON.parse(raw);
   } catch {
-    throw new TRPCError({ code: 'PARSE_ERROR', message: 'The input is not JSON as tRPC writes it' });
+    throw unreadable();
   }
 }
 
-/** A native EventSource reconnects with the header, tRPC's link with a new input, a client of its own with either. */
-function lastEventIdOf(request: IncomingMessage, url: URL): string | undefined {
-  const header = request.headers['last-event-id'];
-  return (Array.isArray(header) ? header[0] : header) || url.searchParams.get('lastEventId') || undefined;
+function deserialize(wire: unknown, router: AnyTRPCRouter): unknown {
+  try {
+    return router._def._config.transformer.input.deserialize(wire);
+  } catch {
+    throw unreadable();
+  }
+}
+
+function unreadable(): TRPCError {
+  return new TRPCError({ code: 'PARSE_ERROR', message: 'The input is not JSON as tRPC writes it' });
 }

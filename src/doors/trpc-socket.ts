@@ -3,6 +3,7 @@
  * public functions. tRPC's own handler never looks whether a socket is full, lets one open subscriptions without end, and
  * spends a race of promises and three objects on each event (docs/decisions/own-websocket-handler.md).
  */
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { transformTRPCResponse, TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import { parseTRPCMessage, type TRPCClientOutgoingMessage, type TRPCResponseMessage } from '@trpc/server/rpc';
@@ -10,20 +11,26 @@ import type { WebSocket } from 'ws';
 import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
 import { leaveTogether, untilRoom, watchForStall, type FlowLimits } from '../flow-control.ts';
-import { asTrpcError, wrapJson } from '../router.ts';
+import { asTrpcError, wrapJson, type LlmContext, type RequestNote } from '../router.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
-import { callProcedure, errorOnWire, type ProcedureCall } from './procedure-call.ts';
+import type { Telemetry } from '../telemetry.ts';
+import type { Liveness } from './liveness.ts';
+import { callProcedure, errorOnWire, logRefusal, type ProcedureCall } from './procedure-call.ts';
 import { encodeTextFrame, type TextFrame } from './text-frame.ts';
 
 export interface TrpcSocketOptions {
   readonly router: AnyTRPCRouter;
   readonly flow: FlowLimits;
   readonly subscriptionsPerSocketMax: number;
+  /** Asked for each subscription. */
+  readonly liveness: () => Liveness;
   /** How long a client that announced connection params may take to send them. */
   readonly connectionParamsMs: number;
+  readonly telemetry: Telemetry;
 }
 
 type Id = TRPCClientOutgoingMessage['id'];
+type Context = LlmContext & { readonly note: RequestNote };
 type CallMessage = Extract<TRPCClientOutgoingMessage, { params: unknown }>;
 
 /** Serves a WebSocket that has just opened, until it closes. Never throws. */
@@ -106,26 +113,30 @@ class TrpcSocket {
   }
 
   async #respond(message: CallMessage): Promise<void> {
+    const context = this.#context();
     try {
-      const data = await this.#call(message, this.#closed.signal);
+      const data = await this.#call(message, context, this.#closed.signal);
       this.#answer({ id: message.id, result: { type: 'data', data } });
     } catch (error) {
-      this.#refuse(message.id, error, callOf(message));
+      this.#refuse(message.id, error, callOf(message), context);
     }
   }
 
   async #subscribe(message: CallMessage): Promise<void> {
     const { id } = message;
     const left = new AbortController();
+    const context = this.#context();
     let events: EventBatches | undefined;
     try {
       this.#admit(id);
       this.#subscriptions.set(id, left);
       // An unknown path is told by the call; every subscription of this router returns its batches.
-      events = (await this.#call(message, left.signal)) as EventBatches;
+      events = (await this.#call(message, context, left.signal)) as EventBatches;
       // With it goes `start`, as a rule; and with the end of an answer that of its subscription.
       leaveTogether(this.#request.socket, this.#options.flow);
-      this.#answer({ id, result: { type: 'started' } });
+      const { silenceMs } = this.#options.liveness();
+      // As the SSE door says it in `connected`; clients that don't know it leave it.
+      this.#send(JSON.stringify({ id, result: { type: 'started', reconnectAfterInactivityMs: silenceMs } }));
       const subscription = JSON.stringify(id);
       await events.view.pipe((batch) => {
         if (batch.at(-1)?.terminal) leaveTogether(this.#request.socket, this.#options.flow);
@@ -134,7 +145,7 @@ class TrpcSocket {
       });
       this.#answer({ id, result: { type: 'stopped' } });
     } catch (error) {
-      this.#refuse(id, events ? events.refusal(error) : error, callOf(message));
+      this.#refuse(id, events ? events.refusal(error) : error, callOf(message), context);
     } finally {
       if (this.#subscriptions.get(id) === left) this.#subscriptions.delete(id);
     }
@@ -149,13 +160,14 @@ class TrpcSocket {
     throw asTrpcError(new LlmError('rate_limited', `At most ${max} subscriptions on one socket`));
   }
 
-  #call(message: CallMessage, signal: AbortSignal): Promise<unknown> {
-    return callProcedure(this.#options.router, callOf(message), this.#context(), signal);
+  #call(message: CallMessage, context: Context, signal: AbortSignal): Promise<unknown> {
+    return callProcedure(this.#options.router, callOf(message), context, signal);
   }
 
-  #context() {
+  /** For each call: its note has an id of its own. */
+  #context(): Context {
     const info = { connectionParams: this.#connectionParams };
-    return { req: this.#request, res: this.#webSocket, info };
+    return { req: this.#request, res: this.#webSocket, info, note: { door: 'websocket', requestId: randomUUID() } };
   }
 
   #ready(signal: AbortSignal): Promise<void> | undefined {
@@ -166,8 +178,11 @@ class TrpcSocket {
     this.#send(JSON.stringify(transformTRPCResponse(this.#options.router._def._config, message)));
   }
 
-  #refuse(id: Id, cause: unknown, call: Partial<ProcedureCall> = {}): void {
-    const error = errorOnWire(this.#options.router, cause, call, this.#context());
+  #refuse(id: Id, cause: unknown, call: Partial<ProcedureCall> = {}, context = this.#context()): void {
+    if (this.#webSocket.readyState === this.#webSocket.OPEN) {
+      logRefusal(this.#options.telemetry, cause, context.note);
+    }
+    const error = errorOnWire(this.#options.router, cause, call, context);
     this.#send(JSON.stringify({ id, error }));
   }
 

@@ -11,13 +11,13 @@ import { watchForStall } from '../flow-control.ts';
 import { serveSocket, type TrpcSocketOptions } from './trpc-socket.ts';
 
 export interface WebSocketDoorOptions extends TrpcSocketOptions {
-  /** @throws LlmError if the request may not come in. */
+  /** @throws LlmError if the page that a request comes from may not ask. */
   readonly check: (request: IncomingMessage) => void;
+  /** Answers a request that may not come in. */
+  readonly refuse: (socket: Duplex, error: LlmError) => void;
   /** Bytes of one message from a client. */
   readonly bodyBytesMax: number;
   readonly socketsMax: number;
-  /** How long a client may leave a heartbeat unanswered is `flow.socketStallMs`. */
-  readonly heartbeatMs: number;
 }
 
 export interface WebSocketDoor extends AsyncDisposable {
@@ -36,7 +36,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     // Compressing each event costs six times what sending it does.
     perMessageDeflate: false,
   });
-  const { heartbeatMs, flow } = options;
+  const { liveness, flow } = options;
   const lastHeard = new Map<WebSocket, { readonly socket: Socket; atMs: number }>();
 
   server.on('connection', (webSocket: WebSocket, request: IncomingMessage) => {
@@ -52,8 +52,17 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     serveSocket(webSocket, request, options);
   });
 
-  // One timer for all sockets. 'PING' as text is tRPC's own word: its clients answer with 'PONG'.
-  const heartbeat = setInterval(() => {
+  // One timer for all sockets. 'PING' as text is tRPC's own word: its clients answer with 'PONG'. A client may leave one
+  // unanswered for as long as a socket may take nothing.
+  let heartbeat: NodeJS.Timeout;
+  const beatLater = () => {
+    const { heartbeatMs } = liveness();
+    heartbeat = setTimeout(() => {
+      beatLater();
+      beat(heartbeatMs);
+    }, heartbeatMs);
+  };
+  const beat = (heartbeatMs: number) => {
     const now = performance.now();
     for (const [webSocket, heard] of lastHeard) {
       // Whoever still has something to read is merely slow; the socket's timeout judges those.
@@ -62,15 +71,17 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
       else webSocket.send('PING');
       watchForStall(heard.socket, flow);
     }
-  }, heartbeatMs);
+  };
+  beatLater();
 
   return {
     upgrade(request, socket, head) {
       try {
         options.check(request);
+        refuseBody(request);
         if (lastHeard.size >= options.socketsMax) throw new LlmError('at_capacity', 'Too many sockets are open');
       } catch (error) {
-        return refuseUpgrade(socket, LlmError.from(error));
+        return options.refuse(socket, LlmError.from(error));
       }
       server.handleUpgrade(request, socket, head, (webSocket) => server.emit('connection', webSocket, request));
     },
@@ -78,7 +89,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
       return lastHeard.size;
     },
     async [Symbol.asyncDispose]() {
-      clearInterval(heartbeat);
+      clearTimeout(heartbeat);
       const closed = new Promise((resolve) => server.close(resolve));
       // What was sent before goes out first, so that nobody misses the end of an answer.
       for (const webSocket of server.clients) webSocket.close(1001, 'shutting down');
@@ -92,11 +103,29 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
 }
 
 /**
+ * Refuses an upgrade request that has a body: `ws` would take its bytes for frames, and from Node 24 on Node hands out a stream
+ * around the socket until it has been read, so that our frames could cut into those of `ws`.
+ *
+ * @throws LlmError `invalid_input`
+ */
+function refuseBody({ headers }: IncomingMessage): void {
+  const length = headers['content-length'] ?? '0';
+  if (Number(length) === 0 && headers['transfer-encoding'] === undefined) return;
+  throw LlmError.invalidInput([{ path: '', message: 'A request for a WebSocket has no body' }]);
+}
+
+/**
  * Answers an upgrade request with an HTTP refusal.
  *
+ * @param requestId The id under which it is logged.
  * @param status The one that belongs to the error's code unless given.
  */
-export function refuseUpgrade(socket: Duplex, error: LlmError, status: number = error.traits.status): void {
+export function refuseUpgrade(
+  socket: Duplex,
+  error: LlmError,
+  requestId: string,
+  status: number = error.traits.status,
+): void {
   const body = JSON.stringify({ error: error.data });
   // From here on nobody but us looks after the socket: an error unheard would end the process.
   socket.on('error', () => socket.destroy());
@@ -105,6 +134,6 @@ export function refuseUpgrade(socket: Duplex, error: LlmError, status: number = 
   // The status text is free; clients show it where they don't show the body.
   socket.end(
     `HTTP/1.1 ${status} ${error.code}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      `x-request-id: ${requestId}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

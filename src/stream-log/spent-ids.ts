@@ -1,123 +1,122 @@
 /**
- * Ids that can't be started (again), each for its time. Bounded: past `max` the oldest are forgotten.
+ * Ids that can't be started (again), each until its time is over. At most `max` are remembered. When that many are, the
+ * oldest id of the caller that has the most makes room, so that no caller can make another one's ids be forgotten by
+ * spending many of its own: a forgotten id could be run, and billed, again.
  *
- * A service that runs for days has as many as it may have, so each is 64 bits of a digest and a time, in typed arrays: no
- * object for the garbage collector to walk. Two of a hundred thousand ids share their digest once in four billion services.
+ * Of an id 64 bits of its digest are kept. Two of a hundred thousand ids share them in one of four billion services.
  */
 import { createHash } from 'node:crypto';
+import { DigestTable } from './digest-table.ts';
+import { Shares } from './shares.ts';
 import type { GenerationKey } from './stream-log.ts';
 
 const capacityAtFirst = 1_024;
+/** Ids whose time is over are looked for no more often than this: it means a walk through all of them. */
+const sweepIntervalMs = 60_000;
+
+/** The ids of one caller, a linked list of places from the oldest to the newest. */
+interface Owner {
+  readonly caller: string;
+  count: number;
+  oldest: number;
+  newest: number;
+}
 
 export class SpentIds {
   readonly #max: number;
-  #table: Table;
+  readonly #owners = new Map<string, Owner>();
+  readonly #shares = new Shares<Owner>();
+  #table: DigestTable;
+  /** When the time of the id at a place is over, in milliseconds since 1970. */
+  #expiries: Float64Array;
+  /** The place of the next newer id of the same owner. */
+  #newer: Uint32Array;
+  #sweptAt = 0;
 
+  /** @param max Ids that are remembered, of all callers. */
   constructor(max: number) {
     this.#max = max;
-    this.#table = new Table(Math.min(max, capacityAtFirst));
+    this.#table = new DigestTable(Math.min(max, capacityAtFirst));
+    this.#expiries = new Float64Array(this.#table.capacity);
+    this.#newer = new Uint32Array(this.#table.capacity);
   }
 
+  /** Remembers an id for `durationMs` from now on. */
   add(key: GenerationKey, durationMs: number): void {
     const digest = digestOf(key);
     const expiresAt = Date.now() + durationMs;
-    if (this.#table.renew(digest, expiresAt)) return;
-    if (this.#table.full && this.#table.capacity < this.#max) {
-      this.#table = this.#table.grown(Math.min(this.#max, this.#table.capacity * 2));
+    const known = this.#table.placeOf(digest);
+    if (known !== undefined) {
+      this.#expiries[known] = expiresAt;
+      return;
     }
-    this.#table.add(digest, expiresAt);
+    this.#makeRoom();
+    const place = this.#table.add(digest);
+    this.#expiries[place] = expiresAt;
+    this.#give(place, this.#ownerOf(key.caller));
   }
 
   has(key: GenerationKey): boolean {
-    return (this.#table.expiryOf(digestOf(key)) ?? 0) > Date.now();
-  }
-}
-
-/** A ring of entries, oldest out, and an index of where in it each digest stands: open addressing, linear probing. */
-class Table {
-  readonly capacity: number;
-  readonly #digests: BigUint64Array;
-  readonly #expiries: Float64Array;
-  /** Places in the ring, counted from 1; 0 is free. Never more than half full. */
-  readonly #index: Uint32Array;
-  /** Entries that were ever added; the next one's place is its remainder. */
-  #added = 0;
-
-  constructor(capacity: number) {
-    this.capacity = capacity;
-    this.#digests = new BigUint64Array(capacity);
-    this.#expiries = new Float64Array(capacity);
-    this.#index = new Uint32Array(2 ** Math.ceil(Math.log2(capacity * 2)));
+    const place = this.#table.placeOf(digestOf(key));
+    return place !== undefined && this.#expiries[place]! > Date.now();
   }
 
-  get full(): boolean {
-    return this.#added >= this.capacity;
+  /** How many ids of a caller are remembered whose time isn't over. */
+  count(caller: string): number {
+    const owner = this.#owners.get(caller);
+    if (!owner) return 0;
+    this.#forgetExpired(owner, Date.now());
+    return owner.count;
   }
 
-  expiryOf(digest: bigint): number | undefined {
-    const place = this.#index[this.#slotOf(digest)]!;
-    return place === 0 ? undefined : this.#expiries[place - 1];
-  }
-
-  /** Whether it was there. */
-  renew(digest: bigint, expiresAt: number): boolean {
-    const place = this.#index[this.#slotOf(digest)]!;
-    if (place === 0) return false;
-    this.#expiries[place - 1] = expiresAt;
-    return true;
-  }
-
-  /** Of a digest that isn't there. */
-  add(digest: bigint, expiresAt: number): void {
-    const place = this.#added % this.capacity;
-    if (this.full) this.#free(this.#slotOf(this.#digests[place]!));
-    this.#digests[place] = digest;
-    this.#expiries[place] = expiresAt;
-    this.#index[this.#slotOf(digest)] = place + 1;
-    this.#added += 1;
-  }
-
-  /** A larger one with the same entries. */
-  grown(capacity: number): Table {
-    const grown = new Table(capacity);
-    const oldest = Math.max(0, this.#added - this.capacity);
-    for (let each = oldest; each < this.#added; each += 1) {
-      const place = each % this.capacity;
-      grown.add(this.#digests[place]!, this.#expiries[place]!);
+  #makeRoom(): void {
+    if (this.#table.size < this.#table.capacity) return;
+    if (this.#table.capacity < this.#max) return this.#grow(Math.min(this.#max, this.#table.capacity * 2));
+    const now = Date.now();
+    if (now - this.#sweptAt >= sweepIntervalMs) {
+      this.#sweptAt = now;
+      for (const owner of this.#owners.values()) this.#forgetExpired(owner, now);
     }
-    return grown;
+    if (this.#table.size < this.#table.capacity) return;
+    this.#forgetOldest(this.#shares.largest()!);
   }
 
-  /** Where in the index the digest stands, or else where it would. */
-  #slotOf(digest: bigint): number {
-    let slot = this.#home(digest);
-    for (;;) {
-      const place = this.#index[slot]!;
-      if (place === 0 || this.#digests[place - 1] === digest) return slot;
-      slot = this.#after(slot);
-    }
+  #grow(capacity: number): void {
+    const expiries = new Float64Array(capacity);
+    const newer = new Uint32Array(capacity);
+    expiries.set(this.#expiries);
+    newer.set(this.#newer);
+    this.#expiries = expiries;
+    this.#newer = newer;
+    this.#table = this.#table.grown(capacity);
   }
 
-  /** Frees a slot, and moves up what stands behind it only because it was taken. Knuth, TAOCP 6.4, algorithm R. */
-  #free(slot: number): void {
-    let gap = slot;
-    for (let next = this.#after(gap); this.#index[next] !== 0; next = this.#after(next)) {
-      const place = this.#index[next]!;
-      const mask = this.#index.length - 1;
-      const wayFromHome = (next - this.#home(this.#digests[place - 1]!)) & mask;
-      if (wayFromHome < ((next - gap) & mask)) continue;
-      this.#index[gap] = place;
-      gap = next;
-    }
-    this.#index[gap] = 0;
+  #ownerOf(caller: string): Owner {
+    let owner = this.#owners.get(caller);
+    if (!owner) this.#owners.set(caller, (owner = { caller, count: 0, oldest: 0, newest: 0 }));
+    return owner;
   }
 
-  #home(digest: bigint): number {
-    return Number(digest & BigInt(this.#index.length - 1));
+  #give(place: number, owner: Owner): void {
+    if (owner.count === 0) owner.oldest = place;
+    else this.#newer[owner.newest] = place;
+    owner.newest = place;
+    owner.count += 1;
+    this.#shares.set(owner, owner.count);
   }
 
-  #after(slot: number): number {
-    return (slot + 1) & (this.#index.length - 1);
+  #forgetOldest(owner: Owner): void {
+    const place = owner.oldest;
+    owner.oldest = this.#newer[place]!;
+    owner.count -= 1;
+    this.#shares.set(owner, owner.count);
+    if (owner.count === 0) this.#owners.delete(owner.caller);
+    this.#table.delete(place);
+  }
+
+  /** Stops at the first that still has time: a younger one that hasn't goes when it has become the oldest. */
+  #forgetExpired(owner: Owner, now: number): void {
+    while (owner.count > 0 && this.#expiries[owner.oldest]! <= now) this.#forgetOldest(owner);
   }
 }
 

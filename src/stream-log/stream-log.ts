@@ -135,8 +135,8 @@ export interface StreamLogs extends AsyncDisposable {
   /**
    * Makes the log with `start` as its first event, or returns the one that is there: one atomic step.
    *
-   * @throws LlmError `generation_not_found` if the id is spent (ended and gone, or barred), `at_capacity` if there is
-   *   no room for another.
+   * @throws LlmError `generation_not_found` if the id is spent (ended and gone, or barred), `rate_limited` if the caller's
+   *   running logs fill the room that a caller may have, `at_capacity` if those of all callers fill the store.
    */
   open(record: GenerationRecord, start: StartEvent): Promise<{ readonly log: StreamLog; readonly created: boolean }>;
 
@@ -148,6 +148,8 @@ export interface StreamLogs extends AsyncDisposable {
   /**
    * Makes an id that was never started unusable for a time, so that a cancel which overtook its start still holds.
    * Returns the log, and bars nothing, if there is one: one atomic step.
+   *
+   * @throws LlmError `rate_limited` where the caller has as many ids barred as it may.
    */
   bar(key: GenerationKey, durationMs: number): Promise<StreamLog | undefined>;
 }

@@ -9,7 +9,6 @@ const test = serviceForEachTest();
 
 it.each(lastingDoors)(
   'over $name, cuts in mid-bytes of what is live: one request each, every text whole, one terminal event',
-  { timeout: 60_000 },
   async (door) => {
     const { url, upstream } = test.current;
     const generations = 10;

@@ -9,24 +9,20 @@ import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 finishesCleanly();
 
-it(
-  'after the death of the process, whoever has seen an event is told that it is gone: no second generation',
-  { timeout: 60_000 },
-  async () => {
-    await using upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
-    upstream.respondWith({ kind: 'manual' });
-    const first = await startServiceProcess({ upstreamUrl: upstream.url });
-    await using proxy = await startTcpProxy(first.url);
-    const views = lastingDoors.map((door) => door.stream(proxy.url, ask('hi', { generationId: crypto.randomUUID() })));
-    for (const _ of views) await (await upstream.nextRequest()).text('half');
-    await Promise.all(views.map((view) => view.until((event) => event.type === 'text')));
+it('after the death of the process, whoever has seen an event is told that it is gone: no second generation', async () => {
+  await using upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
+  upstream.respondWith({ kind: 'manual' });
+  const first = await startServiceProcess({ upstreamUrl: upstream.url });
+  await using proxy = await startTcpProxy(first.url);
+  const views = lastingDoors.map((door) => door.stream(proxy.url, ask('hi', { generationId: crypto.randomUUID() })));
+  for (const _ of views) await (await upstream.nextRequest()).text('half');
+  await Promise.all(views.map((view) => view.until((event) => event.type === 'text')));
 
-    await using second = await startServiceProcess({ upstreamUrl: upstream.url });
-    proxy.retarget(second.url);
-    await first.kill();
-    proxy.cut();
-    const refusals = await Promise.all(views.map(refusalOf));
-    expect(refusals.map(({ code }) => code)).toEqual(views.map(() => 'generation_not_found'));
-    expect(upstream.requestCount).toBe(views.length);
-  },
-);
+  await using second = await startServiceProcess({ upstreamUrl: upstream.url });
+  proxy.retarget(second.url);
+  await first.kill();
+  proxy.cut();
+  const refusals = await Promise.all(views.map(refusalOf));
+  expect(refusals.map(({ code }) => code)).toEqual(views.map(() => 'generation_not_found'));
+  expect(upstream.requestCount).toBe(views.length);
+});

@@ -6,7 +6,6 @@ finishesCleanly();
 
 it.each(startAndAbortDoors)(
   'over %s, generations that are started and left leave no memory, no socket and no timer',
-  { timeout: 120_000 },
   async (door) => {
     const { bytesMore, before, after } = await startAndAbort(door, 200);
     expect(bytesMore).toBeLessThan(2 * 1024 * 1024);

@@ -3,7 +3,7 @@ import { startStoppedReaderBench, stoppedReaderDoors, type StoppedReaderBench } 
 import { defaultLimits } from '../support/limits.ts';
 
 let bench: StoppedReaderBench;
-beforeAll(async () => void (bench = await startStoppedReaderBench()), 60_000);
+beforeAll(async () => void (bench = await startStoppedReaderBench()));
 afterAll(() => bench[Symbol.asyncDispose]());
 
 const MiB = 1024 * 1024;
@@ -14,7 +14,6 @@ const loads = [
 
 it.each(stoppedReaderDoors.flatMap((door) => loads.map(([what, load]) => [door, what, load] as const)))(
   'over %s, a viewer that stops reading %s costs no memory beyond the log, and gets all when it reads on',
-  { timeout: 120_000 },
   async (door, _what, load) => {
     const result = await bench.measure(door, load);
     expect(result.bytesBeyondLog).toBeLessThan(MiB);

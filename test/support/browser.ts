@@ -28,9 +28,9 @@ const flags = [
   '--disable-renderer-backgrounding',
 ];
 
-/** What a page does in a moment may take a machine that is busy a while. */
-const actionTimeoutMs = 30_000;
-const testTimeoutMs = 90_000;
+/** Find what hangs: what a page does in a moment may take a machine that is busy a while. */
+const actionTimeoutMs = 60_000;
+const testTimeoutMs = 300_000;
 
 /** To be called within `requiresBrowser()(…)`. Gives the file's tests the time that a browser takes. */
 export function browserForEachTest(): TestBrowser {

@@ -3,7 +3,7 @@
  * what it prints. Whatever a test has started must have ended when the test does.
  */
 import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -29,12 +29,18 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Piped in; absent: /dev/null. */
   readonly stdin?: string;
+  /** Leaves stdin to the test, as a pipe that is open and silent: `child.stdin`. */
+  readonly openStdin?: boolean;
+  /** On a terminal of its own, which prints to stdout. Killing the child with SIGKILL closes the terminal. */
+  readonly terminal?: boolean;
 }
 
 export interface CommandLine {
   /** Its working directory and its home: empty at first. */
   readonly cwd: string;
   start(args: readonly string[], options?: RunOptions): Running;
+  /** The same program where a script of package.json or `npx llm-service` starts it: `npm`, with these arguments. */
+  startNpm(args: readonly string[], options?: RunOptions): Running;
   /** To its end. */
   run(args: readonly string[], options?: RunOptions): Promise<Ended>;
 }
@@ -57,18 +63,43 @@ export function commandLine(): CommandLine {
     const flags = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', join(program, 'dist')];
     const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
     await promisify(execFile)(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), ...flags]);
-  }, 60_000);
+    // As npm installs a program of a package.
+    const installed = join(program, 'node_modules', '.bin');
+    await mkdir(installed, { recursive: true });
+    await chmod(join(program, 'dist', 'cli.js'), 0o755);
+    await symlink('../../dist/cli.js', join(installed, 'llm-service'));
+  });
   afterAll(async () => {
     await Promise.all([cwd, program].filter((path) => path !== '').map((path) => rm(path, { recursive: true })));
   });
 
-  function start(args: readonly string[], { env = {}, stdin }: RunOptions = {}): Running {
-    const child = spawn(process.execPath, [join(program, 'dist', 'cli.js'), ...args], {
+  function start(
+    args: readonly string[],
+    { env = {}, stdin, openStdin = false, terminal = false }: RunOptions = {},
+  ): Running {
+    const command = [process.execPath, join(program, 'dist', 'cli.js'), ...args];
+    const quoted = command.map((word) => `'${word}'`).join(' ');
+    const [file = '', ...words] = terminal ? ['script', '-qfec', `exec ${quoted}`, '/dev/null'] : command;
+    const child = spawn(file, words, {
       cwd,
       env: { HOME: cwd, ...env },
-      stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      stdio: [stdin === undefined && !openStdin ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     }) as Running['child'];
-    child.stdin?.on('error', () => {}).end(stdin);
+    child.stdin?.on('error', () => {});
+    if (!openStdin) child.stdin?.end(stdin);
+    return watched(child);
+  }
+
+  function startNpm(args: readonly string[], { env = {} }: RunOptions = {}): Running {
+    const child = spawn('npm', args, {
+      cwd: program,
+      env: { PATH: process.env['PATH'], HOME: cwd, npm_config_update_notifier: 'false', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return watched(child);
+  }
+
+  function watched(child: Running['child']): Running {
     const printed = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr'] as const) {
       child[stream].setEncoding('utf8').on('data', (text: string) => (printed[stream] += text));
@@ -97,6 +128,7 @@ export function commandLine(): CommandLine {
       return cwd;
     },
     start,
+    startNpm,
     run: (args, options) => start(args, options).ended,
   };
 }

@@ -116,9 +116,12 @@ export class World implements AsyncDisposable {
   readonly #logs = new MemoryStreamLogs({
     logBytesMax: 1_000_000,
     logsBytesMax: 100_000_000,
+    logsBytesPerCallerMax: 100_000_000,
     logRetentionMs: retentionMs,
     tombstonesMax: 1_000,
     tombstoneMs,
+    barsMax: 1_000,
+    barsPerCallerMax: 1_000,
     viewerBatchBytesMax: 1_024,
   });
   readonly #calls: Call[] = [];

@@ -36,7 +36,7 @@ function createContext({ req, res, info }: CreateHTTPContextOptions | CreateWSSC
 }
 
 function createHostRouter({ transformer, ...options }: HostAppOptions) {
-  const llm = createLlmRouter(configs, { telemetry: { logLevel: 'silent' }, ...options });
+  const llm = createLlmRouter(configs, options);
   const t = initTRPC.context<typeof createContext>().create({
     ...(transformer && { transformer }),
     isDev: true,

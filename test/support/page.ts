@@ -2,6 +2,7 @@
 import type { Locator, Page } from 'playwright-core';
 import { expect } from 'vitest';
 import type { Simulator, SimulatorRequest } from '../../src/simulator.ts';
+import { eventually } from './eventually.ts';
 
 export function composer(page: Page): Locator {
   return page.getByRole('textbox', { name: 'Message', exact: true });
@@ -31,7 +32,8 @@ export async function useTransport(page: Page, transport: 'SSE' | 'WebSocket'): 
 export async function answerShown(page: Page, text: string, { whole = false } = {}): Promise<void> {
   const answer = page.locator('.conversation:not([hidden]) .turn:last-child .markdown');
   await answer.filter({ hasText: text }).waitFor();
-  if (whole) expect((await answer.innerText()).replaceAll(/\s+/g, ' ').trim()).toBe(text);
+  if (!whole) return;
+  await eventually(async () => expect((await answer.innerText()).replaceAll(/\s+/g, ' ').trim()).toBe(text));
 }
 
 /** Waits until the last answer has ended and tells what it cost. */

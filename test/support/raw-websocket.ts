@@ -18,7 +18,10 @@ export interface Answer {
   readonly id: number | string | null;
   readonly result?: { readonly type: string; readonly id?: string; readonly data?: unknown };
   readonly error?: {
-    readonly json: { readonly code: number; readonly data: { readonly llm: { readonly code: string } } };
+    readonly json: {
+      readonly code: number;
+      readonly data: { readonly llm: { readonly code: string }; readonly requestId?: string };
+    };
   };
 }
 

@@ -20,12 +20,12 @@ export interface TcpProxy extends AsyncDisposable {
   readonly cutsWithin: number;
   /** Takes nothing more from the service, as a client that stopped reading. */
   pause(): void;
-  /** Passes on about so many bytes a millisecond, on each connection, from now on. */
+  /** Passes on so many bytes a millisecond, on each connection, from now on. What a busy machine holds up is made up for. */
   slow(bytesPerMs: number): void;
   resume(): void;
 }
 
-/** How long a slowed connection rests between two pieces. */
+/** How long a slowed connection rests when it has passed on what it may. */
 const slowTickMs = 10;
 
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
@@ -52,15 +52,19 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     for (const socket of [client, service]) socket.on('error', drop).on('close', drop).setNoDelay();
     if (paused) service.pause();
     let slowTick: NodeJS.Timeout | undefined;
+    const openedAtMs = performance.now();
+    let passedBytes = 0;
+    const bytesDue = () => (bytesPerMs === Infinity ? Infinity : bytesPerMs * (performance.now() - openedAtMs));
     client.on('data', (chunk) => {
       if (!service.write(chunk)) client.pause();
     });
     service.on('drain', () => client.resume());
     service.on('data', (arrived) => {
-      const chunk = bytesPerMs === Infinity ? arrived : arrived.subarray(0, Math.ceil(bytesPerMs * slowTickMs));
+      const chunk = arrived.subarray(0, Math.max(0, bytesDue() - passedBytes));
       const cutHere = bytesDown + chunk.length >= cutAt;
       const passed = cutHere ? chunk.subarray(0, Math.max(0, cutAt - bytesDown)) : chunk;
       bytesDown += passed.length;
+      passedBytes += passed.length;
       if (cutHere) {
         cutAt = Infinity;
         cuts += 1;
@@ -70,9 +74,10 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
         service.destroy();
         return;
       }
-      if (!client.write(passed) || bytesPerMs < Infinity) service.pause();
-      if (bytesPerMs === Infinity) return;
-      if (chunk.length < arrived.length) service.unshift(arrived.subarray(chunk.length));
+      if (!client.write(passed)) service.pause();
+      if (chunk.length === arrived.length) return;
+      service.pause();
+      service.unshift(arrived.subarray(chunk.length));
       clearTimeout(slowTick);
       slowTick = setTimeout(() => {
         if (!paused && !client.writableNeedDrain) service.resume();

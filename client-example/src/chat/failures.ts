@@ -59,4 +59,5 @@ const words: Readonly<Record<LlmClientErrorCode, Words>> = {
   },
   cancelled: { title: 'Stopped before it began', advice: 'Ask again whenever you like.' },
   closed: { title: 'The connection was closed', advice: 'Reconnecting brings what is missing.' },
+  unsupported: { title: 'This browser lacks something', advice: 'Another one, or a newer one, has it.' },
 };

@@ -1,0 +1,22 @@
+/**
+ * `node .ci/count.mjs REPORT STATUS`: prints how the tests of one run went, "N passed, N failed, N skipped".
+ * REPORT is vitest's JSON report, STATUS the exit code that vitest ended with.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+
+const [path, status] = process.argv.slice(2);
+// A run that ended before it could write its report has no test to count, and has failed.
+const report = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
+const { numPassedTests: passed = 0, numPendingTests = 0, numTodoTests = 0, testResults = [] } = report;
+const skipped = numPendingTests + numTodoTests;
+
+// A file may fail without any test of its own failing: in a hook, or before its first test.
+const failures = testResults.map((file) => {
+  const tests = file.assertionResults.filter((test) => test.status === 'failed').length;
+  return file.status === 'failed' ? Math.max(tests, 1) : tests;
+});
+let failed = failures.reduce((sum, each) => sum + each, 0);
+// Vitest also fails for an error that belongs to no test, and where it finds no tests.
+if (failed === 0 && (status !== '0' || passed + skipped === 0)) failed = 1;
+
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);

@@ -1,0 +1,87 @@
+/**
+ * What makes two requests the same one: every field but those that only say which generation is meant and from where to
+ * read it. A field that is added to a request counts without being named here. And what a request weighs, which the same
+ * walk through it counts.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import type { StreamRequest } from './protocol.ts';
+
+export interface MeasuredRequest {
+  /** SHA-256 in hex: equal for equal requests, whatever the order in which a client wrote the fields of an object. */
+  readonly identity: string;
+  /** About what it costs in memory while it runs: its strings twice, as they are and as the body for upstream, and its objects. */
+  readonly heldBytes: number;
+}
+
+/** Bytes of an object, or of a property and its value. */
+const valueBytes = 64;
+/** Characters that are hashed in one call. A call for each small value would cost more than the hashing. */
+const pieceChars = 64 * 1_024;
+
+/** Takes some tenths of a microsecond for each value in the request, and builds no copy of it. */
+export function measureRequest(request: StreamRequest): MeasuredRequest {
+  const { generationId: _generationId, lastEventId: _lastEventId, ...asked } = request;
+  const hash = createHash('sha256');
+  const writer = new Writer(hash);
+  writer.value({ ...asked, variables: asked.variables ?? {} });
+  writer.flush();
+  return { identity: hash.digest('hex'), heldBytes: 2 * writer.chars + valueBytes * writer.values };
+}
+
+/** Writes JSON values in a form that no two different values share. */
+class Writer {
+  /** Of all strings, keys included. */
+  chars = 0;
+  values = 0;
+  readonly #hash: Hash;
+  #pending = '';
+
+  constructor(hash: Hash) {
+    this.#hash = hash;
+  }
+
+  value(value: unknown): void {
+    this.values += 1;
+    if (typeof value === 'string') this.#text(value);
+    else if (typeof value !== 'object' || value === null) this.#write(`${String(value)};`);
+    else if (Array.isArray(value)) this.#list(value);
+    else this.#object(value as Readonly<Record<string, unknown>>);
+  }
+
+  flush(): void {
+    this.#hash.update(this.#pending);
+    this.#pending = '';
+  }
+
+  #list(list: readonly unknown[]): void {
+    this.#write('[');
+    for (const each of list) this.value(each);
+    this.#write(']');
+  }
+
+  #object(object: Readonly<Record<string, unknown>>): void {
+    this.#write('{');
+    for (const key of Object.keys(object).toSorted()) {
+      const value = object[key];
+      // Callers in the process may write what JSON leaves out.
+      if (value === undefined) continue;
+      this.#text(key);
+      this.value(value);
+    }
+    this.#write('}');
+  }
+
+  /** Its length goes first, so that nothing in it has to be escaped. */
+  #text(text: string): void {
+    this.chars += text.length;
+    this.#write(`"${text.length}:`);
+    if (text.length < pieceChars) return this.#write(text);
+    this.flush();
+    this.#hash.update(text);
+  }
+
+  #write(piece: string): void {
+    this.#pending += piece;
+    if (this.#pending.length >= pieceChars) this.flush();
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * Who has the most of something, where shares go up and down by small steps: a set of holders for each size of share. A
+ * change by one costs two set operations, however many holders there are.
+ */
+export class Shares<T> {
+  readonly #sizes = new Map<T, number>();
+  readonly #holders = new Map<number, Set<T>>();
+  #largest = 0;
+
+  /** Sets how much a holder has; with 0 it is forgotten. */
+  set(holder: T, size: number): void {
+    const before = this.#sizes.get(holder);
+    if (before !== undefined) this.#remove(holder, before);
+    if (size > 0) this.#add(holder, size);
+    else this.#sizes.delete(holder);
+    while (this.#largest > 0 && !this.#holders.has(this.#largest)) this.#largest -= 1;
+  }
+
+  /** One of those that have the most; undefined if nobody has anything. */
+  largest(): T | undefined {
+    return this.#holders.get(this.#largest)?.values().next().value;
+  }
+
+  #add(holder: T, size: number): void {
+    this.#sizes.set(holder, size);
+    let holders = this.#holders.get(size);
+    if (!holders) this.#holders.set(size, (holders = new Set()));
+    holders.add(holder);
+    this.#largest = Math.max(this.#largest, size);
+  }
+
+  #remove(holder: T, size: number): void {
+    const holders = this.#holders.get(size)!;
+    holders.delete(holder);
+    if (holders.size === 0) this.#holders.delete(size);
+  }
+}

@@ -1,0 +1,72 @@
+/** Two requests under one generationId are the same one, or a conflict: what decides it. */
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import type { StreamRequest } from '../src/protocol.ts';
+import { measureRequest } from '../src/request-identity.ts';
+
+const ask = (more: object = {}) =>
+  ({ config: 'default', messages: [{ role: 'user', content: 'hi' }], ...more }) as StreamRequest;
+
+const identity = (request: StreamRequest) => measureRequest(request).identity;
+
+/** The value with the keys of its objects in the opposite order. */
+function reversed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(reversed);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).toReversed();
+  return Object.fromEntries(entries.map(([key, child]) => [key, reversed(child)]));
+}
+
+/** JSON with sorted keys: equal for equal values, and for no others. */
+function sorted(value: unknown): string {
+  return JSON.stringify(value, (_key, child: unknown) =>
+    typeof child === 'object' && child !== null && !Array.isArray(child)
+      ? Object.fromEntries(Object.entries(child).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : child,
+  );
+}
+
+it('the order of an object’s fields makes no difference', () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), (value) => {
+      const request = ask({ messages: [{ role: 'user', content: [{ type: 'any', value }] }] });
+      expect(identity(reversed(request) as StreamRequest)).toBe(identity(request));
+    }),
+  );
+});
+
+it('two different values make two requests, however much they look alike', () => {
+  const pair = fc.oneof(fc.tuple(fc.jsonValue(), fc.jsonValue()), fc.tuple(fc.string(), fc.string()));
+  const alike = [
+    [['a', 'b'], ['ab']],
+    ['1', 1],
+    [null, 'null'],
+    [[], {}],
+    [[[], 1], [[1]]],
+    [{ a: 'b:c' }, { 'a:b': 'c' }],
+    ['"1:a', ['a']],
+    ['a'.repeat(70_000), `${'a'.repeat(69_999)}b`],
+  ] as const;
+  const differ = (one: unknown, other: unknown) => {
+    const hashes = [one, other].map((value) => identity(ask({ messages: [{ role: 'user', content: value }] })));
+    expect(hashes[0] === hashes[1]).toBe(sorted(one) === sorted(other));
+  };
+  for (const [one, other] of alike) differ(one, other);
+  fc.assert(fc.property(pair, ([one, other]) => differ(one, other)));
+});
+
+it('every field counts, one that is added tomorrow too, but for those that say which generation and from where', () => {
+  const plain = identity(ask());
+  expect(identity(ask({ generationId: 'a', lastEventId: 'a:1' }))).toBe(plain);
+  expect(identity(ask({ variables: {} }))).toBe(plain);
+  expect(identity(ask({ variables: { subject: 'x' } }))).not.toBe(plain);
+  expect(identity(ask({ config: 'other' }))).not.toBe(plain);
+  expect(identity(ask({ anOptionOfTomorrow: true }))).not.toBe(plain);
+});
+
+it('what a request weighs grows with its text and with its pieces', () => {
+  const weight = (content: unknown) => measureRequest(ask({ messages: [{ role: 'user', content }] })).heldBytes;
+  expect(weight('a'.repeat(1_000_000))).toBeGreaterThan(2_000_000);
+  expect(weight([{ type: 'any', list: Array.from({ length: 10_000 }, () => 1) }])).toBeGreaterThan(640_000);
+  expect(weight('a')).toBeLessThan(1_000);
+});

@@ -1,0 +1,39 @@
+/** The client as bundlers make it for one kind of runtime each, from the package as it is published. */
+import { build } from 'esbuild';
+import { readFile } from 'node:fs/promises';
+
+export interface BundleOptions {
+  /** Those of a bundler for that runtime, beside `import`, `module` and `default`. */
+  readonly conditions?: readonly string[];
+  /** A file of the client in place of the package's export. */
+  readonly entry?: string;
+}
+
+/** One minified text that needs no other; running it gives the client as `globalThis.client`. Fails where anything is missing. */
+export async function bundleClient({ conditions = ['browser'], entry }: BundleOptions = {}): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents: `export * from ${JSON.stringify(entry ?? (await sourceOf(conditions)))};`, resolveDir: '.' },
+    bundle: true,
+    write: false,
+    minify: true,
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    conditions: [...conditions, 'import', 'module'],
+    format: 'iife',
+    globalName: 'client',
+    footer: { js: 'globalThis.client = client;' },
+    target: 'es2022',
+    logLevel: 'silent',
+  });
+  return outputFiles[0]!.text;
+}
+
+type Exports = Readonly<Record<string, string>>;
+
+/** The source of what `llm-service/client` is under these conditions. */
+export async function sourceOf(conditions: readonly string[]): Promise<string> {
+  const manifest = JSON.parse(await readFile('package.json', 'utf8')) as { exports: Record<string, Exports> };
+  const active = new Set([...conditions, 'import', 'default']);
+  const [, target] = Object.entries(manifest.exports['./client']!).find(([condition]) => active.has(condition))!;
+  return target.replace('./dist/', './src/').replace(/\.js$/, '.ts');
+}
