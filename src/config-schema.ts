@@ -3,6 +3,8 @@
  * knows neither files nor other configs. A fault quotes no prompt and nothing that may be a key.
  */
 import { z } from 'zod';
+import { baseUrlExpected, isBaseUrl, isMessagesPath, messagesPathExpected } from './address/base-url.ts';
+import { headerNameProblem, headerValueExpected, isHeaderValue } from './address/headers.ts';
 import type { ConfigInput } from './define-configs.ts';
 import { describeValue, suggestion, type Fault } from './faults.ts';
 import { formatPath } from './protocol.ts';
@@ -16,7 +18,6 @@ const budgetTokensMin = 1_024;
 
 // Each `error` says what was expected; `faultsIn` makes the sentence. For unknown keys it names those there are.
 
-const baseUrlExpected = 'an http or https URL without credentials, query or fragment';
 const variableNameExpected = 'the name of an environment variable';
 
 const text = (expected = 'text') => z.string({ error: expected });
@@ -45,6 +46,26 @@ function closed<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
     error: (issue) => (issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : 'an object'),
   });
 }
+
+const variableName = () =>
+  text(variableNameExpected).regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: variableNameExpected });
+
+const headerValue = z.union(
+  [text().refine(isHeaderValue, { error: headerValueExpected }), closed({ env: variableName() })],
+  { error: 'text, or {env: the name of an environment variable}' },
+);
+
+const headers = z
+  .record(z.string(), headerValue, { error: 'a map from header name to value' })
+  .check(({ value, issues }) => {
+    const names = Object.keys(value);
+    for (const [index, name] of names.entries()) {
+      const twice = names.slice(0, index).some((other) => other.toLowerCase() === name.toLowerCase());
+      const message =
+        headerNameProblem(name) ?? (twice ? 'each header once, whatever the case of its name' : undefined);
+      if (message !== undefined) issues.push({ code: 'custom', input: value[name], path: [name], message });
+    }
+  });
 
 const promptFile = closed({
   file: filled('the path of a text file'),
@@ -88,10 +109,18 @@ export const configSchema = closed({
     .refine(isBaseUrl, { error: baseUrlExpected })
     .optional()
     .describe('Another server that speaks the Messages API. ANTHROPIC_API_KEY is never sent to it.'),
-  api_key_env: text(variableNameExpected)
-    .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: variableNameExpected })
+  messages_path: text(messagesPathExpected)
+    .refine(isMessagesPath, { error: messagesPathExpected })
     .optional()
-    .describe('The name of the environment variable that holds this config’s key.'),
+    .describe('Where the Messages API stands below the base URL; /v1/messages unless given.'),
+  api_key_env: variableName().optional().describe('The name of the environment variable that holds this config’s key.'),
+  api_key_header: z
+    .enum(['authorization', 'x-api-key'], { error: '"authorization" or "x-api-key"' })
+    .optional()
+    .describe('The header that carries the key; "authorization", as a bearer token, unless given.'),
+  headers: headers
+    .optional()
+    .describe('Headers to send with each request; {env} names the environment variable that holds a secret value.'),
   cache_prompt: truth.default(false).describe('Lets upstream cache the prompt.'),
   on_disconnect: z
     .union([z.literal('continue'), closed({ cancel_after_ms: durationMs() })], {
@@ -124,16 +153,6 @@ export const configSchema = closed({
 );
 export type SoundConfig = z.output<typeof configSchema>;
 
-function isBaseUrl(value: string): boolean {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  return (
-    (url?.protocol === 'http:' || url?.protocol === 'https:') &&
-    url.username === '' &&
-    url.password === '' &&
-    !/[?#]/.test(value)
-  );
-}
-
 /** Names stand in URLs and in label values, and are looked up where `constructor` must not be found by chance. */
 export const namePattern = /^(?!\.+$)[A-Za-z0-9_.-]{1,64}$/;
 
@@ -160,7 +179,7 @@ export function configFileJsonSchema(): object {
 // ---------------------------------------------------------------------------------------------------------- faults
 
 /** Keys whose values may hold a prompt or a key. */
-const hiddenKeys = new Set<PropertyKey>(['system_prompt', 'base_url', 'api_key_env']);
+const hiddenKeys = new Set<PropertyKey>(['system_prompt', 'base_url', 'messages_path', 'api_key_env', 'headers']);
 
 /** All that `configSchema` found wrong with the value, which `path` leads to. */
 export function faultsIn(error: z.core.$ZodError, value: unknown, path: readonly PropertyKey[]): Fault[] {

@@ -4,6 +4,8 @@
  * shows a prompt to nobody but `render`.
  */
 import { createHash } from 'node:crypto';
+import { ConfiguredHeaders, type ApiKeyHeader } from './address/headers.ts';
+import { variableFault, variablesOf } from './config-environment.ts';
 import { configSchema, faultsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
 import { warningsOf } from './config-warnings.ts';
 import { definedIn } from './define-configs.ts';
@@ -44,6 +46,10 @@ export interface Config {
   readonly baseUrl?: string;
   /** The name of the environment variable with the key, not the key. */
   readonly apiKeyEnv?: string;
+  readonly apiKeyHeader?: ApiKeyHeader;
+  /** Below the base URL. */
+  readonly messagesPath?: string;
+  readonly headers?: ConfiguredHeaders;
   readonly cachePrompt: boolean;
   readonly onDisconnect: 'continue' | { readonly cancelAfterMs: number };
   readonly timeouts: { readonly firstByteMs: number; readonly idleMs: number; readonly totalMs: number };
@@ -85,7 +91,7 @@ export interface ConfigSource {
   readonly overrides?: unknown;
   /** The text of a prompt file; throws an Error whose message says what was found instead. Absent: no config may have one. */
   readonly readPrompt?: (file: string) => string;
-  /** Where `api_key_env` must find its variable. Absent: not looked up. */
+  /** Where `api_key_env` and `headers` must find their variables. Absent: not looked up. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
@@ -162,10 +168,10 @@ function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]):
   const result = configSchema.safeParse(value);
   const own = result.success ? [] : faultsIn(result.error, value, path);
   const fault = (key: string, message: string) => own.push({ path: formatPath([...path, key]), message });
-  const { prompt: writtenPrompt, keyName } = lookedUp(value);
-  // A pasted key may look like a name, so neither is told.
-  if (source.env && keyName !== undefined && !source.env[keyName]) {
-    fault('api_key_env', 'expected the name of an environment variable that is set, found one that is not');
+  const { prompt: writtenPrompt, variables } = lookedUp(value);
+  for (const [key, name] of variables) {
+    const message = source.env && variableFault(source.env, name);
+    if (message !== undefined) own.push({ path: formatPath([...path, ...key]), message });
   }
   let text: string | undefined;
   try {
@@ -192,12 +198,18 @@ function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]):
 }
 
 /** What is looked up elsewhere, where it is sound: so a file that is missing is reported with the faults of other keys. */
-function lookedUp(value: unknown): { prompt: SoundConfig['system_prompt'] | undefined; keyName: string | undefined } {
-  const { system_prompt, api_key_env } = configSchema.shape;
+function lookedUp(value: unknown): {
+  readonly prompt: SoundConfig['system_prompt'] | undefined;
+  readonly variables: readonly [key: readonly string[], name: string][];
+} {
+  const { system_prompt, api_key_env, headers } = configSchema.shape;
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
   return {
     prompt: system_prompt.safeParse(fields['system_prompt']).data,
-    keyName: api_key_env.safeParse(fields['api_key_env']).data,
+    variables: variablesOf({
+      api_key_env: api_key_env.safeParse(fields['api_key_env']).data,
+      headers: headers.safeParse(fields['headers']).data,
+    }),
   };
 }
 
@@ -307,7 +319,10 @@ function resolve(name: string, drafts: ReadonlyMap<string, Draft>, configs: Map<
         show: thinking.show,
       },
       baseUrl: sound.base_url,
+      messagesPath: sound.messages_path,
       apiKeyEnv: sound.api_key_env,
+      apiKeyHeader: sound.api_key_header,
+      headers: sound.headers && new ConfiguredHeaders(sound.headers),
       fallback: sound.fallback === undefined ? undefined : resolve(sound.fallback, drafts, configs),
       price: price && {
         input: price.input,

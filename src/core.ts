@@ -2,6 +2,7 @@
  * Wires all of the service but its listener: the one place that knows which parts there are, and which log they write to.
  * Starts nothing and reads nothing; who builds it has the configs, and disposes it.
  */
+import { secretIn } from './address/headers.ts';
 import { Access } from './access.ts';
 import type { Caller } from './caller.ts';
 import type { Config, ConfigSnapshot } from './configs.ts';
@@ -18,7 +19,7 @@ import type { RetryTiming } from './upstream/retry.ts';
 
 export interface CoreParts {
   readonly settings: Omit<Settings, 'configFile' | 'configs'>;
-  /** Where a config's `api_key_env` is looked up. */
+  /** Where the variables are looked up that a config names, for its key and its headers. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly configs: () => ConfigSnapshot;
   readonly telemetry: Telemetry;
@@ -44,7 +45,7 @@ export interface Core<C = never> extends AsyncDisposable {
   prepare(): Promise<void>;
 }
 
-const anthropicBaseUrl = 'https://api.anthropic.com';
+const anthropicBaseUrlDefault = 'https://api.anthropic.com';
 
 /** @param C The type of the configs, as `defineConfigs` gives it. */
 export function assembleCore<C = never>(parts: CoreParts): Core<C> {
@@ -104,16 +105,25 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
 }
 
 /**
- * Where a config's requests go and with what key. `ANTHROPIC_API_KEY` goes to Anthropic or `ANTHROPIC_BASE_URL` only: a
- * config that names a server of its own gets the key that it names, or none.
+ * Where a config's requests go, and what goes with them. `ANTHROPIC_API_KEY` and `ANTHROPIC_CUSTOM_HEADERS` go to Anthropic or
+ * `ANTHROPIC_BASE_URL` only: a config that names a server of its own gets the key and the headers that it names, or none. The
+ * built-in simulator is asked directly, and with nothing of it.
  */
-function resolveUpstream({ baseUrl, apiKeyEnv }: Config, { settings, env, simulatorUrl }: CoreParts): UpstreamAddress {
-  const ownKey = apiKeyEnv === undefined ? undefined : env[apiKeyEnv];
-  const apiKey = ownKey ?? (baseUrl === undefined ? settings.anthropicApiKey : undefined);
-  const simulated = simulatorUrl !== undefined && baseUrl === undefined && ownKey === undefined;
+function resolveUpstream(config: Config, { settings, env, simulatorUrl }: CoreParts): UpstreamAddress {
+  const { baseUrl, apiKeyEnv, messagesPath, headers } = config;
+  const ownKey = apiKeyEnv === undefined ? undefined : secretIn(env, apiKeyEnv);
+  if (simulatorUrl && baseUrl === undefined && ownKey === undefined) {
+    return { baseUrl: simulatorUrl(), simulated: true };
+  }
+  const { anthropicApiKey, anthropicAuthToken, anthropicBaseUrl, anthropicCustomHeaders, upstreamKeyHeader } = settings;
+  const ofDeployment = baseUrl === undefined;
   return {
-    baseUrl: baseUrl ?? (simulated ? simulatorUrl() : (settings.anthropicBaseUrl ?? anthropicBaseUrl)),
-    ...(apiKey === undefined ? {} : { apiKey }),
-    simulated,
+    baseUrl: baseUrl ?? anthropicBaseUrl ?? anthropicBaseUrlDefault,
+    messagesPath,
+    apiKey: ownKey ?? (ofDeployment ? (anthropicApiKey ?? anthropicAuthToken) : undefined),
+    apiKeyHeader: config.apiKeyHeader ?? (ofDeployment ? upstreamKeyHeader : undefined),
+    headers: { ...(ofDeployment ? anthropicCustomHeaders : undefined), ...headers?.resolve(env) },
+    proxies: settings,
+    simulated: false,
   };
 }

@@ -60,8 +60,14 @@ export interface ConfigInput<SystemPrompt extends PromptInput = PromptInput, Oth
   };
   /** Another server that speaks the Messages API. `ANTHROPIC_API_KEY` is never sent to it: see `api_key_env`. */
   readonly base_url?: string;
+  /** Where the Messages API stands below the base URL, with a query if need be; `/v1/messages` by default. */
+  readonly messages_path?: string;
   /** The name of the environment variable that holds this config's key. */
   readonly api_key_env?: string;
+  /** The header that carries the key; `authorization`, as a bearer token, by default. */
+  readonly api_key_header?: 'authorization' | 'x-api-key';
+  /** Headers to send with each request: a literal where the value is no secret, else the variable that holds it. */
+  readonly headers?: Readonly<Record<string, string | { readonly env: string }>>;
   /** Lets upstream cache the prompt; false by default. */
   readonly cache_prompt?: boolean;
   /** When the last viewer is lost: cancel after a grace time (15,000), or run to the end. */

@@ -2,11 +2,14 @@
  * The service without a listener, as a router for somebody else's tRPC app, or for callers in the same process. Knows the
  * parts only through core.ts, and nothing of the app that it is mounted in but what `authenticate` makes of it.
  */
+import { baseUrlExpected, isBaseUrl } from './address/base-url.ts';
+import { headerNameProblem, headerValueExpected, isHeaderValue, lowerCaseNames } from './address/headers.ts';
 import type { Caller } from './caller.ts';
 import { promptReader } from './config-file.ts';
-import { parseConfigs, type Configs } from './configs.ts';
+import { ConfigError, parseConfigs, type Configs } from './configs.ts';
 import { assembleCore } from './core.ts';
 import { LlmError } from './errors.ts';
+import { quote, type Fault } from './faults.ts';
 import type { OnGenerationEnd } from './generation-end.ts';
 import { limits as limitTable, type Limits } from './limits.ts';
 import type { AuthRequest, LlmRouter } from './router.ts';
@@ -14,12 +17,17 @@ import { readSettings } from './settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
 import type { LlmLogger } from './log-lines.ts';
 import { Telemetry, type TelemetryOptions } from './telemetry.ts';
+import { proxyVariablesIn } from './upstream-variables.ts';
 
 export interface LlmRouterOptions {
   /** Goes to Anthropic or to `baseUrl`. With neither of them the built-in simulator answers, and says so in `start`. */
   readonly apiKey?: string | undefined;
+  /** The header that carries the key: `authorization`, as a bearer token, unless given. */
+  readonly apiKeyHeader?: 'authorization' | 'x-api-key' | undefined;
   /** Another server that speaks the Messages API, without the API's path. */
   readonly baseUrl?: string | undefined;
+  /** Sent to Anthropic or to `baseUrl` with each request, never to a config's own `base_url`. */
+  readonly headers?: Readonly<Record<string, string>>;
   /**
    * Who asks, from the request and the context of the app. Nobody (undefined), or whatever is thrown, is refused as
    * `unauthorized`; a thrown LlmError is passed on as it is. Without this, everyone is `anonymous` and so the owner of
@@ -30,7 +38,7 @@ export interface LlmRouterOptions {
   readonly onGenerationEnd?: OnGenerationEnd;
   /** Replaces single bounds, such as `generationsMax`, which README lists as `LLM_GENERATIONS_MAX`; others keep its defaults. */
   readonly limits?: Partial<Limits>;
-  /** Where a config's `api_key_env` is looked up; `process.env` unless given. */
+  /** Where the variables are looked up that a config names, and those that name proxies (`HTTPS_PROXY`, …); `process.env` unless given. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** The folder that the paths of prompt files are relative to; without it no config may have one. */
   readonly promptFolder?: string;
@@ -56,16 +64,21 @@ type Authenticated = Caller | null | undefined;
  *
  * Disposing it drains, as a service does: new generations are refused, running ones may finish within `drainMs`.
  *
- * @throws ConfigError that tells every fault in the configs; RangeError for a limit that is none.
+ * @throws ConfigError that tells every fault in the configs, or in `baseUrl` and `headers`; SettingsError for a proxy in `env`
+ *   that can't be used; RangeError for a limit that is none.
  */
 export function createLlmRouter<C extends Configs<Record<string, string>>>(
   configs: C,
   options: LlmRouterOptions = {},
 ): LlmRouter<C> & AsyncDisposable {
   const { apiKey: anthropicApiKey, baseUrl: anthropicBaseUrl, authenticate, onGenerationEnd } = options;
+  const { headers = {}, apiKeyHeader: upstreamKeyHeader } = options;
+  const faults = addressFaults(anthropicBaseUrl, headers);
+  if (faults.length > 0) throw new ConfigError('the options of createLlmRouter are not valid:', faults);
+  const anthropicCustomHeaders = lowerCaseNames(headers);
   // The app's own environment, which is nobody's but the app's to read: hence an option.
   const { env = process.env } = options;
-  const settings = readSettings({});
+  const settings = readSettings(proxyVariablesIn(env));
   const limits = { ...settings.limits, ...sound(options.limits ?? {}) };
   const telemetry = telemetryOf(options);
   const { promptFolder } = options;
@@ -76,7 +89,14 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
   const simulator =
     anthropicApiKey === undefined && anthropicBaseUrl === undefined ? new SimulatorOnDemand() : undefined;
   const core = assembleCore<C>({
-    settings: { ...settings, anthropicApiKey, anthropicBaseUrl, limits },
+    settings: {
+      ...settings,
+      anthropicApiKey,
+      anthropicBaseUrl,
+      anthropicCustomHeaders,
+      upstreamKeyHeader,
+      limits,
+    },
     env,
     configs: () => snapshot,
     telemetry,
@@ -92,6 +112,15 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
       await simulator?.[Symbol.asyncDispose]();
     },
   });
+}
+
+function addressFaults(baseUrl: string | undefined, headers: Readonly<Record<string, string>>): Fault[] {
+  const ofHeaders = Object.entries(headers).flatMap(([name, value]): Fault[] => {
+    const problem = headerNameProblem(name) ?? (isHeaderValue(value) ? undefined : headerValueExpected);
+    return problem === undefined ? [] : [{ path: `headers[${quote(name)}]`, message: `expected ${problem}` }];
+  });
+  if (baseUrl === undefined || isBaseUrl(baseUrl)) return ofHeaders;
+  return [{ path: 'baseUrl', message: `expected ${baseUrlExpected}, found text, not shown here` }, ...ofHeaders];
 }
 
 /** Standard output is the app's: whatever is logged goes where the app says. */

@@ -3,7 +3,10 @@
  * doors. Whatever upstream does, there is exactly one terminal event, it comes last, and usage and cost are in it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import Anthropic, { APIError } from '@anthropic-ai/sdk';
+import Anthropic from '@anthropic-ai/sdk';
+import { messagesUrl } from './address/base-url.ts';
+import type { ApiKeyHeader, Headers } from './address/headers.ts';
+import { proxyFor, type Proxies } from './address/proxies.ts';
 import type { Config } from './configs.ts';
 import { LlmError } from './errors.ts';
 import type { CancelReason, LlmEvent, Message, TerminalEvent } from './protocol.ts';
@@ -11,26 +14,30 @@ import { iterate, type Sink } from './sink.ts';
 import type { Telemetry } from './telemetry.ts';
 import { laterTurn } from './turns.ts';
 import { Attempt, type Answer } from './upstream/attempt.ts';
-import { classify, parseRetryAfter, UpstreamFailure, UpstreamFault } from './upstream/failures.ts';
+import { parseShouldRetry, UpstreamFailure, UpstreamFault } from './upstream/failures.ts';
 import { Ledger } from './upstream/ledger.ts';
+import { headerOf, refusalOf } from './upstream/refusal.ts';
 import { buildMessageRequest, headersOf } from './upstream/request.ts';
 import { defaultRetryTiming, RetryPlan, type RetryTiming, type Step } from './upstream/retry.ts';
-import { saidIn, withoutRequest } from './upstream/said.ts';
-import {
-  prepareRequest,
-  readRefusal,
-  UpstreamSockets,
-  type PreparedRequest,
-  type UpstreamAnswer,
-} from './upstream/sockets.ts';
+import { withoutRequest } from './upstream/said.ts';
+import { prepareRequest, readRefusal, UpstreamSockets, type PreparedRequest } from './upstream/sockets.ts';
 import { Watchdog, type TimeoutName } from './upstream/watchdog.ts';
+import { wellFormedJson } from './upstream/well-formed.ts';
 
-/** Where a config's requests go. */
+/** Where a config's requests go, and what goes with them. */
 export interface UpstreamAddress {
-  /** Without the path of the API: `https://api.anthropic.com`. A promise where a server is only now being started. */
+  /** As `isBaseUrl` has it: `https://api.anthropic.com`. A promise where a server is only now being started. */
   readonly baseUrl: string | Promise<string>;
-  /** Sent as a bearer token; no credential is sent without it. */
-  readonly apiKey?: string;
+  /** `/v1/messages` unless given. */
+  readonly messagesPath?: string | undefined;
+  /** No credential is sent without it. */
+  readonly apiKey?: string | undefined;
+  /** `authorization`, which carries the key as a bearer token, unless given. */
+  readonly apiKeyHeader?: ApiKeyHeader | undefined;
+  /** Sent with each request, over what the service sends by itself. Values are secrets. */
+  readonly headers?: Headers;
+  /** None unless given. */
+  readonly proxies?: Proxies;
   /** Whether the built-in simulator answers there. */
   readonly simulated: boolean;
 }
@@ -71,8 +78,7 @@ export class LLMService implements AsyncDisposable {
   /** Does ahead what the first requests of these configs would have to. Never rejects: what is wrong is those requests' to tell. */
   async prepare(configs: readonly Config[]): Promise<void> {
     const prepared = configs.slice(0, requestsMax).map(async (config) => {
-      const { baseUrl, apiKey } = this.#options.resolveUpstream(config);
-      await this.#prepared(await baseUrl, apiKey, headersOf(config));
+      await this.#prepared(this.#options.resolveUpstream(config), headersOf(config));
     });
     await Promise.allSettled(prepared);
   }
@@ -155,22 +161,32 @@ export class LLMService implements AsyncDisposable {
 
   #attempt(config: Config, { messages, variables }: LlmRequest, watchdog: Watchdog): Attempt {
     const { headers, body } = buildMessageRequest(config, messages, variables);
-    const { baseUrl, apiKey } = this.#options.resolveUpstream(config);
+    const address = this.#options.resolveUpstream(config);
     return new Attempt({
       watchdog,
       timeouts: config.timeouts,
       showThinking: config.thinking?.show === true,
       send: async (signal): Promise<Answer> => {
-        const prepared = await this.#prepared(await baseUrl, apiKey, headers);
-        const answer = await this.#sockets.send(prepared, JSON.stringify(body), signal).catch((error: unknown) => {
+        const prepared = await this.#prepared(address, headers);
+        const json = wellFormedJson(JSON.stringify(body));
+        const answer = await this.#sockets.send(prepared, json, signal).catch((error: unknown) => {
           if (!(error instanceof UpstreamFault)) throw error;
-          throw new UpstreamFailure('upstream_unreachable', { cause: error, maybeBilled: error.sent });
+          const retry = error.code === 'proxy_refused' ? false : undefined;
+          throw new UpstreamFailure('upstream_unreachable', { cause: error, maybeBilled: error.sent, retry });
         });
+        const requestId = headerOf(answer, 'request-id');
         if (answer.status < 200 || answer.status >= 300)
-          throw refusalOf(answer, await readRefusal(answer.body, signal));
+          throw refusalOf(answer, await readRefusal(answer.body, signal), prepared);
+        if (answer.unknownEncoding !== undefined) {
+          await answer.body.close();
+          const facts = { code: 'content_encoding_unknown', type: answer.unknownEncoding };
+          const cause = new UpstreamFault('the content-encoding of the answer is not known', facts);
+          throw new UpstreamFailure('upstream_error', { cause, requestId, retry: false });
+        }
         return {
           contentType: answer.headers['content-type'] ?? null,
-          requestId: headerOf(answer, 'request-id'),
+          requestId,
+          shouldRetry: parseShouldRetry(headerOf(answer, 'x-should-retry')),
           body: answer.body,
         };
       },
@@ -180,22 +196,27 @@ export class LLMService implements AsyncDisposable {
   /** Upstream's own sentence on a failure, without what it quotes of the request. */
   async #sayable({ said }: UpstreamFailure, config: Config, request: LlmRequest): Promise<string | undefined> {
     if (said === undefined) return undefined;
-    const { baseUrl, apiKey = '' } = this.#options.resolveUpstream(config);
+    const { baseUrl, apiKey = '', headers = {} } = this.#options.resolveUpstream(config);
     const contents = request.messages.map(({ content }) =>
       typeof content === 'string' ? content : JSON.stringify(content),
     );
-    return withoutRequest(said, [await baseUrl, apiKey, config.prompt.render(request.variables), ...contents]);
+    const prompt = config.prompt.render(request.variables);
+    return withoutRequest(said, [await baseUrl, apiKey, ...Object.values(headers), prompt, ...contents]);
   }
 
   /**
-   * The request that the SDK makes for this address and key, but for its body. Made once, since it is the same each
-   * time, and takes the SDK longer than all that is left for us to do.
+   * The request that the SDK makes for this address, but for its body. Made once, since it is the same each time, and takes
+   * the SDK longer than all that is left for us to do.
    */
-  #prepared(baseURL: string, apiKey: string | undefined, headers: Readonly<Record<string, string>>) {
-    const key = JSON.stringify([baseURL, apiKey, headers]);
+  async #prepared(address: UpstreamAddress, parameterHeaders: Headers): Promise<PreparedRequest> {
+    const { messagesPath, apiKey, apiKeyHeader, proxies } = address;
+    const url = messagesUrl(await address.baseUrl, messagesPath);
+    const proxy = proxies && proxyFor(new URL(url), proxies);
+    const headers = { ...parameterHeaders, ...keyHeader(apiKey, apiKeyHeader), ...address.headers };
+    const key = JSON.stringify([url, headers, proxy?.href]);
     let prepared = this.#requests.get(key);
     if (!prepared) {
-      prepared = prepare(baseURL, apiKey, headers);
+      prepared = prepare(url, headers, proxy);
       const oldest = this.#requests.keys().next();
       if (this.#requests.size >= requestsMax && !oldest.done) this.#requests.delete(oldest.value);
       this.#requests.set(key, prepared);
@@ -205,62 +226,32 @@ export class LLMService implements AsyncDisposable {
   }
 }
 
-async function prepare(baseURL: string, apiKey: string | undefined, headers: Readonly<Record<string, string>>) {
+/** Of what the SDK would send, the rest comes from the environment, from files of the user's, or is ours to say. */
+const sdkHeaders = /^(?:accept|content-type|user-agent|x-stainless-[a-z-]+)$/;
+
+async function prepare(url: string, headers: Headers, proxy: URL | undefined): Promise<PreparedRequest> {
   // The key goes with the request. Without one here, the SDK would look for credentials all over the machine.
-  const client = new Anthropic({ baseURL, apiKey: 'sent-per-request', logLevel: 'off', openTelemetry: false });
-  const { req, url } = await client.buildRequest({
-    method: 'post',
-    path: '/v1/messages',
-    body: {},
-    // Last in the SDK's order: outranks what it finds in the environment.
-    headers: { ...headers, authorization: apiKey === undefined ? null : `Bearer ${apiKey}` },
-    stream: true,
-  });
-  return prepareRequest(url, req.headers);
+  const client = new Anthropic({ baseURL: url, apiKey: 'sent-per-request', logLevel: 'off', openTelemetry: false });
+  const { req } = await client.buildRequest({ method: 'post', path: url, body: {}, stream: true });
+  const built = Object.fromEntries([...req.headers].filter(([name]) => sdkHeaders.test(name)));
+  return prepareRequest(url, { ...built, ...headers }, proxy);
 }
 
-/** What upstream's refusal comes to, by way of the SDK's error for it. */
-function refusalOf(answer: UpstreamAnswer, text: string): UpstreamFailure {
-  if (answer.status >= 600) {
-    const cause = new UpstreamFault('the answer is no HTTP', { code: 'invalid_status' });
-    return new UpstreamFailure('upstream_unreachable', { cause });
-  }
-  const body = parseObject(text);
-  const headers = new Headers(
-    ['request-id', 'retry-after', 'retry-after-ms'].flatMap((name): [string, string][] => {
-      const value = headerOf(answer, name);
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
-  const error = APIError.generate(answer.status, body, body ? undefined : text, headers);
-  return new UpstreamFailure(classify(error.type, answer.status), {
-    cause: error,
-    requestId: error.requestID ?? undefined,
-    said: saidIn(error.error),
-    retryAfterMs: parseRetryAfter(headers),
-    maybeBilled: false,
-  });
-}
-
-function headerOf({ headers }: UpstreamAnswer, name: string): string | undefined {
-  const value = headers[name];
-  return typeof value === 'string' ? value : undefined;
-}
-
-function parseObject(text: string): object | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? value : undefined;
-  } catch {
-    return undefined;
-  }
+function keyHeader(apiKey: string | undefined, name: ApiKeyHeader = 'authorization'): Headers {
+  if (apiKey === undefined) return {};
+  return { [name]: name === 'authorization' ? `Bearer ${apiKey}` : apiKey };
 }
 
 /** How it all ended: as the last attempt did, unless the abort came first or in a wait for the next one. */
 function outcomeOf(attempt: Attempt | undefined, last: boolean, signal: AbortSignal) {
   if (attempt?.message.complete) {
-    const { stopReason, stopDetails } = attempt.message;
-    return { type: 'done' as const, stopReason, ...(stopDetails === undefined ? {} : { stopDetails }) };
+    const { stopReason, stopSequence, stopDetails } = attempt.message;
+    return {
+      type: 'done' as const,
+      stopReason,
+      ...(stopSequence === undefined ? {} : { stopSequence }),
+      ...(stopDetails === undefined ? {} : { stopDetails }),
+    };
   }
   if (attempt?.failure && last) return { type: 'error' as const, ...failureData(attempt.failure) };
   return { type: 'cancelled' as const, reason: cancelReason(signal) };

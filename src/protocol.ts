@@ -115,6 +115,7 @@ const doneSchema = z
   .object({
     type: z.literal('done'),
     stopReason: z.string().nullable(),
+    stopSequence: z.string().optional().describe('The stop sequence of the config that ended the answer, if one did.'),
     stopDetails: z.unknown().optional(),
     ...accountFields,
   })

@@ -16,7 +16,7 @@ import type { RetryTiming } from './upstream/retry.ts';
 
 export interface ServiceOptions {
   readonly settings: Settings;
-  /** Where a config's `api_key_env` is looked up: `process.env`, say. Unless given, no variable is set. */
+  /** Where the variables are looked up that a config names: `process.env`, say. Unless given, no variable is set. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Configs in place of those in the file of `LLM_CONFIG`: a `defineConfigs` result, or a map as in a file. */
   readonly configs?: unknown;
@@ -94,6 +94,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 export async function createCore(options: ServiceOptions): Promise<ServiceCore> {
   const { settings, env = {}, cwd = '.' } = options;
   const telemetry = options.telemetry ?? new Telemetry(settings);
+  if (settings.unused) telemetry.variablesUnused(settings.unused);
   const liveConfigs =
     options.configs === undefined
       ? await openConfigs({ file: settings.configFile, overrides: settings.configs, cwd, env, telemetry })

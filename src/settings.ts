@@ -4,21 +4,21 @@
  * tells a secret's value.
  */
 import { BlockList, isIP } from 'node:net';
+import { proxyExpected } from './address/proxies.ts';
 import { flawOfApiKey, parseApiKey, type ApiKey } from './api-keys.ts';
 import { FaultsError, quote, suggestion, type Fault } from './faults.ts';
 import { limits, type Limit, type Limits } from './limits.ts';
+import { findSdkVariables, upstreamVariables, type UpstreamSettings } from './upstream-variables.ts';
 
 export const configFileDefault = 'llm.config.ts';
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-export interface Settings {
+export interface Settings extends UpstreamSettings {
   readonly host: string;
   /** 0: any that is free. */
   readonly port: number;
-  readonly anthropicApiKey: string | undefined;
-  readonly anthropicBaseUrl: string | undefined;
   /** Relative to the working directory. */
   readonly configFile: string;
   /** JSON text, not looked into yet. */
@@ -38,6 +38,8 @@ export interface Settings {
   readonly loopback: boolean;
   /** Whether the simulator stands in for upstream: there is neither a key nor a base URL. */
   readonly simulate: boolean;
+  /** Variables that are set and make no difference, though somebody may count on them; absent if there are none. */
+  readonly unused?: readonly Fault[];
 }
 
 /** Settings that a process can't start with. */
@@ -47,8 +49,10 @@ export class SettingsError extends FaultsError {
 
 // ------------------------------------------------------------------------------------------------------- variables
 
-interface Variable<Value> {
+export interface Variable<Value> {
   readonly name: string;
+  /** Whether the name may be written in lower case too, which goes first, as for curl. */
+  readonly lowerCaseToo?: true;
   readonly default: Value;
   readonly expected: string;
   readonly meaning: string;
@@ -58,11 +62,13 @@ interface Variable<Value> {
   readonly parse: (text: string) => Value | undefined;
   /** As `parse`, for one entry of a list. */
   readonly parseEntry?: (text: string) => unknown;
+  /** What is wrong with a text that has no value, in place of what was expected; must not quote a secret. */
+  readonly problem?: (text: string) => string;
   /** What is wrong with an entry of a secret list that `parseEntry` doesn't take, without a word of it. */
   readonly flawOf?: (text: string) => string;
 }
 
-type Written = Omit<Settings, 'limits' | 'loopback' | 'simulate'>;
+type Written = Omit<Settings, 'limits' | 'loopback' | 'simulate' | 'unused'>;
 
 const variables: { readonly [Key in keyof Written]: Variable<Written[Key]> } = {
   host: {
@@ -79,22 +85,7 @@ const variables: { readonly [Key in keyof Written]: Variable<Written[Key]> } = {
     meaning: 'Where to listen; 0 takes any free port',
     parse: (text) => parseWholeNumber(text, 0, 65_535),
   },
-  anthropicApiKey: {
-    name: 'ANTHROPIC_API_KEY',
-    default: undefined,
-    expected: 'a key of printable ASCII characters',
-    meaning: 'Goes to Anthropic or to `ANTHROPIC_BASE_URL`, never to a config’s own `base_url`',
-    secret: true,
-    parse: (text) => (/^[\x21-\x7e]+$/.test(text) ? text : undefined),
-  },
-  anthropicBaseUrl: {
-    name: 'ANTHROPIC_BASE_URL',
-    default: undefined,
-    expected: 'an http or https URL without credentials, query or fragment',
-    meaning: 'Another server that speaks the Messages API. With neither this nor a key, the built-in simulator answers',
-    secret: true,
-    parse: (text) => (isUrl(text, ['http:', 'https:']) && !/[?#@]/.test(text) ? text : undefined),
-  },
+  ...upstreamVariables,
   configFile: {
     name: 'LLM_CONFIG',
     default: configFileDefault,
@@ -245,11 +236,13 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     limits: Object.fromEntries(limitVariables.map(read)) as Limits,
   };
   const loopback = isLoopback(settings.host);
-  const simulate = settings.anthropicApiKey === undefined && settings.anthropicBaseUrl === undefined;
+  const keyed = settings.anthropicApiKey !== undefined || settings.anthropicAuthToken !== undefined;
+  const simulate = !keyed && settings.anthropicBaseUrl === undefined;
+  const { refused, unused } = findSdkVariables(env, keyed);
 
-  faults.push(...contradictions({ ...settings, loopback }, faults), ...unknownNames(env));
+  faults.push(...contradictions({ ...settings, loopback }, faults), ...refused, ...unknownNames(env));
   if (faults.length > 0) throw new SettingsError('these environment variables are not valid:', faults);
-  return { ...settings, loopback, simulate };
+  return { ...settings, loopback, simulate, ...(unused.length > 0 ? { unused } : {}) };
 }
 
 function readOne<Value>(
@@ -257,11 +250,14 @@ function readOne<Value>(
   env: Readonly<Record<string, string | undefined>>,
   faults: Fault[],
 ): Value {
-  const text = env[variable.name]?.trim() ?? '';
-  if (text === '') return variable.default;
+  const names = variable.lowerCaseToo ? [variable.name.toLowerCase(), variable.name] : [variable.name];
+  const path = names.find((name) => env[name]?.trim());
+  if (path === undefined) return variable.default;
+  const text = env[path]!.trim();
   const value = variable.parse(text);
   if (value !== undefined) return value;
-  faults.push({ path: variable.name, message: `expected ${variable.expected}, found ${foundInstead(variable, text)}` });
+  const message = variable.problem?.(text) ?? `expected ${variable.expected}, found ${foundInstead(variable, text)}`;
+  faults.push({ path, message });
   return variable.default;
 }
 
@@ -286,6 +282,11 @@ function contradictions(settings: Omit<Settings, 'simulate'>, faults: readonly F
     ['REDIS_URL'],
     redisUrl === undefined,
     'not supported by this version, which keeps stream logs in memory; unset it',
+  );
+  check(
+    ['ALL_PROXY'],
+    settings.allProxy !== '' || (settings.httpProxy !== undefined && settings.httpsProxy !== undefined),
+    `expected ${proxyExpected}, found text, not shown here`,
   );
   const digests = new Set(apiKeys.map(({ sha256 }) => sha256));
   check(['LLM_API_KEYS'], digests.size === apiKeys.length, 'expected each key once, found one twice');

@@ -78,6 +78,11 @@ export class Telemetry {
     this.#log.info({ url, ...facts }, 'listening');
   }
 
+  /** Variables that are set and that somebody may count on, each with what to use instead. */
+  variablesUnused(unused: readonly Fault[]): void {
+    this.#log.warn({ unused }, 'environment variables are set that the service does not use');
+  }
+
   configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Fault[] = []): void {
     this.#log.info({ file, ...changes }, 'configs reloaded');
     this.configsDoubted(file, warnings);
@@ -166,13 +171,15 @@ export class Telemetry {
 function causeOf(error: unknown, frames: (cause: Error) => boolean = () => true): unknown {
   const chain: unknown[] = [];
   for (let cause = error; cause instanceof Error && chain.length < 5; cause = cause.cause) {
-    const { code, status, type } = cause as { code?: unknown; status?: unknown; type?: unknown };
+    const { code, status, type, requestPath, check } = cause as unknown as Readonly<Partial<Record<string, unknown>>>;
     chain.push({
       name: cause.name,
       ...(typeof code === 'string' ? { code } : {}),
       ...(typeof status === 'number' ? { status } : {}),
       // Upstream names it; what isn't one word is no type of error.
       ...(typeof type === 'string' && /^\w{1,64}$/.test(type) ? { type } : {}),
+      ...(typeof requestPath === 'string' ? { path: requestPath } : {}),
+      ...(typeof check === 'string' ? { check } : {}),
       ...(frames(cause) ? { stack: framesOf(cause) } : {}),
     });
   }

@@ -61,7 +61,10 @@ describe('a config that is sound', () => {
         stop_sequences: ['END'],
         thinking: { type: 'enabled', budget_tokens: 2_000, show: true },
         base_url: 'http://localhost:11434',
+        messages_path: '/claude',
         api_key_env: 'OTHER_KEY',
+        api_key_header: 'x-api-key',
+        headers: { 'X-Tenant': 'blue', 'x-gateway-key': { env: 'OTHER_KEY' } },
         cache_prompt: true,
         on_disconnect: 'continue',
         timeouts: { first_byte_ms: 1, idle_ms: 2, total_ms: 3 },
@@ -72,7 +75,7 @@ describe('a config that is sound', () => {
       plain,
     });
     const configs = parseConfigs(written, { env: { OTHER_KEY: 'k' } });
-    const { prompt, hash, ...rest } = configs.get('full')!;
+    const { prompt, hash, headers, ...rest } = configs.get('full')!;
     expect(rest).toEqual({
       name: 'full',
       model: 'm',
@@ -84,7 +87,9 @@ describe('a config that is sound', () => {
       stopSequences: ['END'],
       thinking: { type: 'enabled', budgetTokens: 2_000, show: true },
       baseUrl: 'http://localhost:11434',
+      messagesPath: '/claude',
       apiKeyEnv: 'OTHER_KEY',
+      apiKeyHeader: 'x-api-key',
       cachePrompt: true,
       onDisconnect: 'continue',
       timeouts: { firstByteMs: 1, idleMs: 2, totalMs: 3 },
@@ -93,6 +98,7 @@ describe('a config that is sound', () => {
       price: { input: 1, output: 2, cacheWrite: 3, cacheRead: 0 },
     });
     expect(prompt.render({ subject: 'rivers' })).toBe('About rivers');
+    expect(headers!.resolve({ OTHER_KEY: 'k' })).toEqual({ 'x-tenant': 'blue', 'x-gateway-key': 'k' });
     expect(hash).toMatch(/^[0-9a-f]{12}$/);
   });
 

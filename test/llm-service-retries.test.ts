@@ -56,6 +56,40 @@ describe('a retry', () => {
     },
   );
 
+  test.each([
+    ['false', 500, 1],
+    ['FALSE', 529, 1],
+    ['false', 429, 1],
+    ['true', 400, 3],
+    ['true', 404, 3],
+    ['true', 500, 3],
+    ['perhaps', 500, 3],
+    ['perhaps', 400, 1],
+  ])('is decided by x-should-retry: %s, over the status %i: %i requests', async (hint, status, requests) => {
+    await using bench = await startBench();
+    const headers = { 'x-should-retry': hint, 'content-type': 'text/html' };
+    bench.simulator.respondWith({ kind: 'raw', bytes: '<html>', status, headers });
+    expect((await bench.hear(testConfig())).terminal.type).toBe('error');
+    expect(bench.simulator.requestCount).toBe(requests);
+  });
+
+  test('that x-should-retry asks for keeps to what the config allows', async () => {
+    await using bench = await startBench();
+    const headers = { 'x-should-retry': 'true', 'retry-after': '60' };
+    bench.simulator.respondWith({ kind: 'raw', bytes: '', status: 400, headers });
+    await bench.hear(testConfig());
+    await bench.hear(testConfig({ retries: { max: 0 } }));
+    expect(bench.simulator.requestCount).toBe(2);
+  });
+
+  test('that x-should-retry forbids leaves the fallback', async () => {
+    await using bench = await startBench();
+    bench.simulator.enqueue({ kind: 'fault', fault: 'no_retry' });
+    const { terminal } = await bench.hear(testConfig({ fallback: 'other' }, { other: {} }));
+    expect(terminal).toMatchObject({ type: 'done', config: 'other' });
+    expect(bench.simulator.requestCount).toBe(2);
+  });
+
   test('never follows hidden output', async () => {
     await using bench = await startBench();
     bench.simulator.respondWith({ kind: 'manual' });
@@ -76,10 +110,10 @@ describe('a fallback', () => {
   test('answers under its own name, model, prompt and price', async () => {
     await using bench = await startBench();
     bench.simulator.enqueue({ kind: 'fault', fault: 'overloaded' });
-    bench.simulator.enqueue({ kind: 'text', text: 'hi', usage: { input_tokens: 1_000_000, output_tokens: 0 } });
+    bench.simulator.enqueue({ kind: 'text', text: 'hi', usage: { input_tokens: 1_000_000, output_tokens: 2 } });
     const { terminal } = await bench.hear(testConfig(chain, { other }));
     // Over 100,000 tokens of prompt, this model costs five times as much.
-    expect(terminal).toMatchObject({ type: 'done', config: 'other', model: 'claude-haiku-5-5', costUsd: 0.5 });
+    expect(terminal).toMatchObject({ type: 'done', config: 'other', model: 'claude-haiku-5-5', costUsd: 0.500005 });
     expect(bench.simulator.requests[1]?.body).toMatchObject({ model: other.model, system: other.system_prompt });
     expect(bench.failures).toMatchObject([{ config: 'test', retryInMs: 0 }]);
   });
@@ -224,6 +258,7 @@ describe('the plan after a failure', () => {
     ['seconds', { 'retry-after': '2' }, 2_000],
     ['a date', { 'retry-after': 'Thu, 01 Jan 1970 00:00:30 GMT' }, 20_000],
     ['a date that is over', { 'retry-after': 'Thu, 01 Jan 1970 00:00:00 GMT' }, 0],
+    ['more than a day', { 'retry-after': '1e303' }, 86_400_000],
     ['nonsense', { 'retry-after': 'soon' }, undefined],
     ['nothing', {}, undefined],
   ])('reads retry-after as %s', (_what, headers, expected) => {

@@ -45,7 +45,14 @@ describe('settings', () => {
       HOST: '0.0.0.0',
       PORT: '0',
       ANTHROPIC_API_KEY: ' sk-ant-1\n',
+      ANTHROPIC_AUTH_TOKEN: 'token',
       ANTHROPIC_BASE_URL: 'http://localhost:11434',
+      ANTHROPIC_CUSTOM_HEADERS: 'X-Tenant: blue',
+      LLM_UPSTREAM_KEY_HEADER: 'X-API-Key',
+      HTTPS_PROXY: 'http://proxy.example',
+      http_proxy: 'proxy.example:3128',
+      ALL_PROXY: 'https://proxy.example',
+      NO_PROXY: 'localhost, 10.0.0.0/8',
       LLM_CONFIG: 'conf/llm.yaml',
       LLM_CONFIGS: '{}',
       LLM_API_KEYS: `alice:${digest}, bob:${otherDigest.toUpperCase()},`,
@@ -62,7 +69,14 @@ describe('settings', () => {
       port: 0,
       loopback: false,
       anthropicApiKey: 'sk-ant-1',
+      anthropicAuthToken: 'token',
       anthropicBaseUrl: 'http://localhost:11434',
+      anthropicCustomHeaders: { 'x-tenant': 'blue' },
+      upstreamKeyHeader: 'x-api-key',
+      httpsProxy: 'http://proxy.example/',
+      httpProxy: 'http://proxy.example:3128/',
+      allProxy: 'https://proxy.example/',
+      noProxy: 'localhost, 10.0.0.0/8',
       simulate: false,
       configFile: 'conf/llm.yaml',
       configs: '{}',
@@ -191,7 +205,7 @@ describe('the reference', () => {
   it('has a row for every variable, with its default', () => {
     const rows = settingsReference().split('\n');
     const names = rows.flatMap((row) => /^\| `([A-Z_]+)`/.exec(row)?.[1] ?? []);
-    expect(names).toHaveLength(13 + Object.keys(readSettings({}).limits).length);
+    expect(names).toHaveLength(20 + Object.keys(readSettings({}).limits).length);
     expect(rows).toContain('| `PORT` | `3000` | Where to listen; 0 takes any free port |');
     expect(rows).toContain(
       '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time for running generations to finish when the process is told to end |',

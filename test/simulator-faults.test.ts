@@ -81,6 +81,12 @@ const checks: Record<Exclude<FaultName, 'cut_before_headers' | 'stall_first_byte
     expect(await request.outcome).toBe('client_closed');
   },
   stall_mid_stream: stalled(/content_block_delta/),
+  quiet_thinking: endedBy('message_stop', (events) => {
+    expect(events.filter(({ type }) => type === 'ping').length).toBeGreaterThanOrEqual(10);
+    expect(events.find(({ type }) => type === 'content_block_start')).toMatchObject({
+      content_block: { type: 'thinking' },
+    });
+  }),
   stall_with_pings: stalled(/content_block_delta(.|\n)*(event: ping\n(.|\n)*){3}$/),
   malformed_json: streamed((text) => {
     const broken = text.match(/^data: .*[^}\n]$/gm) ?? [];
@@ -97,6 +103,39 @@ const checks: Record<Exclude<FaultName, 'cut_before_headers' | 'stall_first_byte
     expect([status, headers['content-type']]).toEqual([200, 'application/json']);
     expect(JSON.parse(await text)).toMatchObject({ type: 'message', stop_reason: 'end_turn' });
   },
+  json_200_error: async ({ status, headers, text }) => {
+    expect([status, headers['content-type']]).toEqual([200, 'application/json']);
+    expect(JSON.parse(await text)).toMatchObject({ error: { type: 'invalid_request_error' } });
+  },
+  no_such_path: async ({ status, headers, text }) => {
+    expect([status, headers['content-type'], await text]).toEqual([
+      404,
+      'text/plain; charset=utf-8',
+      '404 page not found\n',
+    ]);
+  },
+  no_retry: async (response, request) => {
+    await refused(500, 'api_error')(response, request);
+    expect(response.headers['x-should-retry']).toBe('false');
+  },
+  gzip: async (response, request) => {
+    expect(response.headers['content-encoding']).toBe('gzip');
+    await endedBy('message_stop')(response, request);
+  },
+  unknown_encoding: async ({ status, headers, text }) => {
+    expect([status, headers['content-encoding'], await text]).toEqual([200, 'rot13', 'scrambled']);
+  },
+  bare_error: streamed((text) => expect(text).toMatch(/^data: \{"error":\{"type":"invalid_request_error",.*\}\n\n$/)),
+  bare_error_mid_stream: streamed((text) =>
+    expect(text).toMatch(/content_block_delta(.|\n)*\ndata: \{"error":\{"code":529,.*\}\n\n$/),
+  ),
+  split_pair: endedBy('message_stop', (_events, text) => {
+    expect(text).toMatch(/\\ud83d"/);
+    expect(text).toMatch(/"\\ude42/);
+  }),
+  zero_usage: endedBy('message_stop', (events) =>
+    expect(events.find(({ type }) => type === 'message_delta')).toMatchObject({ usage: { input_tokens: 0 } }),
+  ),
   data_only: endedBy('message_stop', (_events, text) => expect(text).not.toMatch(/^event:/m)),
   data_only_error: endedByError('api_error', (text) => expect(text).not.toMatch(/^event:/m)),
   crlf: streamed((text) => {

@@ -79,7 +79,7 @@ async function run(exchanges: readonly Exchange[], secure: boolean): Promise<voi
   await once(server.listen(0, '127.0.0.1'), 'listening');
   using sockets = new UpstreamSockets();
   const { port } = server.address() as AddressInfo;
-  const request = prepareRequest(`${secure ? 'https' : 'http'}://127.0.0.1:${port}/`, []);
+  const request = prepareRequest(`${secure ? 'https' : 'http'}://127.0.0.1:${port}/`, {});
 
   async function take(number: number): Promise<void> {
     const { chunks, leavesAfter, busyTurns } = exchanges[number]!;

@@ -22,6 +22,74 @@ describe('usage', () => {
     });
   });
 
+  test.each([
+    ['zeros', { input_tokens: 0, cache_read_input_tokens: 0, cache_creation_input_tokens: 0 }],
+    ['null', { input_tokens: null, cache_read_input_tokens: null, cache_creation_input_tokens: null }],
+    ['nothing', {}],
+    ['text', { input_tokens: '8', cache_read_input_tokens: 'NaN', cache_creation_input_tokens: '' }],
+    ['fractions', { input_tokens: 0.5, cache_read_input_tokens: 1e300, cache_creation_input_tokens: 2.5 }],
+    ['negative numbers', { input_tokens: -1, cache_read_input_tokens: -7, cache_creation_input_tokens: -1 }],
+    ['lists', { input_tokens: [], cache_read_input_tokens: {}, cache_creation_input_tokens: [1], cache_creation: 0 }],
+  ])('that was told is not undone by %s in message_delta', (_what, later) => {
+    const meter = new UsageMeter();
+    meter.start({
+      input_tokens: 8,
+      cache_read_input_tokens: 7,
+      cache_creation_input_tokens: 6,
+      cache_creation: { ephemeral_1h_input_tokens: 5 },
+      output_tokens: 1,
+    });
+    const told = { ...later, output_tokens: 9 };
+    meter.received(4);
+    meter.update(told, true);
+    const { usage, billed } = meter.report(true);
+    expect(usage).toEqual({
+      inputTokens: 8,
+      outputTokens: 9,
+      cacheReadInputTokens: 7,
+      cacheCreationInputTokens: 6,
+      estimated: false,
+      raw: told,
+    });
+    expect(billed).toMatchObject([{ input: 8, output: 9, cacheRead: 7, cacheWrite: 6, cacheWriteHour: 5 }]);
+  });
+
+  test.each([0, null, '9', -1, 0.5])('of an output of %j is estimated where some has come', (output_tokens) => {
+    const meter = new UsageMeter();
+    meter.start({ input_tokens: 8, output_tokens: 1 });
+    meter.received(40);
+    meter.update({ output_tokens }, true);
+    expect(meter.report(true).usage).toMatchObject({ inputTokens: 8, outputTokens: 10, estimated: true });
+  });
+
+  test('is told as zero where zero is all that was ever said', () => {
+    const meter = new UsageMeter();
+    meter.start({ input_tokens: 0, output_tokens: 0 });
+    meter.update({ input_tokens: 0, output_tokens: 0 }, true);
+    expect(meter.report(true).usage).toMatchObject({ inputTokens: 0, outputTokens: 0, estimated: false });
+  });
+
+  test('is zero where it is told as zero beside iterations, which have what the whole leaves out', () => {
+    const meter = new UsageMeter();
+    meter.start({ input_tokens: 100, cache_read_input_tokens: 55_096, output_tokens: 1 });
+    const iterations = [
+      { type: 'compaction', input_tokens: 100, cache_read_input_tokens: 55_096, output_tokens: 83 },
+      { type: 'message', input_tokens: 181, cache_read_input_tokens: 0, output_tokens: 8 },
+    ];
+    meter.received(8);
+    meter.update({ input_tokens: 181, cache_read_input_tokens: 0, output_tokens: 8, iterations }, true);
+    const { usage, billed } = meter.report(true);
+    expect(usage).toMatchObject({ inputTokens: 181, cacheReadInputTokens: 0, outputTokens: 8, estimated: false });
+    expect(billed).toMatchObject([{ cacheRead: 55_096 }, { cacheRead: 0 }]);
+  });
+
+  test('keeps what iterations it was told', () => {
+    const meter = new UsageMeter();
+    meter.start({ input_tokens: 8, output_tokens: 1, iterations: [{ input_tokens: 3, output_tokens: 4 }] });
+    meter.update({ output_tokens: 5, iterations: [] }, true);
+    expect(meter.report(true).billed).toMatchObject([{ input: 3, output: 4 }]);
+  });
+
   test('of a stream that broke off is estimated by what came', () => {
     const meter = new UsageMeter();
     meter.start({ input_tokens: 5, output_tokens: 1 });

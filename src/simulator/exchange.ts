@@ -27,6 +27,8 @@ export interface MessageEnd {
   readonly stopDetails?: unknown;
   /** Laid over the usage that `message_delta` would tell, field by field. */
   readonly usage?: Readonly<Record<string, unknown>> | undefined;
+  /** Whether zeros stand in place of what `message_start` has told, as some gateways have it. A client holds on to that. */
+  readonly zeros?: boolean;
 }
 
 /**
@@ -169,6 +171,12 @@ export class Exchange implements SimulatorRequest {
     void this.flush();
   }
 
+  /** Has the body of the answer compressed by gzip, each write so that it can be decoded at once. To be called first. */
+  compress(): void {
+    this.head(200, { 'content-encoding': 'gzip' });
+    this.#wire.compress();
+  }
+
   /** `message_start` as it stands, also a second one. */
   putMessageStart(): void {
     this.head();
@@ -264,13 +272,15 @@ export class Exchange implements SimulatorRequest {
       ...end.usage,
     };
     this.usage = { ...this.usage, ...usage };
+    const { output_tokens } = usage;
+    const zeros = { input_tokens: 0, cache_creation_input_tokens: 0, cache_read_input_tokens: 0, output_tokens };
     this.putEvent('message_delta', {
       delta: {
         stop_reason: stopReason,
         stop_sequence: end.stopSequence ?? null,
         stop_details: end.stopDetails ?? null,
       },
-      usage,
+      usage: end.zeros ? zeros : usage,
     });
   }
 

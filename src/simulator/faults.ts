@@ -35,6 +35,10 @@ const rateLimited: ApiError = {
   message: "This request would exceed your organization's rate limit",
 };
 const overloaded: ApiError = { status: 529, type: 'overloaded_error', message: 'Overloaded' };
+const unknownModel = {
+  type: 'invalid_request_error',
+  message: 'model: unknown to the simulator, as it was asked to say',
+};
 const internal: ApiError = { status: 500, type: 'api_error', message: 'Internal server error' };
 
 const faultTable = {
@@ -138,13 +142,31 @@ const faultTable = {
     },
   },
   stall_with_pings: {
-    description: 'some text, then nothing but pings; ARG: ms between them, 1000 unless given',
+    description: 'some text in a block that ends, then nothing but pings; ARG: ms between them, 1000 unless given',
     async play(stage, text, arg = 1000) {
       await streamText(stage, text);
+      stage.exchange.endBlock();
       while (!stage.exchange.over) {
         await stage.exchange.ping();
         await stage.exchange.pause(arg);
       }
+    },
+  },
+  quiet_thinking: {
+    description:
+      'a block of hidden thinking in which nothing comes but ten pings, then text; ARG: ms between them, 20 unless given',
+    async play(stage, text, arg = 20) {
+      const { exchange } = stage;
+      await beginMessage(stage);
+      exchange.startBlock({ type: 'thinking', thinking: '', signature: '' });
+      for (let pings = 0; pings < 10 && !exchange.over; pings += 1) {
+        await exchange.ping();
+        await exchange.pause(arg);
+      }
+      await exchange.delta({ type: 'signature_delta', signature: 'c2lnbmVk' });
+      exchange.startBlock();
+      await streamDeltas(stage, textDeltas('text', text, stage.random));
+      exchange.finish();
     },
   },
 
@@ -173,6 +195,68 @@ const faultTable = {
     play: ({ exchange }, text) => exchange.answer(200, 'application/json', wholeMessage(exchange.id, text)),
   },
 
+  json_200_error: {
+    description: '200 with an error as JSON instead of a stream',
+    play: ({ exchange }) => exchange.answer(200, 'application/json', JSON.stringify({ error: unknownModel })),
+  },
+  no_such_path: {
+    description: '404 in plain words, as of a server that knows no such path',
+    play: ({ exchange }) => exchange.answer(404, 'text/plain; charset=utf-8', '404 page not found\n'),
+  },
+  no_retry: {
+    description: '500 api_error with x-should-retry: false',
+    play: ({ exchange }) => exchange.refuse(internal, { 'x-should-retry': 'false' }),
+  },
+  gzip: {
+    description: 'a good stream, compressed though nobody asked for it',
+    play(stage, text) {
+      stage.exchange.compress();
+      return streamMessage(stage, good(text));
+    },
+  },
+  unknown_encoding: {
+    description: '200 with a content-encoding that nobody knows',
+    play: ({ exchange }) =>
+      exchange.answer(200, 'text/event-stream; charset=utf-8', 'scrambled', { 'content-encoding': 'rot13' }),
+  },
+
+  bare_error: {
+    description: 'as its first event an invalid_request_error without a type and without an event: line',
+    async play({ exchange }) {
+      exchange.framing.eventLines = false;
+      await exchange.event('', { error: unknownModel });
+      exchange.end();
+    },
+  },
+  bare_error_mid_stream: {
+    description: 'after some text, an error of which there is but a status and a sentence',
+    async play(stage, text) {
+      stage.exchange.framing.eventLines = false;
+      await streamText(stage, text);
+      await stage.exchange.event('', { error: { code: 529, message: 'The engine is busy' } });
+      stage.exchange.end();
+    },
+  },
+  split_pair: {
+    description: 'a good stream in which each emoji (🙂) is cut in two',
+    async play(stage, text) {
+      await beginMessage(stage);
+      stage.exchange.startBlock();
+      const whole = typeof text === 'string' ? text : [...text].join('');
+      // Without the flag `u`, a pattern sees the halves of a pair.
+      const pieces = whole.split(/(?<=[\ud800-\udbff])(?=[\udc00-\udfff])/);
+      await streamDeltas(stage, textDeltas('text', pieces, stage.random));
+      stage.exchange.finish();
+    },
+  },
+  zero_usage: {
+    description: 'a good stream whose message_delta says zero for every number but that of the output',
+    async play(stage, text) {
+      await streamText(stage, text);
+      stage.exchange.putMessageEnd('end_turn', { zeros: true });
+      stage.exchange.end();
+    },
+  },
   data_only: {
     description: 'a good stream without event: lines',
     play(stage, text) {

@@ -4,6 +4,7 @@
  * outlives that.
  */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { gzipSync } from 'node:zlib';
 
 /** How an answer ended: sent in full, left by the client, or cut off by the simulator. */
 export type Outcome = 'completed' | 'client_closed' | 'destroyed';
@@ -17,6 +18,7 @@ export class Wire {
   /** Gone once the answer has ended, so that whoever keeps the wire keeps no socket. */
   #response: ServerResponse | undefined;
   #pending = '';
+  #encode = (bytes: Buffer): Buffer => bytes;
   #ended = false;
   #destroyed = false;
   #timer: NodeJS.Timeout | undefined;
@@ -60,6 +62,11 @@ export class Wire {
     this.#response!.flushHeaders();
   }
 
+  /** Compresses all that is sent from now on by gzip, each write as a member of its own. */
+  compress(): void {
+    this.#encode = (bytes) => (bytes.length === 0 ? bytes : gzipSync(bytes));
+  }
+
   /** Adds to what the next write sends. */
   put(text: string): void {
     if (!this.over) this.#pending += text;
@@ -77,10 +84,8 @@ export class Wire {
 
   /** Sends what was put, and then `bytes`, as one write; settles when the operating system has it. */
   written(bytes?: Uint8Array): Promise<void> {
-    const put = this.#take();
-    const chunk = bytes === undefined ? put : Buffer.concat([put, bytes]);
+    const chunk = this.#take(bytes);
     if (this.over || chunk.length === 0) return Promise.resolve();
-    if (bytes !== undefined) this.bytesSent += bytes.length;
     return this.#until((wake) => this.#response!.write(chunk, wake));
   }
 
@@ -105,9 +110,9 @@ export class Wire {
     });
   }
 
-  #take(): Buffer {
-    const bytes = Buffer.from(this.#pending);
-    this.bytesSent += bytes.length;
+  #take(more: Uint8Array = Buffer.of()): Buffer {
+    const bytes = this.#encode(Buffer.concat([Buffer.from(this.#pending), more]));
+    if (!this.over) this.bytesSent += bytes.length;
     this.#pending = '';
     return bytes;
   }

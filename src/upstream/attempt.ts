@@ -7,6 +7,7 @@ import type { Sink } from '../sink.ts';
 import type { ResponseBody } from './body.ts';
 import { UpstreamFailure, UpstreamFault } from './failures.ts';
 import { MessageReader } from './message-reader.ts';
+import { ObjectBody } from './object-body.ts';
 import type { AttemptUsage } from './usage.ts';
 import type { Watchdog } from './watchdog.ts';
 
@@ -14,6 +15,8 @@ export interface Answer {
   /** Null where upstream gave none. */
   readonly contentType: string | null;
   readonly requestId: string | undefined;
+  /** What upstream says of sending the same request again; undefined where it leaves that to its error. */
+  readonly shouldRetry: boolean | undefined;
   readonly body: ResponseBody;
 }
 
@@ -34,6 +37,8 @@ export class Attempt {
   readonly #options: AttemptOptions;
   readonly #abort = new AbortController();
   #answer: Answer | undefined;
+  /** What comes in place of a stream. */
+  #object: ObjectBody | undefined;
   #sent = false;
   #heard = false;
   #stopped = false;
@@ -83,7 +88,7 @@ export class Attempt {
       else if (this.over) body.destroy();
       return events.length > 0 ? this.#tell(events, sink) : undefined;
     });
-    if (body && !this.over) this.#failure = this.#truncated(body.ended);
+    if (body && !this.over) this.#failure = this.#object?.failure(this.#answer!) ?? this.#truncated(body);
   }
 
   /** Ends it at once, with the failure if there is one. What was read but not told is lost. */
@@ -109,12 +114,10 @@ export class Attempt {
     this.#sent = true;
     watchdog.expect('first_byte_ms', timeouts.firstByteMs);
     try {
-      const { body, contentType, requestId } = (this.#answer = await send(this.#abort.signal));
-      const isEventStream = contentType === null || /^text\/event-stream\b/i.test(contentType);
-      if (isEventStream && !this.#stopped) return body;
-      await body.close();
-      const cause = new UpstreamFault('the answer is no event stream', { code: 'no_event_stream' });
-      throw new UpstreamFailure('upstream_error', { cause, requestId });
+      const { body, contentType } = (this.#answer = await send(this.#abort.signal));
+      if (this.#stopped) return undefined;
+      if (contentType !== null && !/^text\/event-stream\b/i.test(contentType)) this.#object = new ObjectBody();
+      return body;
     } catch (error) {
       if (this.#stopped) return undefined;
       if (!(error instanceof UpstreamFailure)) throw error;
@@ -134,8 +137,9 @@ export class Attempt {
 
   #take(chunks: readonly Buffer[]): LlmEvent[] {
     const { timeouts, watchdog } = this.#options;
+    if (!this.#heard && ObjectBody.begins(chunks)) this.#object ??= new ObjectBody();
     const before = this.message.signsOfLife;
-    const events = this.message.push(chunks);
+    const events = this.#object ? this.#takeObject(this.#object, chunks) : this.message.push(chunks);
     // Bytes alone are no sign of life: a proxy's pings may go on for ever.
     if (!this.#heard || this.message.signsOfLife > before) watchdog.expect('idle_ms', timeouts.idleMs);
     this.#heard = true;
@@ -146,6 +150,7 @@ export class Attempt {
         cause: failure.cause,
         requestId: this.requestId ?? failure.requestId,
         said: failure.said,
+        retry: this.#answer?.shouldRetry,
         // An error in place of a message is a refusal.
         maybeBilled: failure.cause.code !== 'error_event' || this.message.usage.started,
       });
@@ -153,11 +158,23 @@ export class Attempt {
     return events;
   }
 
-  #truncated(ended: boolean): UpstreamFailure {
+  #takeObject(object: ObjectBody, chunks: readonly Buffer[]): LlmEvent[] {
+    if (object.push(chunks)) this.#failure = object.failure(this.#answer!);
+    return [];
+  }
+
+  #truncated({ ended, undecodable }: ResponseBody): UpstreamFailure {
+    if (undecodable) {
+      const cause = new UpstreamFault('the body is not what its content-encoding says', {
+        code: 'content_encoding_broken',
+      });
+      return new UpstreamFailure('upstream_error', { cause, requestId: this.requestId, retry: false });
+    }
     return new UpstreamFailure('upstream_truncated', {
       ...(ended ? {} : { message: 'The connection to the model provider broke in mid-answer' }),
       cause: new UpstreamFault('the answer broke off', { code: ended ? 'no_message_stop' : 'connection_broke' }),
       requestId: this.requestId,
+      retry: this.#answer?.shouldRetry,
     });
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Readable, Transform } from 'node:stream';
 import { ended, pour, type Sink } from '../sink.ts';
 import { within } from '../within.ts';
 import { ReadPace, rest, type Resting } from './read-pace.ts';
@@ -17,11 +18,14 @@ const endWaitMs = 100;
 
 export class ResponseBody implements Resting {
   readonly #message: IncomingMessage;
+  /** What the bytes come from: the message, or what decodes it. */
+  readonly #source: Readable;
   readonly #closed: Promise<void>;
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
   #state: 'open' | 'ended' | 'broken' = 'open';
   #discard = false;
+  #undecodable = false;
   readonly #pace = new ReadPace();
   /** Whether it keeps what comes to itself for a moment. */
   #rests = false;
@@ -29,19 +33,34 @@ export class ResponseBody implements Resting {
   #wake: () => void = () => {};
   #onSettled: () => void = () => {};
 
-  /** Takes over the message: attaches what it needs to, and starts to read ahead. */
-  constructor(message: IncomingMessage) {
+  /**
+   * Takes over the message: attaches what it needs to, and starts to read ahead.
+   *
+   * @param decoder What the message's bytes go through first. It belongs to the body then.
+   */
+  constructor(message: IncomingMessage, decoder?: Transform) {
     this.#message = message;
-    message.on('data', (chunk: Buffer) => this.#take(chunk));
-    message.on('end', () => this.#settle('ended'));
+    this.#source = decoder ? message.pipe(decoder) : message;
+    this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
+    this.#source.on('end', () => this.#settle('ended'));
     // `close` follows and says all there is to say.
     message.on('error', () => {});
+    decoder?.on('error', () => {
+      this.#undecodable = true;
+      this.destroy();
+    });
     this.#closed = new Promise((resolve) => {
       message.on('close', () => {
-        this.#settle('broken');
+        // What has come whole may still be on its way through the decoder.
+        if (!decoder || !message.complete || this.#discard) this.#settle('broken');
         resolve();
       });
     });
+  }
+
+  /** Whether it isn't what its `content-encoding` says. */
+  get undecodable(): boolean {
+    return this.#undecodable;
   }
 
   /** Whether the response ended as HTTP says it should; false too while it hasn't ended. */
@@ -108,6 +127,7 @@ export class ResponseBody implements Resting {
     if (this.#state !== 'open') return;
     this.#settle('broken');
     this.#message.destroy();
+    this.#source.destroy();
   }
 
   /** As `destroy`; settles when the socket is closed, or after a second. */
@@ -119,6 +139,7 @@ export class ResponseBody implements Resting {
   /** Leaves the rest unread, so that the socket can be reused; closes it if the response doesn't end at once. */
   async finish(): Promise<void> {
     this.stop();
+    if (this.#source !== this.#message) this.#stopDecoding();
     this.#message.resume();
     if (this.#state === 'open') {
       await within(endWaitMs, new Promise<void>((resolve) => (this.#onSettled = resolve)));
@@ -137,7 +158,7 @@ export class ResponseBody implements Resting {
   #add(chunk: Buffer): void {
     this.#waiting.push(chunk);
     this.#waitingBytes += chunk.length;
-    if (this.#waitingBytes > readAheadBytesMax) this.#message.pause();
+    if (this.#waitingBytes > readAheadBytesMax) this.#source.pause();
   }
 
   readonly #tell = (): void => {
@@ -148,13 +169,21 @@ export class ResponseBody implements Resting {
     if (this.#waiting.length === 0) return this.#discard || this.#state !== 'open' ? ended : undefined;
     const chunks = this.#waiting;
     this.#waiting = [];
-    if (this.#waitingBytes > readAheadBytesMax) this.#message.resume();
+    if (this.#waitingBytes > readAheadBytesMax) this.#source.resume();
     this.#waitingBytes = 0;
     if (this.#pace.tooFast(chunks.length) && !this.#rests && this.#state === 'open') {
       this.#rests = true;
       rest(this);
     }
     return chunks;
+  }
+
+  /** The rest of the message is read to its end, and decoded no more. */
+  #stopDecoding(): void {
+    this.#message.unpipe();
+    this.#source.destroy();
+    if (this.#message.readableEnded) this.#settle('ended');
+    else this.#message.on('end', () => this.#settle('ended'));
   }
 
   #settle(state: 'ended' | 'broken'): void {

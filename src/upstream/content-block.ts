@@ -1,7 +1,10 @@
 /**
  * One content block while it streams in, and what is told of it at its end. Knows the delta kinds of the Messages API,
- * nothing of events or indexes. Upstream's fields stay as they came, kinds and deltas of the future included.
+ * nothing of events or indexes. Upstream's fields stay as they came, kinds and deltas of the future included, but for halves
+ * of surrogate pairs.
  */
+import { wellFormedJson } from './well-formed.ts';
+
 type Fields = Record<string, unknown>;
 
 export class ContentBlock {
@@ -9,11 +12,17 @@ export class ContentBlock {
   readonly kind: string;
   readonly #fields: Fields;
   #inputJson: string | undefined;
+  #mayHoldHalves = false;
 
   /** Takes over `start`, the `content_block` of a `content_block_start`. */
   constructor(kind: string, start: Fields) {
     this.kind = kind;
     this.#fields = start;
+  }
+
+  /** To be called if what it is given can hold half of a surrogate pair. The other half may come in a delta, so it is mended at the end. */
+  expectHalves(): void {
+    this.#mayHoldHalves = true;
   }
 
   /** Takes any delta but those whose text is told as it comes: `text_delta` in a text block, `thinking_delta` in a thinking one. */
@@ -36,8 +45,15 @@ export class ContentBlock {
   /**
    * The block as it is told at its end. Of a text or thinking block that is what is left beside its text, such as
    * citations and signatures; undefined if nothing is.
+   *
+   * @throws RangeError for a block that is nested too deep to be mended.
    */
   finish(): Fields | undefined {
+    const block = this.#assembled();
+    return block && this.#mayHoldHalves ? (JSON.parse(wellFormedJson(JSON.stringify(block))) as Fields) : block;
+  }
+
+  #assembled(): Fields | undefined {
     const block = this.#inputJson === undefined ? this.#fields : withInput(this.#fields, this.#inputJson);
     if (this.kind !== 'text' && this.kind !== 'thinking') return block;
     const rest = Object.entries(block).filter(
@@ -68,7 +84,7 @@ export class ContentBlock {
 function withInput(block: Fields, json: string): Fields {
   if (json.trim() === '') return block;
   try {
-    return { ...block, input: JSON.parse(json) as unknown };
+    return { ...block, input: JSON.parse(wellFormedJson(json)) as unknown };
   } catch {
     const { input: _input, ...rest } = block;
     return { ...rest, input_json: json };

@@ -30,6 +30,8 @@ export interface UpstreamFailureOptions {
   readonly maybeBilled?: boolean;
   /** Whether nothing more may be tried. False unless given. */
   readonly final?: boolean;
+  /** Whether the same request may be sent again, where upstream or the failure says more of it than the code does. */
+  readonly retry?: boolean | undefined;
 }
 
 /** What may be passed on as upstream's id of a request; anything else in its place could be a quotation. */
@@ -41,6 +43,8 @@ export class UpstreamFailure extends LlmError {
   readonly #said: string | undefined;
   readonly maybeBilled: boolean;
   readonly final: boolean;
+  /** Whether the same request may be sent again to the same config's upstream. */
+  readonly retry: boolean;
 
   constructor(code: UpstreamCode, options: UpstreamFailureOptions = {}) {
     const requestId = requestIds.test(options.requestId ?? '') ? options.requestId : undefined;
@@ -48,6 +52,7 @@ export class UpstreamFailure extends LlmError {
     this.#said = options.said;
     this.maybeBilled = options.maybeBilled ?? true;
     this.final = options.final ?? false;
+    this.retry = options.retry ?? this.traits.retryable;
   }
 
   /** No property, so that nothing that prints an error prints it. */
@@ -56,34 +61,72 @@ export class UpstreamFailure extends LlmError {
   }
 }
 
-/** What lay behind a failure, for logs: a short code of ours or of Node's, and upstream's own error type. */
+interface UpstreamFaultFacts {
+  readonly code: string;
+  readonly type?: string | undefined;
+  readonly status?: number | undefined;
+  readonly requestPath?: string | undefined;
+  readonly check?: string | undefined;
+  readonly sent?: boolean;
+  readonly cause?: unknown;
+}
+
+/** What lay behind a failure, for logs: a short code of ours or of Node's, and what else an operator can use. */
 export class UpstreamFault extends Error {
   override readonly name = 'UpstreamFault';
   readonly code: string;
+  /** Upstream's own error type. */
   readonly type: string | undefined;
+  /** HTTP status of the answer, where there was one. */
+  readonly status: number | undefined;
+  /** The path that was asked for, where that is what is wrong; without any part that may be a secret. */
+  readonly requestPath: string | undefined;
+  /** What an operator had better look at: names of settings and keys of a config. */
+  readonly check: string | undefined;
   /** Whether anything of the request can have reached upstream. */
   readonly sent: boolean;
 
-  constructor(message: string, facts: { readonly code: string; readonly type?: string; readonly sent?: boolean }) {
-    super(message);
+  constructor(message: string, facts: UpstreamFaultFacts) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.code = facts.code;
     this.type = facts.type;
+    this.status = facts.status;
+    this.requestPath = facts.requestPath;
+    this.check = facts.check;
     this.sent = facts.sent ?? true;
   }
 }
 
-const codeOfType: ReadonlyMap<string, UpstreamCode> = new Map([
-  ['authentication_error', 'upstream_auth'],
-  ['permission_error', 'upstream_auth'],
-  ['billing_error', 'upstream_auth'],
-  ['invalid_request_error', 'upstream_invalid_request'],
-  ['not_found_error', 'upstream_invalid_request'],
-  ['request_too_large', 'upstream_invalid_request'],
-  ['rate_limit_error', 'upstream_rate_limited'],
-  ['overloaded_error', 'upstream_overloaded'],
-  ['timeout_error', 'upstream_timeout'],
-  ['api_error', 'upstream_error'],
-]);
+/**
+ * By the plain form of a type's name, since gateways name the same errors after the API, after OpenAI's API, after Google's
+ * or after classes of Python.
+ */
+const codeOfType: ReadonlyMap<string, UpstreamCode> = new Map(
+  Object.entries({
+    upstream_auth: 'authentication permission permissiondenied unauthenticated invalidapikey billing insufficientquota',
+    upstream_invalid_request:
+      'invalidrequest badrequest invalidargument notfound modelnotfound requesttoolarge contextlengthexceeded unprocessableentity',
+    upstream_rate_limited: 'ratelimit ratelimitexceeded resourceexhausted toomanyrequests throttling',
+    upstream_overloaded: 'overloaded engineoverloaded serviceunavailable unavailable',
+    upstream_timeout: 'timeout apitimeout deadlineexceeded gatewaytimeout',
+    upstream_error: 'api server internal internalserver',
+  } satisfies Partial<Record<UpstreamCode, string>>).flatMap(([code, names]) =>
+    names.split(' ').map((name) => [name, code as UpstreamCode] as const),
+  ),
+);
+
+/** `rate_limit_error`, `RateLimitError` and `RATE_LIMIT` are one. */
+function plainType(type: string): string {
+  return type
+    .toLowerCase()
+    .replace(/[^a-z]/g, '')
+    .replace(/(?:error|exception)$/, '');
+}
+
+/** Whether this is the name of an error that is known here. */
+export function isErrorType(type: unknown): type is string {
+  return typeof type === 'string' && codeOfType.has(plainType(type));
+}
 
 const codeOfStatus: ReadonlyMap<number, UpstreamCode> = new Map([
   [401, 'upstream_auth'],
@@ -100,11 +143,14 @@ const codeOfStatus: ReadonlyMap<number, UpstreamCode> = new Map([
 
 /** The code for what upstream said: by the error's type where it is a known one, else by the HTTP status. */
 export function classify(type: unknown, status?: number): UpstreamCode {
-  const known = typeof type === 'string' ? codeOfType.get(type) : undefined;
+  const known = typeof type === 'string' ? codeOfType.get(plainType(type)) : undefined;
   if (known) return known;
   if (status === undefined) return 'upstream_error';
   return codeOfStatus.get(status) ?? (status >= 400 && status < 500 ? 'upstream_invalid_request' : 'upstream_error');
 }
+
+/** The longest wait that is passed on: a day. */
+const retryAfterMsMax = 86_400_000;
 
 /**
  * How long upstream asks us to wait, in whole milliseconds; undefined where it doesn't. Reads `retry-after-ms`, then
@@ -116,5 +162,11 @@ export function parseRetryAfter(headers: Headers, nowMs = Date.now()): number | 
     Number(headers.get('retry-after') ?? Number.NaN) * 1_000,
     Date.parse(headers.get('retry-after') ?? '') - nowMs,
   ].find(Number.isFinite);
-  return delayMs === undefined ? undefined : Math.max(0, Math.ceil(delayMs));
+  return delayMs === undefined ? undefined : Math.min(Math.max(0, Math.ceil(delayMs)), retryAfterMsMax);
+}
+
+/** Whether upstream says that the same request may be sent again; undefined where it leaves that to its status. */
+export function parseShouldRetry(header: string | undefined): boolean | undefined {
+  const said = header?.trim().toLowerCase();
+  return said === 'true' || said === 'false' ? said === 'true' : undefined;
 }

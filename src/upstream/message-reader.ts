@@ -4,11 +4,12 @@
  */
 import type { LlmEvent } from '../protocol.ts';
 import { ContentBlock } from './content-block.ts';
-import { classify, UpstreamFault, type UpstreamCode } from './failures.ts';
-import { saidIn } from './said.ts';
+import { UpstreamFault, type UpstreamCode } from './failures.ts';
 import { SseParser } from './sse-parser.ts';
 import { parseTextDelta } from './text-delta.ts';
+import { readError, tellsError } from './told-error.ts';
 import { UsageMeter } from './usage.ts';
+import { mayHoldHalves, Pieces, wellFormedJson } from './well-formed.ts';
 
 /** What may stand in an event of upstream's; none of it is taken for granted. */
 interface UpstreamEvent {
@@ -18,9 +19,21 @@ interface UpstreamEvent {
   readonly content_block?: unknown;
   readonly delta?: unknown;
   readonly usage?: unknown;
-  readonly error?: unknown;
-  readonly request_id?: unknown;
 }
+
+/** The events of the API's stream that say something of the message. */
+const messageEvents = new Set([
+  'content_block_delta',
+  'content_block_start',
+  'content_block_stop',
+  'message_start',
+  'message_delta',
+  'message_stop',
+]);
+/** Names by which an event says nothing of what it is. */
+const anonymousNames = new Set(['', 'message', 'data']);
+/** Blocks after which upstream itself is at work: it runs the tool whose call they are. */
+const callsOfUpstreamsOwn = new Set(['server_tool_use', 'mcp_tool_use']);
 
 /** Why a stream is no message. */
 export interface StreamFailure {
@@ -36,9 +49,12 @@ export class MessageReader {
   readonly #showThinking: boolean;
   readonly #parser = new SseParser((name, data) => this.#read(name, data), {
     onLine: (line, start, end) => this.#readText(line, start, end),
+    onKeepAlive: () => this.#keptAlive(),
   });
   readonly #open = new Map<number, ContentBlock>();
   readonly #used = new Set<number>();
+  readonly #pieces = new Pieces();
+  #runsTool = false;
   #batch: LlmEvent[] = [];
   #started = false;
   #complete = false;
@@ -46,6 +62,7 @@ export class MessageReader {
   #hasOutput = false;
   #signsOfLife = 0;
   #stopReason: string | null = null;
+  #stopSequence: string | undefined;
   #stopDetails: unknown;
 
   constructor(options: { readonly showThinking: boolean }) {
@@ -67,13 +84,22 @@ export class MessageReader {
     return this.#hasOutput;
   }
 
-  /** Counts events other than pings. */
+  /**
+   * Counts what shows that upstream is at work: every event but pings, and pings too while a content block is open or a
+   * tool of upstream's own runs. A model may think for minutes without a word that we are sent; but while nothing is under
+   * way, a ping only shows that somebody holds the connection.
+   */
   get signsOfLife(): number {
     return this.#signsOfLife;
   }
 
   get stopReason(): string | null {
     return this.#stopReason;
+  }
+
+  /** The one of the request's stop sequences that ended the message; undefined if none did. */
+  get stopSequence(): string | undefined {
+    return this.#stopSequence;
   }
 
   /** Undefined unless upstream gave some. */
@@ -92,8 +118,10 @@ export class MessageReader {
         this.#parser.push(chunk);
       }
     } catch (error) {
-      if (!(error instanceof UpstreamFault)) throw error;
-      this.#failure = { code: 'upstream_error', cause: error };
+      // A RangeError is the stack's: what is nested that deep can be neither mended nor passed on.
+      const cause = error instanceof RangeError ? malformed() : error;
+      if (!(cause instanceof UpstreamFault)) throw error;
+      this.#failure = { code: 'upstream_error', cause };
     }
     const batch = this.#batch;
     this.#batch = [];
@@ -110,33 +138,58 @@ export class MessageReader {
     const delta = parseTextDelta(line, start, end);
     if (!delta || this.#open.get(delta.index)?.kind !== 'text') return false;
     this.#signsOfLife += 1;
-    this.#text(delta.index, delta.text);
+    // Text without escapes is well-formed.
+    if (this.#pieces.holding) this.#text(delta.index, delta.text);
+    else if (delta.text !== '') {
+      this.usage.received(delta.text.length);
+      this.#append('text', delta.index, delta.text);
+    }
     return true;
   }
 
   #read(name: string, data: string): void {
     if (this.#over) return;
     const event = parseEvent(data);
+    if (!event) return this.#readOther(name, data);
     // What the data says is the truth; many compatible servers send no `event:` lines.
     const type = typeof event.type === 'string' ? event.type : name;
-    if (type === 'ping') return;
+    if (type === 'ping') return this.#keptAlive();
     this.#signsOfLife += 1;
+    // Text may be cut within a surrogate pair, and so may what a block is made of: those are mended as they are joined.
+    const halves = mayHoldHalves(data);
     switch (type) {
       case 'content_block_delta':
-        return this.#blockDelta(event);
+        return this.#blockDelta(event, halves);
       case 'content_block_start':
-        return this.#blockStart(event);
+        return this.#blockStart(event, halves);
+    }
+    const whole = halves ? parseEvent(wellFormedJson(data))! : event;
+    switch (type) {
       case 'content_block_stop':
-        return this.#blockStop(event);
+        return this.#blockStop(whole);
       case 'message_start':
-        return this.#messageStart(event);
+        return this.#messageStart(whole);
       case 'message_delta':
-        return this.#messageDelta(event);
+        return this.#messageDelta(whole);
       case 'message_stop':
         return this.#messageStop();
-      case 'error':
-        return this.#error(event);
     }
+    if (type === 'error' || tellsError(whole, anonymousNames.has(name))) this.#error(whole);
+  }
+
+  /** Data that is no JSON object. An event whose name isn't the API's may have any. */
+  #readOther(name: string, data: string): void {
+    if (name === 'ping') return this.#keptAlive();
+    if (name === 'error') return this.#error(parseJson(data) ?? data);
+    const list = anonymousNames.has(name) ? parseJson(data) : undefined;
+    if (tellsError(list, true)) return this.#error(list);
+    if (anonymousNames.has(name) || messageEvents.has(name)) throw malformed();
+    this.#signsOfLife += 1;
+  }
+
+  /** A ping, or a comment in place of one. */
+  #keptAlive(): void {
+    if (this.#open.size > 0 || this.#runsTool) this.#signsOfLife += 1;
   }
 
   #messageStart(event: UpstreamEvent): void {
@@ -147,7 +200,7 @@ export class MessageReader {
     else this.usage.start(undefined);
   }
 
-  #blockStart(event: UpstreamEvent): void {
+  #blockStart(event: UpstreamEvent, halves: boolean): void {
     const index = this.#indexOf(event);
     const start = event.content_block;
     if (!isRecord(start) || typeof start['type'] !== 'string') throw malformed();
@@ -156,11 +209,13 @@ export class MessageReader {
     this.#hasOutput = true;
     const block = new ContentBlock(start['type'], start);
     this.#open.set(index, block);
+    this.#runsTool = false;
+    if (halves) block.expectHalves();
     if (block.kind === 'text') this.#text(index, start['text']);
     else if (block.kind === 'thinking') this.#thinking(index, start['thinking']);
   }
 
-  #blockDelta(event: UpstreamEvent): void {
+  #blockDelta(event: UpstreamEvent, halves: boolean): void {
     const index = this.#indexOf(event);
     const block = this.#open.get(index);
     if (!block) throw fault('block_not_open', 'a delta belongs to no open content block');
@@ -172,6 +227,7 @@ export class MessageReader {
     } else if (type === 'thinking_delta' && block.kind === 'thinking') {
       this.#thinking(index, delta['thinking']);
     } else {
+      if (halves) block.expectHalves();
       if (typeof delta['partial_json'] === 'string') this.usage.received(delta['partial_json'].length);
       block.merge(delta);
     }
@@ -188,7 +244,11 @@ export class MessageReader {
     if (!this.#started) throw notStarted();
     const { delta, usage } = event;
     if (isRecord(delta)) {
-      if (typeof delta['stop_reason'] === 'string') this.#stopReason = delta['stop_reason'];
+      if (typeof delta['stop_reason'] === 'string') {
+        this.#stopReason = delta['stop_reason'];
+        this.#runsTool = false;
+      }
+      if (typeof delta['stop_sequence'] === 'string') this.#stopSequence = delta['stop_sequence'];
       this.#stopDetails = delta['stop_details'] ?? this.#stopDetails;
     }
     this.usage.update(usage, this.#stopReason !== null);
@@ -200,32 +260,30 @@ export class MessageReader {
     this.#complete = true;
   }
 
-  #error(event: UpstreamEvent): void {
-    const type = isRecord(event.error) ? event.error['type'] : undefined;
+  #error(told: unknown): void {
+    const { code, type, said, requestId } = readError(told);
     this.#failure = {
-      code: classify(type),
-      cause: new UpstreamFault('upstream sent an error event', {
-        code: 'error_event',
-        ...(typeof type === 'string' ? { type } : {}),
-      }),
-      ...(typeof event.request_id === 'string' ? { requestId: event.request_id } : {}),
-      said: saidIn(event),
+      code,
+      cause: new UpstreamFault('upstream sent an error event', { code: 'error_event', type }),
+      said,
+      ...(requestId === undefined ? {} : { requestId }),
     };
   }
 
   #text(index: number, text: unknown): void {
     if (typeof text !== 'string' || text === '') return;
     this.usage.received(text.length);
-    this.#append('text', index, text);
+    this.#append('text', index, this.#pieces.join(index, text));
   }
 
   #thinking(index: number, text: unknown): void {
     if (typeof text !== 'string' || text === '') return;
     this.usage.received(text.length);
-    if (this.#showThinking) this.#append('thinking', index, text);
+    if (this.#showThinking) this.#append('thinking', index, this.#pieces.join(index, text));
   }
 
   #append(type: 'text' | 'thinking', index: number, text: string): void {
+    if (text === '') return;
     const last = this.#batch.at(-1);
     if (last?.type === type && last.index === index) last.text += text;
     else this.#batch.push({ type, index, text });
@@ -233,27 +291,33 @@ export class MessageReader {
 
   #finish(index: number, open: ContentBlock): void {
     this.#open.delete(index);
+    this.#runsTool = callsOfUpstreamsOwn.has(open.kind);
+    if (open.kind === 'text' || open.kind === 'thinking') this.#append(open.kind, index, this.#pieces.end(index));
     const block = open.finish();
     if (block) this.#batch.push({ type: 'block', index, block });
   }
 
   #indexOf(event: UpstreamEvent): number {
     if (!this.#started) throw notStarted();
-    if (!Number.isInteger(event.index)) throw malformed();
-    return event.index as number;
+    const { index } = event;
+    if (!Number.isSafeInteger(index) || (index as number) < 0) throw malformed();
+    return index as number;
   }
 }
 
-function parseEvent(data: string): UpstreamEvent {
-  let event: unknown;
+/** Undefined for what is no JSON object. */
+function parseEvent(data: string): UpstreamEvent | undefined {
+  const event = parseJson(data);
+  return isRecord(event) ? event : undefined;
+}
+
+function parseJson(text: string): unknown {
   try {
-    event = JSON.parse(data);
+    return JSON.parse(text);
   } catch {
     // Its message would quote the answer.
-    throw malformed();
+    return undefined;
   }
-  if (!isRecord(event)) throw malformed();
-  return event;
 }
 
 function fault(code: string, message: string): UpstreamFault {

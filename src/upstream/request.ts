@@ -5,7 +5,9 @@
 import type { Config } from '../configs.ts';
 import type { Message } from '../protocol.ts';
 
-/** The last version that takes `temperature`, `top_p` and `top_k`; the one that the SDK asks for refuses them. */
+/** The version whose stream is read here. Stated, lest it be whatever the SDK finds in its environment. */
+const version = '2026-10-21';
+/** The last version that takes `temperature`, `top_p` and `top_k`; the present one refuses them. */
 const samplingVersion = '2023-06-01';
 
 interface TextBlock {
@@ -61,10 +63,10 @@ export function buildMessageRequest(
   };
 }
 
-/** Those beside what the SDK sends by itself. */
+/** Those that follow from the config's parameters. */
 export function headersOf({ temperature, topP, topK }: Config): MessageRequest['headers'] {
   const samples = temperature !== undefined || topP !== undefined || topK !== undefined;
-  return samples ? { 'anthropic-version': samplingVersion } : {};
+  return { 'anthropic-version': samples ? samplingVersion : version };
 }
 
 function cached(text: string): TextBlock {

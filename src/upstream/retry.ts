@@ -57,7 +57,7 @@ export class RetryPlan {
 
   #retryDelayMs(failure: UpstreamFailure, nowMs: number, totalAtMs: number): number | undefined {
     const { max, totalMs } = this.#config.retries;
-    if (!failure.traits.retryable || this.#retries >= max) return undefined;
+    if (!failure.retry || this.#retries >= max) return undefined;
     const { firstDelayMs, delayMaxMs, random } = this.#timing;
     const backoffMs = Math.min(firstDelayMs * 2 ** this.#retries, delayMaxMs) * (1 - jitter * random());
     // What upstream asks for is kept to; where it doesn't fit, a retry could only fail again.

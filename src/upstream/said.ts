@@ -17,14 +17,6 @@ const escapes = /\\|%[0-9a-f]{2}|&#?\w+;/i;
 /** A word, or anything beyond ASCII: not every script parts its words, so what is quoted there can't be told apart. */
 const words = /\w+|[^\x20-\x7e]+/g;
 
-/** The sentence in the body of a refusal or in an error event; undefined if there is none. */
-export function saidIn(body: unknown): string | undefined {
-  const error = fieldOf(body, 'error');
-  // Compatible servers are known to send it bare.
-  const said = typeof error === 'string' ? error : fieldOf(error, 'message');
-  return typeof said === 'string' && said !== '' ? said : undefined;
-}
-
 /** The sentence without what stands in the request, given as all its texts that are nobody's business, in any order. */
 export function withoutRequest(said: string, requestTexts: readonly string[]): string {
   const requestChars = requestTexts.reduce((sum, text) => sum + text.length, 0);
@@ -41,8 +33,4 @@ function standsIn(request: string, word: string): boolean {
     if (request.includes(word.slice(at, at + runChars))) return true;
   }
   return false;
-}
-
-function fieldOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }

@@ -6,8 +6,10 @@ import http, { type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import https from 'node:https';
 import { urlToHttpOptions } from 'node:url';
 import { ResponseBody } from './body.ts';
+import { decoderFor } from './decoding.ts';
 import { UpstreamFault } from './failures.ts';
 import { onread, openShortWay } from './socket-reads.ts';
+import { proxyFault, proxyHeaders, TunnelAgent, type TunnelRequestOptions } from './tunnel.ts';
 
 /** Idle sockets are kept for reuse in this number per host, and for this long. */
 const idleSocketsMax = 256;
@@ -18,15 +20,18 @@ const refusalMs = 5_000;
 /** A socket that upstream closed while it was idle shows it this soon; a later close can be that of a request at work. */
 const staleMs = 1_000;
 
-/** The SDK adds headers from the environment and from files of the user's; what isn't listed here is not sent. */
-const sentHeaders =
-  /^(?:accept|authorization|content-type|anthropic-version|anthropic-beta|user-agent|x-stainless-[a-z-]+)$/;
-
 const agentOptions = { keepAlive: true, maxFreeSockets: idleSocketsMax, timeout: idleSocketMs, noDelay: true, onread };
 
 /** All of a request but its body, ready to be sent any number of times. */
 export interface PreparedRequest {
+  /** Whether what it is sent to, upstream or a proxy, is behind TLS. */
   readonly secure: boolean;
+  /** Whether it is sent to a proxy. */
+  readonly proxied: boolean;
+  /** The proxy that makes a tunnel for it; undefined where it goes without. */
+  readonly tunnel: URL | undefined;
+  /** What is asked for, without the host and the query, which may hold secrets. */
+  readonly path: string;
   readonly options: RequestOptions;
 }
 
@@ -35,40 +40,83 @@ export interface UpstreamAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: ResponseBody;
+  /** The `content-encoding` of a body that can't be decoded; undefined where it can, or needn't be. */
+  readonly unknownEncoding: string | undefined;
 }
 
-/** @throws TypeError for what is no URL of http or https */
-export function prepareRequest(address: string, headers: Iterable<readonly [string, string]>): PreparedRequest {
+/**
+ * @param headers All that go with it but those of the connection, the proxy and the body's encoding.
+ * @throws TypeError for what is no URL of http or https
+ */
+export function prepareRequest(
+  address: string,
+  headers: Readonly<Record<string, string>>,
+  proxy?: URL,
+): PreparedRequest {
   const url = new URL(address);
   if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new TypeError('expected a URL of http or https');
-  const sent = [...headers].filter(([name]) => sentHeaders.test(name));
-  const options = { ...urlToHttpOptions(url), method: 'POST', headers: Object.fromEntries(sent), timeout: 0 };
-  return { secure: url.protocol === 'https:', options };
+  const secure = url.protocol === 'https:';
+  // A token that is compressed comes later, or together with others.
+  const common = { method: 'POST', headers: { ...headers, 'accept-encoding': 'identity' }, timeout: 0 };
+  const { pathname: path } = url;
+  if (!proxy || secure) {
+    const options = { ...urlToHttpOptions(url), ...common };
+    return { secure, proxied: false, tunnel: proxy, path, options };
+  }
+  // Without TLS, a proxy is asked for the URL as it stands (RFC 9112, 3.2.2).
+  const options = {
+    ...urlToHttpOptions(proxy),
+    auth: null,
+    ...common,
+    path: url.href,
+    headers: { ...common.headers, host: url.host, ...proxyHeaders(proxy) },
+  };
+  return { secure: proxy.protocol === 'https:', proxied: true, tunnel: undefined, path, options };
+}
+
+interface Agents {
+  readonly kept: http.Agent;
+  /** Of these each request gets a socket of its own. */
+  readonly fresh: http.Agent;
 }
 
 /** The sockets to all upstreams. Dispose it to close those that are idle; those in use close with their requests. */
 export class UpstreamSockets implements Disposable {
-  readonly #http = new http.Agent(agentOptions);
-  readonly #https = new https.Agent(agentOptions);
-  readonly #freshHttp = new http.Agent();
-  readonly #freshHttps = new https.Agent();
+  readonly #http = { kept: new http.Agent(agentOptions), fresh: new http.Agent() };
+  readonly #https = { kept: new https.Agent(agentOptions), fresh: new https.Agent() };
+  /** By proxy, of which the environment names two at most. */
+  readonly #tunnels = new Map<string, Agents>();
 
   /**
    * Sends a request. Once the signal aborts it rejects, but not before the socket is closed.
    *
    * @throws UpstreamFault `sent` says whether upstream can have got the request
    */
-  async send({ secure, options }: PreparedRequest, body: string, signal: AbortSignal): Promise<UpstreamAnswer> {
-    const answer = await exchange({ ...options, agent: secure ? this.#https : this.#http }, body, signal);
+  async send(request: PreparedRequest, body: string, signal: AbortSignal): Promise<UpstreamAnswer> {
+    const { kept, fresh } = this.#agentsFor(request);
+    const answer = await exchange(request, kept, body, signal);
     if (answer !== 'stale') return answer;
     // Upstream closed an idle socket just as we took it up: the request was not looked at, so this is no second attempt.
-    const fresh = await exchange({ ...options, agent: secure ? this.#freshHttps : this.#freshHttp }, body, signal);
-    if (fresh === 'stale') throw connectionFault('ECONNRESET', true);
-    return fresh;
+    const second = await exchange(request, fresh, body, signal);
+    if (second === 'stale') throw connectionFault('ECONNRESET', true);
+    return second;
   }
 
   [Symbol.dispose](): void {
-    for (const agent of [this.#http, this.#https, this.#freshHttp, this.#freshHttps]) agent.destroy();
+    for (const { kept, fresh } of [this.#http, this.#https, ...this.#tunnels.values()]) {
+      kept.destroy();
+      fresh.destroy();
+    }
+  }
+
+  #agentsFor({ secure, tunnel }: PreparedRequest): Agents {
+    if (!tunnel) return secure ? this.#https : this.#http;
+    let agents = this.#tunnels.get(tunnel.href);
+    if (!agents) {
+      agents = { kept: new TunnelAgent(tunnel, agentOptions), fresh: new TunnelAgent(tunnel, {}) };
+      this.#tunnels.set(tunnel.href, agents);
+    }
+    return agents;
   }
 }
 
@@ -98,11 +146,16 @@ export async function readRefusal(body: ResponseBody, signal: AbortSignal): Prom
 }
 
 /** Sends the request; `stale` if it went out on a reused socket that turned out to be closed. */
-function exchange(options: RequestOptions, body: string, signal: AbortSignal): Promise<UpstreamAnswer | 'stale'> {
+function exchange(
+  { secure, proxied, options }: PreparedRequest,
+  agent: http.Agent,
+  body: string,
+  signal: AbortSignal,
+): Promise<UpstreamAnswer | 'stale'> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const secure = options.protocol === 'https:';
-    const request = (secure ? https : http).request(options);
+    const whole: TunnelRequestOptions = { ...options, agent, tunnelSignal: signal };
+    const request = (secure ? https : http).request(whole);
     let error: NodeJS.ErrnoException | undefined;
     let answered = false;
     let sent = false;
@@ -120,10 +173,13 @@ function exchange(options: RequestOptions, body: string, signal: AbortSignal): P
     request.on('response', (message) => {
       answered = true;
       signal.removeEventListener('abort', abort);
+      const decoder = decoderFor(message.headers['content-encoding']);
+      const unknownEncoding = typeof decoder === 'string' ? decoder : undefined;
       // Made here and now, lest the message end before anyone listens.
-      const responseBody = new ResponseBody(message);
-      openShortWay(message, responseBody);
-      resolve({ status: message.statusCode ?? 0, headers: message.headers, body: responseBody });
+      const responseBody = new ResponseBody(message, typeof decoder === 'string' ? undefined : decoder);
+      if (!decoder) openShortWay(message, responseBody);
+      const { statusCode: status = 0, headers } = message;
+      resolve({ status, headers, body: responseBody, unknownEncoding });
     });
     // Comes after an error too, and not before the socket is closed. After a response it is too late to matter.
     request.on('close', () => {
@@ -133,6 +189,8 @@ function exchange(options: RequestOptions, body: string, signal: AbortSignal): P
       const soon = performance.now() - startedAtMs < staleMs;
       const stale = reset && soon && request.reusedSocket && bytesRead() === 0;
       if (stale && !signal.aborted) resolve('stale');
+      else if (error instanceof UpstreamFault) reject(error);
+      else if (proxied && !sent) reject(proxyFault('proxy_unreachable', { cause: error }));
       else reject(connectionFault(error?.code ?? 'closed', sent));
     });
     request.end(body);

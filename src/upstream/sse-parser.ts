@@ -24,12 +24,15 @@ export type SseLineHandler = (line: Buffer, start: number, end: number) => boole
 
 export interface SseParserOptions {
   readonly onLine?: SseLineHandler;
+  /** Told of what keeps a connection alive and is no event: a comment, or a `ping` without data. */
+  readonly onKeepAlive?: () => void;
   readonly eventBytesMax?: number;
 }
 
 export class SseParser {
   readonly #onEvent: SseHandler;
   readonly #onLine: SseLineHandler;
+  readonly #onKeepAlive: () => void;
   readonly #eventBytesMax: number;
   /** Holds the start of a line whose end hasn't come. Grows by doubling, so that many small reads stay cheap. */
   #partial = emptyBuffer;
@@ -46,6 +49,7 @@ export class SseParser {
   constructor(onEvent: SseHandler, options: SseParserOptions = {}) {
     this.#onEvent = onEvent;
     this.#onLine = options.onLine ?? (() => false);
+    this.#onKeepAlive = options.onKeepAlive ?? (() => {});
     this.#eventBytesMax = options.eventBytesMax ?? eventBytesMax;
   }
 
@@ -122,6 +126,8 @@ export class SseParser {
       this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`;
     } else if (startsWith(line, from, end, eventField)) {
       this.#name = this.#nameAt(line, valueStart(line, from + eventField.length, end), end);
+    } else if (line[from] === colon) {
+      this.#onKeepAlive();
     }
   }
 
@@ -143,6 +149,7 @@ export class SseParser {
     this.#data = undefined;
     this.#eventBytes = 0;
     if (data !== undefined && data !== '') this.#onEvent(name, data);
+    else if (name === 'ping') this.#onKeepAlive();
   }
 
   #count(bytes: number): void {

@@ -27,8 +27,8 @@ export interface AttemptUsage {
 const charsPerToken = 4;
 
 export class UsageMeter {
-  /** Upstream's numbers, later ones over earlier ones. A map, for names that a plain object couldn't hold. */
-  readonly #told = new Map<string, unknown>();
+  /** Upstream's numbers, later ones over earlier ones. */
+  readonly #told: Told = { counts: {}, iterations: [] };
   #raw: unknown = null;
   #started = false;
   #outputTold = false;
@@ -52,8 +52,9 @@ export class UsageMeter {
    */
   update(usage: unknown, stopped: boolean): void {
     this.#overlay(usage);
-    if (typeof usage !== 'object' || usage === null) return;
-    this.#outputTold ||= count((usage as Record<string, unknown>)['output_tokens']) !== undefined;
+    const output = count(fieldsOf(usage)['output_tokens']);
+    // Some gateways fill in zeros for what they don't know: no output, where some has come, is such a zero.
+    this.#outputTold ||= output !== undefined && (output > 0 || this.#receivedChars === 0);
     this.#final ||= stopped && this.#outputTold;
   }
 
@@ -64,16 +65,13 @@ export class UsageMeter {
 
   /** `complete` says whether the message came to its end. */
   report(complete: boolean): AttemptUsage {
-    const whole = countsOf(Object.fromEntries(this.#told));
+    const whole = countsOf(this.#told.counts);
     const outputIsTold = this.#final || (complete && this.#outputTold);
-    const exact = outputIsTold && count(this.#told.get('input_tokens')) !== undefined;
+    const exact = outputIsTold && this.#told.counts.input_tokens !== undefined;
     const output = outputIsTold ? whole.output : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
     // The top-level numbers leave out what compaction and other models than the main one used; the iterations have all.
-    const iterations = this.#told.get('iterations');
-    const billed =
-      Array.isArray(iterations) && iterations.length > 0
-        ? iterations.map(countsOf)
-        : [{ ...whole, model: undefined, output }];
+    const { iterations } = this.#told;
+    const billed = iterations.length > 0 ? iterations.map(countsOf) : [{ ...whole, output }];
     return {
       usage: {
         inputTokens: whole.input,
@@ -87,18 +85,41 @@ export class UsageMeter {
     };
   }
 
+  /**
+   * Counts only ever grow, so what is no count, or is zero, leaves the number that was told before: gateways are known to
+   * send null, text or zeros in a `message_delta` for what their `message_start` had right. Only beside iterations a zero
+   * is one: then the whole leaves out what some of them used.
+   */
   #overlay(usage: unknown): void {
     if (typeof usage !== 'object' || usage === null) return;
     this.#raw = usage;
-    for (const [name, value] of Object.entries(usage)) {
-      if (value !== null) this.#told.set(name, value);
+    const fields = fieldsOf(usage);
+    const iterations = fields['iterations'];
+    const itemized = Array.isArray(iterations) && iterations.length > 0;
+    if (itemized) this.#told.iterations = iterations;
+    const { counts } = this.#told;
+    for (const name of countNames) {
+      const told = count(fields[name]);
+      if (told !== undefined && (told > 0 || itemized || counts[name] === undefined)) counts[name] = told;
     }
+    const hour = count(fieldsOf(fields['cache_creation'])['ephemeral_1h_input_tokens']);
+    if (hour) counts.cache_creation = { ephemeral_1h_input_tokens: hour };
   }
 }
 
+const countNames = ['input_tokens', 'output_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens'] as const;
+
+/** What is kept of upstream's usage objects. Names that aren't known are not: a stream could bring new ones for ever. */
+interface Told {
+  readonly counts: { [Name in (typeof countNames)[number]]?: number } & {
+    cache_creation?: { readonly ephemeral_1h_input_tokens: number };
+  };
+  iterations: readonly unknown[];
+}
+
 function countsOf(usage: unknown): TokenCounts {
-  const fields = (typeof usage === 'object' && usage !== null ? usage : {}) as Record<string, unknown>;
-  const creation = (fields['cache_creation'] ?? {}) as Record<string, unknown>;
+  const fields = fieldsOf(usage);
+  const creation = fieldsOf(fields['cache_creation']);
   const model = fields['model'];
   const cacheWrite = count(fields['cache_creation_input_tokens']) ?? 0;
   return {
@@ -109,6 +130,10 @@ function countsOf(usage: unknown): TokenCounts {
     cacheWrite,
     cacheWriteHour: Math.min(count(creation['ephemeral_1h_input_tokens']) ?? 0, cacheWrite),
   };
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 function count(value: unknown): number | undefined {

@@ -17,13 +17,14 @@ const ranks: readonly (readonly string[])[] = [
   ['upstream'],
   ['stream-log', 'simulator', 'configs'],
   ['telemetry', 'settings', 'flow-control', 'held-bytes', 'json-body'],
-  ['errors', 'faults', 'json-bounds', 'json-line', 'limits', 'sink', 'turns', 'within'],
+  ['errors', 'faults', 'json-bounds', 'json-line', 'limits', 'address', 'sink', 'turns', 'within'],
   ['protocol', 'caller'],
 ];
 
 /** Files that a module has split into without getting a folder. */
 const partOf: Readonly<Record<string, string>> = {
   'api-keys': 'settings',
+  'config-environment': 'configs',
   'config-file': 'configs',
   'config-models': 'configs',
   'config-schema': 'configs',
@@ -47,6 +48,7 @@ const partOf: Readonly<Record<string, string>> = {
   'request-identity': 'generations',
   'running-generation': 'generations',
   'sse-cursor': 'sse-response',
+  'upstream-variables': 'settings',
 };
 
 /** Who alone may import a package, or one of its subpaths. */

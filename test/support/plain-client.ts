@@ -4,12 +4,13 @@
  */
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { createGunzip } from 'node:zlib';
 
 export interface PlainResponse {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
   readonly message: IncomingMessage;
-  /** The body, when it has ended or was cut off. */
+  /** The body, decoded where it was compressed, when it has ended or was cut off. */
   readonly text: Promise<string>;
   /** Whether it was cut off. */
   readonly cut: Promise<boolean>;
@@ -40,9 +41,10 @@ export async function post(
   request.end(typeof body === 'string' ? body : JSON.stringify(body));
   const [message] = (await once(request, 'response')) as [IncomingMessage];
   let text = '';
-  message.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+  const decoded = message.headers['content-encoding'] === 'gzip' ? message.pipe(createGunzip()) : message;
+  decoded.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
   message.on('error', () => {});
-  const closed = new Promise((resolve) => message.once('close', resolve));
+  const closed = new Promise((resolve) => decoded.once('close', resolve));
   return {
     status: message.statusCode!,
     headers: message.headers,
