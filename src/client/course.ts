@@ -293,7 +293,8 @@ function resumed(op: Operation, lastEventId: string | undefined): Operation {
 function encode(input: unknown, { transformer, inputBytesMax }: ReconnectLinkOptions) {
   let body: string;
   try {
-    body = JSON.stringify(transformer.serialize(input));
+    // Without an input, and with a transformer that wraps nothing, there is nothing to write.
+    body = (JSON.stringify(transformer.serialize(input)) as string | undefined) ?? '';
   } catch (cause) {
     throw new LlmClientError('invalid_input', 'The input can not be written as JSON', { cause });
   }
