@@ -72,26 +72,22 @@ const repeated = [
   ],
 ] as const;
 
-const pairs = [
-  ...[
-    ['*a ', ' b*'],
-    ['**a ', ' b**'],
-    ['_a ', ' b_'],
-    ['~~a ', ' b~~'],
-    ['`', '`'],
-    ['(', ')'],
-    ['<', '>'],
-  ],
-  ...[
-    ['[', '](b)'],
-    ['![', '](b)'],
-    ['[![', '](b)](c)'],
-    ['[', '][a]'],
-    ['<b>', '</b>'],
-    ['> ', '\n'],
-    ['- ', '\n'],
-  ],
-] as readonly (readonly [string, string])[];
+const pairs: readonly (readonly [string, string])[] = [
+  ['*a ', ' b*'],
+  ['**a ', ' b**'],
+  ['_a ', ' b_'],
+  ['~~a ', ' b~~'],
+  ['`', '`'],
+  ['(', ')'],
+  ['<', '>'],
+  ['[', '](b)'],
+  ['![', '](b)'],
+  ['[![', '](b)](c)'],
+  ['[', '][a]'],
+  ['<b>', '</b>'],
+  ['> ', '\n'],
+  ['- ', '\n'],
+];
 
 /** @param chars How long each is, about. */
 export function hostileMarkdown(chars: number): ReadonlyMap<string, string> {
