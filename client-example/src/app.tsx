@@ -18,7 +18,12 @@ const keyName = 'key';
 export function App() {
   const queryClient = useQueryClient();
   const [settings, setSettings] = useSettings();
-  const [connection, setConnection] = useState(() => connect(settings.transport, readStored(keyName, keyFrom, 'tab')));
+  const begin = (transport: Transport, token: string | undefined): Connection => {
+    const onNoWebSocket = () => setConnection((current) => (current === begun ? begin('sse', token) : current));
+    const begun = connect({ transport, token, onNoWebSocket });
+    return begun;
+  };
+  const [connection, setConnection] = useState(() => begin(settings.transport, readStored(keyName, keyFrom, 'tab')));
   return (
     <TRPCProvider trpcClient={connection.trpc} queryClient={queryClient}>
       <Shell
@@ -27,11 +32,11 @@ export function App() {
         onSettings={setSettings}
         onTransport={(transport) => {
           setSettings({ transport });
-          setConnection(connect(transport, connection.token));
+          setConnection(begin(transport, connection.token));
         }}
         onKey={(key) => {
           writeStored(keyName, key, 'tab');
-          setConnection(connect(connection.transport, key));
+          setConnection(begin(connection.transport, key));
         }}
       />
     </TRPCProvider>

@@ -13,7 +13,11 @@ export interface Settings {
   readonly labOpen: boolean;
 }
 
-const defaults: Settings = { theme: 'auto', transport: 'sse', labOpen: false };
+/**
+ * All answers of a page share one WebSocket. Over SSE each has a connection of its own, of which a browser opens six to
+ * a host over HTTP/1.1, in all tabs together.
+ */
+const defaults: Settings = { theme: 'auto', transport: 'ws', labOpen: false };
 const key = 'settings';
 
 export function useSettings(): readonly [Settings, (change: Partial<Settings>) => void] {
