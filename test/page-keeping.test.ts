@@ -224,7 +224,7 @@ requiresBrowser()('in a browser', () => {
     await page.clock.setFixedTime(Date.now() + 10 * 60_000);
     // As a browser has it that brings a page back from its cache.
     await page.evaluate(`dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`);
-    await page.getByText('The question may not have been sent').waitFor();
+    await page.getByRole('heading', { name: 'No connection to the service' }).waitFor();
     expect(watch.asked).toEqual(['llm.stream']);
     upstream.enqueue({ kind: 'text', text: 'I am.' });
     // The person’s own act; on a connection that works.

@@ -111,7 +111,15 @@ export function ConversationView(props: ConversationViewProps) {
             <Icon name="pulse" />
           </button>
         </header>
-        <div className="log" ref={logRef} role="log" aria-live="off" aria-label="Conversation" tabIndex={0}>
+        <div
+          className="log"
+          // What an empty conversation shows is read from its top.
+          ref={turns.length > 0 ? logRef : undefined}
+          role="log"
+          aria-live="off"
+          aria-label="Conversation"
+          tabIndex={0}
+        >
           <div className="turns">
             {turns.length === 0 && (
               <Start

@@ -54,7 +54,7 @@ const BlockView = memo(function BlockView({ raw, continued, growing }: BlockView
 
 /** What can't be shown as Markdown. */
 export function PlainText({ text }: { text: string }) {
-  return <p className="plain">{pieces(text)}</p>;
+  return <p className="plain">{pieces(text.trimEnd())}</p>;
 }
 
 /** An element that is open while its content is read. */
