@@ -6,6 +6,8 @@ const service = process.env['LLM_SERVICE_URL'] ?? 'http://127.0.0.1:3000';
 
 export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
+  // The service may stand behind a proxy under any path, which the page learns from its own address.
+  base: './',
   plugins: [react()],
   // An app of its own has it from npm, by the conditions of its bundler.
   resolve: {

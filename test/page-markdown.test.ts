@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createBlockGrower, mendBlock } from '../client-example/src/markdown/blocks.ts';
+import { parseBlock } from '../client-example/src/markdown/parser.ts';
+import { hostileMarkdown } from './support/hostile-markdown.ts';
 
 const document = `# A title
 
@@ -97,5 +99,87 @@ describe('Markdown that is being written', () => {
       largest = Math.max(largest, grow(text).open.raw.length);
     }
     expect(largest).toBeLessThan(7_000);
+  });
+});
+
+/** The most elements that stand within one another in what a block is shown as. */
+function depthOf(raw: string): number {
+  const tokens = parseBlock(raw) ?? [];
+  return Math.max(
+    0,
+    ...tokens.flatMap(({ level, children }) => [level, ...(children ?? []).map((child) => child.level)]),
+  );
+}
+
+/** How often an x is shown, which the hostile texts have in their words alone. */
+function wordsShown(raw: string): number {
+  const tokens = parseBlock(raw)?.flatMap((token) => token.children ?? [token]);
+  return countWords(tokens?.map(({ content, info }) => content + info).join('') ?? raw);
+}
+
+function countWords(text: string): number {
+  return text.split('x').length - 1;
+}
+
+describe('Markdown that is written to break the page', () => {
+  const short = [...hostileMarkdown(2_000)];
+
+  it.each(short)('stays shallow and whole, and loses no text: %s', (_, text) => {
+    const { settled, open } = createBlockGrower()(text);
+    const raws = [...settled.map(({ raw }) => raw), open.raw];
+    expect(raws.reduce((sum, raw) => sum + wordsShown(raw), 0)).toBe(countWords(text));
+    for (const raw of raws) expect(depthOf(raw)).toBeLessThan(20);
+  });
+
+  it.each(short)('is shown at any moment while it is being written: %s', (_, text) => {
+    const grow = createBlockGrower();
+    for (let end = 1; end < text.length; end += 97) {
+      const { open } = grow(text.slice(0, end));
+      expect(depthOf(mendBlock(open.raw))).toBeLessThan(20);
+    }
+  });
+
+  it.each([...hostileMarkdown(60_000)])('takes a time in proportion to its length: %s', (_, text) => {
+    // With a parser that backtracks, these take minutes to years: the limit of a test is proof enough.
+    const { settled, open } = createBlockGrower()(text);
+    for (const { raw } of [...settled, open]) parseBlock(raw);
+    mendBlock(open.raw);
+  });
+
+  it.each([
+    ['lists', '- '.repeat(2_000)],
+    ['quotes', '> '.repeat(2_000)],
+    ['emphasis', '*a '.repeat(600) + 'b* '.repeat(600)],
+  ])('is not shown as Markdown where it is nested too deeply: %s', (_, text) => {
+    expect(parseBlock(`${text}x`)).toBeUndefined();
+  });
+
+  it('makes no table of more cells than it has characters', () => {
+    const columns = 400;
+    const table = `|${'a|'.repeat(columns)}\n|${'-|'.repeat(columns)}\n${'|\n'.repeat(1_000)}`;
+    expect(parseBlock(table)!.length).toBeLessThan(table.length);
+    const sound = `|${'a|'.repeat(columns)}\n|${'-|'.repeat(columns)}\n|${'b|'.repeat(columns)}\n`;
+    expect(parseBlock(sound)!.filter(({ type }) => type === 'td_open')).toHaveLength(columns);
+  });
+
+  it('is cut where it is too long, between items if it can be, and goes on as what it was', () => {
+    const items = Array.from({ length: 2_000 }, (_, at) => `${at + 1}. item ${at}\n`);
+    const { settled, open } = createBlockGrower()(items.join(''));
+    expect(settled.length).toBeGreaterThan(3);
+    for (const { raw } of [...settled, open]) expect(raw).toMatch(/^\d+\. item/);
+    expect([...settled, open].map(({ raw }) => raw).join('')).toBe(items.join(''));
+    expect(settled[1]!.continued).toBe(true);
+  });
+
+  it('keeps code whole, however long it is, and what follows it', () => {
+    const code = `\`\`\`ts\n${'- not a list\n'.repeat(5_000)}\`\`\`\n\nThe end.`;
+    const { settled, open } = createBlockGrower()(code);
+    expect(settled).toHaveLength(0);
+    expect(parseBlock(open.raw)!.map(({ type }) => type)).toEqual([
+      'fence',
+      'paragraph_open',
+      'inline',
+      'paragraph_close',
+    ]);
   });
 });

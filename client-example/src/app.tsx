@@ -18,9 +18,12 @@ const keyName = 'key';
 export function App() {
   const queryClient = useQueryClient();
   const [settings, setSettings] = useSettings();
-  const [connection, setConnection] = useState(() =>
-    connect(settings.transport, readStored(keyName, sessionStorage) as string | undefined),
-  );
+  const begin = (transport: Transport, token: string | undefined): Connection => {
+    const onNoWebSocket = () => setConnection((current) => (current === begun ? begin('sse', token) : current));
+    const begun = connect({ transport, token, onNoWebSocket });
+    return begun;
+  };
+  const [connection, setConnection] = useState(() => begin(settings.transport, readStored(keyName, keyFrom, 'tab')));
   return (
     <TRPCProvider trpcClient={connection.trpc} queryClient={queryClient}>
       <Shell
@@ -29,15 +32,20 @@ export function App() {
         onSettings={setSettings}
         onTransport={(transport) => {
           setSettings({ transport });
-          setConnection(connect(transport, connection.token));
+          setConnection(begin(transport, connection.token));
         }}
         onKey={(key) => {
-          writeStored(keyName, key, sessionStorage);
-          setConnection(connect(connection.transport, key));
+          writeStored(keyName, key, 'tab');
+          setConnection(begin(connection.transport, key));
         }}
       />
     </TRPCProvider>
   );
+}
+
+/** What a header can carry. */
+function keyFrom(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[\x21-\x7e]{1,4096}$/.test(value) ? value : undefined;
 }
 
 interface ShellProps {
@@ -49,7 +57,7 @@ interface ShellProps {
 }
 
 function Shell({ connection, settings, onSettings, onTransport, onKey }: ShellProps) {
-  const conversations = useConversations();
+  const { all: conversations, unkept } = useConversations();
   const named = useConversationId();
   // A new conversation has its id before it is kept, so that nothing is mounted anew when it is.
   const [freshId, setFreshId] = useState(newId);
@@ -109,6 +117,7 @@ function Shell({ connection, settings, onSettings, onTransport, onKey }: ShellPr
         <ConversationView
           key={id}
           conversation={conversations.find((each) => each.id === id) ?? { id, turns: [] }}
+          kept={!unkept.has(id)}
           shown={id === currentId}
           connection={connection}
           labOpen={settings.labOpen}

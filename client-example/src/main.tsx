@@ -2,6 +2,8 @@ import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './app.tsx';
+import { BrokenPage } from './page/broken-page.tsx';
+import { ErrorBoundary } from './page/error-boundary.tsx';
 import './styles/base.css';
 import './styles/layout.css';
 import './styles/chat.css';
@@ -16,10 +18,15 @@ const queryClient = new QueryClient({
   },
 });
 
-createRoot(document.getElementById('root')!).render(
+// What a boundary has caught is shown in some other way.
+const onCaughtError = (error: unknown) => console.warn(error);
+
+createRoot(document.getElementById('root')!, { onCaughtError }).render(
   <StrictMode>
     <QueryClientProvider client={queryClient}>
-      <App />
+      <ErrorBoundary fallback={<BrokenPage />}>
+        <App />
+      </ErrorBoundary>
     </QueryClientProvider>
   </StrictMode>,
 );

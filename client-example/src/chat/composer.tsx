@@ -26,6 +26,9 @@ export interface ComposerProps {
   readonly onStop: () => void;
 }
 
+/** From here on the field no longer grows with its text, which would have the browser lay out a pasted file twice. */
+const longChars = 20_000;
+
 export function Composer(props: ComposerProps) {
   const { configs, draft, onDraft, running, stopping, history, onSend, onStop } = props;
   const [text, setText] = useState('');
@@ -92,6 +95,7 @@ export function Composer(props: ComposerProps) {
         ref={area}
         value={text}
         rows={1}
+        data-long={text.length > longChars}
         aria-label="Message"
         placeholder={missing.length > 0 ? `First say what “${missing[0]}” is` : 'Ask something'}
         onChange={({ target }) => {
@@ -145,14 +149,14 @@ function ConfigSelect({ configs, draft, onDraft }: Pick<ComposerProps, 'configs'
 }
 
 const transports = [
-  { value: 'sse', label: 'SSE' },
   { value: 'ws', label: 'WebSocket' },
+  { value: 'sse', label: 'SSE' },
 ] as const;
 
 function TransportChoice({ transport, onTransport }: Pick<ComposerProps, 'transport' | 'onTransport'>) {
   const name = useId();
   return (
-    <fieldset className="segmented" title="An answer that runs stays on what it began with">
+    <fieldset className="segmented" title="A running answer goes on over the other one">
       <legend className="visually-hidden">Transport</legend>
       {transports.map(({ value, label }) => (
         <label key={value}>

@@ -9,12 +9,14 @@ import { Lab } from '../lab/lab.tsx';
 import { Meter } from '../lab/meter.ts';
 import type { Connection, Transport } from '../page/connection.ts';
 import { Icon } from '../page/icon.tsx';
+import { KeepingNote } from '../page/keeping-note.tsx';
+import { useKeeping } from '../page/storage.ts';
 import { useTRPC } from '../page/trpc.ts';
 import { useStickToBottom } from '../page/use-stick-to-bottom.ts';
 import { answerStore, type Link } from '../stream/answer-store.ts';
 import { useLlmStream } from '../stream/use-llm-stream.ts';
 import { Composer, type Draft } from './composer.tsx';
-import { putConversation, type Conversation } from './conversations.ts';
+import { putConversation, titleOf, type Conversation } from './conversations.ts';
 import { newId } from './new-id.ts';
 import { requestOf } from './request.ts';
 import { Start } from './start.tsx';
@@ -22,6 +24,8 @@ import { spokenStatus, TurnView } from './turn.tsx';
 
 export interface ConversationViewProps {
   readonly conversation: Conversation;
+  /** Whether the browser has room for it as it is. */
+  readonly kept: boolean;
   readonly shown: boolean;
   readonly connection: Connection;
   readonly labOpen: boolean;
@@ -45,11 +49,16 @@ export function ConversationView(props: ConversationViewProps) {
 
   // Answers before the last have ended, so that the request stays the same while its answer comes.
   const request = useMemo(() => requestOf(turns, (each) => answerStore(each).get().answer), [turns]);
-  const { answer, link, running, stop, reopen } = useLlmStream(request, (event) => meter.record(event));
+  const { answer, link, running, stop, reopen } = useLlmStream(request, {
+    askedAtMs: last?.askedAtMs,
+    onEvent: (event) => meter.record(event),
+  });
 
   const ask = useCallback(
     (prompt: string, { config, variables }: Draft, kept: Conversation['turns']) => {
-      putConversation({ id, turns: [...kept, { generationId: newId(), prompt, config, variables }] });
+      const generationId = newId();
+      answerStore(generationId).ask();
+      putConversation({ id, turns: [...kept, { generationId, prompt, config, variables, askedAtMs: Date.now() }] });
       toBottom();
     },
     [id, toBottom],
@@ -89,7 +98,7 @@ export function ConversationView(props: ConversationViewProps) {
           <button type="button" className="icon-button menu" aria-label="Conversations" onClick={props.onMenu}>
             <Icon name="menu" />
           </button>
-          <h1>{turns[0]?.prompt ?? 'New chat'}</h1>
+          <h1>{titleOf(conversation) ?? 'New chat'}</h1>
           <LinkBadge link={link} running={running} transport={connection.transport} />
           <button
             type="button"
@@ -102,7 +111,15 @@ export function ConversationView(props: ConversationViewProps) {
             <Icon name="pulse" />
           </button>
         </header>
-        <div className="log" ref={logRef} role="log" aria-live="off" aria-label="Conversation" tabIndex={0}>
+        <div
+          className="log"
+          // What an empty conversation shows is read from its top.
+          ref={turns.length > 0 ? logRef : undefined}
+          role="log"
+          aria-live="off"
+          aria-label="Conversation"
+          tabIndex={0}
+        >
           <div className="turns">
             {turns.length === 0 && (
               <Start
@@ -128,6 +145,8 @@ export function ConversationView(props: ConversationViewProps) {
               <Icon name="down" /> Latest
             </button>
           )}
+          <KeepingNote />
+          {!props.kept && <NoRoomNote />}
           <ServiceNote />
           <Composer
             configs={configs}
@@ -154,6 +173,18 @@ export function ConversationView(props: ConversationViewProps) {
         onClose={() => props.onLab(false)}
       />
     </div>
+  );
+}
+
+/** Says that a reload would lose what was asked here. */
+function NoRoomNote() {
+  const { possible } = useKeeping();
+  if (!possible) return null;
+  return (
+    <p className="service-note" role="status">
+      There is no room in your browser to keep this chat: it is here until you close or reload the page. Your other
+      chats stay as they are. Deleting some you no longer need makes room.
+    </p>
   );
 }
 

@@ -1,10 +1,11 @@
 /**
- * The conversations this browser keeps: what was asked, under which ids; the answers are kept by answer-store.ts. Every
- * tab shows the same ones. Bounded: beyond `conversationsMax`, and where the disk is full, the oldest goes.
+ * The conversations of this browser: what was asked, under which ids; the answers are kept by answer-store.ts. Every tab
+ * shows the same ones. One that the browser has no room for stays in this tab, and takes no other's place.
  */
 import { useSyncExternalStore } from 'react';
 import { onStoredElsewhere, readStored, writeStored } from '../page/storage.ts';
-import { forgetAnswers } from '../stream/answer-store.ts';
+import { forgetAnswers, forgetOtherAnswers, keepAnswers } from '../stream/answer-store.ts';
+import { conversationsFrom } from './stored-conversations.ts';
 
 /** One question, and the id of its answer. */
 export interface Turn {
@@ -12,6 +13,8 @@ export interface Turn {
   readonly prompt: string;
   readonly config: string;
   readonly variables: Readonly<Record<string, string>>;
+  /** When the person asked, by this machine's clock. */
+  readonly askedAtMs?: number;
 }
 
 export interface Conversation {
@@ -19,49 +22,106 @@ export interface Conversation {
   readonly turns: readonly Turn[];
 }
 
-const key = 'conversations';
-const conversationsMax = 50;
+export interface Conversations {
+  /** Newest first. */
+  readonly all: readonly Conversation[];
+  /** Ids of those that a reload loses, or takes back to what they were. */
+  readonly unkept: ReadonlySet<string>;
+}
 
-let current: readonly Conversation[] = (readStored(key) as readonly Conversation[] | undefined) ?? [];
+const key = 'conversations';
+
+let kept = readAtFirst();
+/** In the order in which they were changed. */
+const unkept = new Map<string, Conversation>();
+let current = combined();
 const listeners = new Set<() => void>();
 
-onStoredElsewhere(key, () => show((readStored(key) as readonly Conversation[] | undefined) ?? []));
+onStoredElsewhere(key, () => {
+  kept = readStored(key, conversationsFrom) ?? [];
+  show();
+});
 
-/** Newest first. */
-export function useConversations(): readonly Conversation[] {
+export function useConversations(): Conversations {
   return useSyncExternalStore(subscribe, () => current);
 }
 
 /** Adds a conversation or replaces the one of its id, and moves it to the top. */
 export function putConversation(conversation: Conversation): void {
-  keep([conversation, ...current.filter(({ id }) => id !== conversation.id)]);
+  change(() => keep(conversation));
 }
 
 export function removeConversation(id: string): void {
-  keep(current.filter((each) => each.id !== id));
+  change(() => {
+    unkept.delete(id);
+    const next = readKept().filter((each) => each.id !== id);
+    if (writeStored(key, next)) kept = next;
+  });
+  // There may be room now. A copy, for what still finds none goes back in.
+  const waiting = [...unkept.values()];
+  change(() => waiting.forEach(keep));
+  keepAnswers(idsOf(current.all));
 }
 
-function keep(next: readonly Conversation[]): void {
-  let kept = next.slice(0, conversationsMax);
-  while (!writeStored(key, kept) && kept.length > 1) {
-    forgetAnswers(idsOf(kept.slice(-1)));
-    kept = kept.slice(0, -1);
-  }
-  const left = idsOf(kept);
-  forgetAnswers([...idsOf(current)].filter((id) => !left.has(id)));
-  show(kept);
+function keep(conversation: Conversation): void {
+  const { id } = conversation;
+  const next = [conversation, ...readKept().filter((each) => each.id !== id)];
+  unkept.delete(id);
+  if (writeStored(key, next)) kept = next;
+  else unkept.set(id, conversation);
 }
 
-function idsOf(conversations: readonly Conversation[]): ReadonlySet<string> {
-  return new Set(conversations.flatMap(({ turns }) => turns.map(({ generationId }) => generationId)));
+/** As it is now: another tab may have written, and have told so too late. */
+function readKept(): readonly Conversation[] {
+  kept = readStored(key, conversationsFrom) ?? [];
+  return kept;
 }
 
-function show(next: readonly Conversation[]): void {
-  current = next;
+function change(act: () => void): void {
+  const before = [...idsOf(kept), ...idsOf(unkept.values())];
+  act();
+  const after = new Set([...idsOf(kept), ...idsOf(unkept.values())]);
+  forgetAnswers(before.filter((id) => !after.has(id)));
+  show();
+}
+
+function idsOf(conversations: Iterable<Conversation>): readonly string[] {
+  return [...conversations].flatMap(({ turns }) => turns.map(({ generationId }) => generationId));
+}
+
+function combined(): Conversations {
+  const rest = kept.filter(({ id }) => !unkept.has(id));
+  return { all: [...[...unkept.values()].toReversed(), ...rest], unkept: new Set(unkept.keys()) };
+}
+
+function show(): void {
+  current = combined();
   for (const listener of listeners) listener();
 }
 
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
+}
+
+const titleCharsMax = 120;
+
+/** What a conversation is called: the beginning of its first question. */
+export function titleOf({ turns }: Conversation): string | undefined {
+  const prompt = turns[0]?.prompt;
+  if (prompt === undefined || prompt.length <= titleCharsMax) return prompt;
+  return `${prompt.slice(0, titleCharsMax)}…`;
+}
+
+/** At the beginning, answers go to which no conversation leads: what was asked was not kept, or is gone. */
+function readAtFirst(): readonly Conversation[] {
+  let whole = true;
+  const read = readStored(key, (value, damaged) =>
+    conversationsFrom(value, () => {
+      whole = false;
+      damaged();
+    }),
+  );
+  if (read && whole) forgetOtherAnswers(idsOf(read));
+  return read ?? [];
 }

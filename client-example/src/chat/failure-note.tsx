@@ -5,13 +5,15 @@ import { explain, isInterruption, type Failure } from './failures.ts';
 
 export interface FailureNoteProps {
   readonly failure: Failure;
+  /** Whether some of the answer was received. */
+  readonly begun: boolean;
   readonly canAskAgain: boolean;
   readonly onAskAgain: () => void;
   readonly onReopen: () => void;
 }
 
-export function FailureNote({ failure, canAskAgain, onAskAgain, onReopen }: FailureNoteProps) {
-  const { title, advice } = explain(failure);
+export function FailureNote({ failure, begun, canAskAgain, onAskAgain, onReopen }: FailureNoteProps) {
+  const { title, advice } = explain(failure, begun);
   const leftS = useCountdown(failure.retryAfterMs ?? 0);
   const interrupted = isInterruption(failure);
   return (

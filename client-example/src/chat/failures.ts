@@ -18,9 +18,17 @@ export function isInterruption({ code }: Failure): boolean {
   return code === 'unreachable' || code === 'closed';
 }
 
-export function explain(failure: Failure): Words {
-  return words[failure.code];
+/** @param begun Whether some of the answer was received. */
+export function explain({ code }: Failure, begun: boolean): Words {
+  if (code === 'generation_not_found' && !begun) return neverReceived;
+  // A newer service may know more codes than these.
+  return words[code] ?? words.internal;
 }
+
+const neverReceived: Words = {
+  title: 'There is no answer here',
+  advice: 'The question may not have arrived, or its answer is no longer kept. You can ask again.',
+};
 
 const words: Readonly<Record<LlmClientErrorCode, Words>> = {
   invalid_input: { title: 'The request was not understood', advice: 'Change it as told above, then send it again.' },

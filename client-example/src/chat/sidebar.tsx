@@ -2,7 +2,7 @@
 import { useEffect } from 'react';
 import { Icon, type IconName } from '../page/icon.tsx';
 import type { Theme } from '../page/settings.ts';
-import { removeConversation, type Conversation } from './conversations.ts';
+import { removeConversation, titleOf, type Conversation } from './conversations.ts';
 
 export interface SidebarProps {
   readonly open: boolean;
@@ -41,32 +41,36 @@ export function Sidebar(props: SidebarProps) {
       )}
       <nav className="sidebar" data-open={open} aria-label="Conversations">
         <p className="brand">
-          <img src="/favicon.svg" alt="" width="22" height="22" /> llm-service
+          <img src="favicon.svg" alt="" width="22" height="22" /> llm-service
         </p>
         <button type="button" className="button new" onClick={() => onOpen(undefined)}>
           <Icon name="plus" /> New chat
         </button>
         <ul>
-          {conversations.map(({ id, turns }) => (
-            <li key={id} data-current={id === currentId}>
-              <a href={`#${id}`} aria-current={id === currentId ? 'page' : undefined} onClick={onClose}>
-                {running.has(id) && <i className="running" role="img" aria-label="running" />}
-                {turns[0]?.prompt ?? 'Empty'}
-              </a>
-              <button
-                type="button"
-                className="icon-button"
-                aria-label={`Delete “${turns[0]?.prompt ?? 'Empty'}”`}
-                title="Delete"
-                onClick={() => {
-                  removeConversation(id);
-                  if (id === currentId) onOpen(undefined);
-                }}
-              >
-                <Icon name="trash" />
-              </button>
-            </li>
-          ))}
+          {conversations.map((conversation) => {
+            const { id } = conversation;
+            const title = titleOf(conversation) ?? 'Empty';
+            return (
+              <li key={id} data-current={id === currentId}>
+                <a href={`#${id}`} aria-current={id === currentId ? 'page' : undefined} onClick={onClose}>
+                  {running.has(id) && <i className="running" role="img" aria-label="running" />}
+                  {title}
+                </a>
+                <button
+                  type="button"
+                  className="icon-button"
+                  aria-label={`Delete “${title}”`}
+                  title="Delete"
+                  onClick={() => {
+                    removeConversation(id);
+                    if (id === currentId) onOpen(undefined);
+                  }}
+                >
+                  <Icon name="trash" />
+                </button>
+              </li>
+            );
+          })}
         </ul>
         <fieldset className="segmented themes">
           <legend className="visually-hidden">Theme</legend>

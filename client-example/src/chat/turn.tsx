@@ -1,8 +1,10 @@
 /** One question and its answer: what was said, how it ended, what it cost, and what can be done about it. */
 import { memo, useEffect, useState, useSyncExternalStore, type KeyboardEvent } from 'react';
-import { Markdown } from '../markdown/markdown.tsx';
+import { Markdown, pieces, PlainText } from '../markdown/markdown.tsx';
 import { CopyButton } from '../page/copy-button.tsx';
+import { ErrorBoundary } from '../page/error-boundary.tsx';
 import { Icon } from '../page/icon.tsx';
+import { useKeeping } from '../page/storage.ts';
 import { textOf, type Answer, type Part } from '../stream/answer.ts';
 import { answerStore, type Link } from '../stream/answer-store.ts';
 import type { Turn } from './conversations.ts';
@@ -18,55 +20,85 @@ export interface TurnViewProps {
   readonly onReopen: () => void;
 }
 
-export const TurnView = memo(function TurnView({ turn, last, running, onAskAgain, onReopen }: TurnViewProps) {
-  const store = answerStore(turn.generationId);
-  const { answer, link } = useSyncExternalStore(store.subscribe, store.get);
-  const text = textOf(answer);
+export const TurnView = memo(function TurnView(props: TurnViewProps) {
+  const { turn, last, running, onAskAgain } = props;
   return (
     <article className="turn">
       <Question turn={turn} editable={last && !running} onSave={onAskAgain} />
-      <div className="answer" aria-busy={running}>
-        {answer.parts.map((part, at) => (
-          <PartView key={at} part={part} growing={running && at === answer.parts.length - 1} />
-        ))}
-        {running && <Waiting link={link} begun={answer.parts.length > 0} />}
-        <Ending
-          answer={answer}
-          link={link}
-          canAskAgain={last && !running}
-          onAskAgain={() => onAskAgain(turn.prompt)}
-          onReopen={onReopen}
-        />
-        {!running && answer.terminal && (
-          <footer>
-            <dl className="stats">
-              {statsOf(answer.terminal, answer.start?.simulated ?? false).map(({ label, value, note }) => (
-                <div key={label} title={note}>
-                  <dt>{label}</dt>
-                  <dd>{value}</dd>
-                </div>
-              ))}
-            </dl>
-            <div className="actions">
-              {text !== '' && <CopyButton text={text} label="Copy answer" />}
-              {last && answer.terminal.type !== 'error' && (
-                <button
-                  type="button"
-                  className="icon-button"
-                  aria-label="Regenerate"
-                  title="Regenerate"
-                  onClick={() => onAskAgain(turn.prompt)}
-                >
-                  <Icon name="again" />
-                </button>
-              )}
-            </div>
-          </footer>
-        )}
-      </div>
+      <ErrorBoundary fallback={<BareAnswer turn={turn} />}>
+        <AnswerView {...props} />
+      </ErrorBoundary>
     </article>
   );
 });
+
+/** What was said, without anything around it: where all of it can't be shown. */
+function BareAnswer({ turn }: { turn: Turn }) {
+  const store = answerStore(turn.generationId);
+  const { answer } = useSyncExternalStore(store.subscribe, store.get);
+  return (
+    <div className="answer">
+      <div className="markdown">
+        <PlainText text={textOf(answer)} />
+      </div>
+    </div>
+  );
+}
+
+function AnswerView({ turn, last, running, onAskAgain, onReopen }: TurnViewProps) {
+  const store = answerStore(turn.generationId);
+  const { answer, link, kept } = useSyncExternalStore(store.subscribe, store.get);
+  const { possible } = useKeeping();
+  const text = textOf(answer);
+  return (
+    <div className="answer" aria-busy={running}>
+      {answer.parts.map((part, at) => (
+        <ErrorBoundary key={at} fallback={<BarePart part={part} />}>
+          <PartView part={part} growing={running && at === answer.parts.length - 1} />
+        </ErrorBoundary>
+      ))}
+      {running && <Waiting link={link} begun={answer.parts.length > 0} />}
+      <Ending
+        answer={answer}
+        link={link}
+        canAskAgain={last && !running}
+        onAskAgain={() => onAskAgain(turn.prompt)}
+        onReopen={onReopen}
+      />
+      {possible && !kept && (
+        <p className="ending">
+          There is no room in your browser to keep this answer. Copy it before you close or reload the page.
+        </p>
+      )}
+      {!running && answer.terminal && (
+        <footer>
+          <dl className="stats">
+            {statsOf(answer.terminal, answer.start?.simulated ?? false).map(({ label, value, note }) => (
+              <div key={label} title={note}>
+                <dt>{label}</dt>
+                <dd>{value}</dd>
+              </div>
+            ))}
+          </dl>
+          <div className="actions">
+            {text !== '' && <CopyButton text={text} label="Copy answer" />}
+            {last && answer.terminal.type !== 'error' && (
+              <button
+                type="button"
+                className="icon-button"
+                aria-label="Regenerate"
+                title="Regenerate"
+                onClick={() => onAskAgain(turn.prompt)}
+              >
+                <Icon name="again" />
+              </button>
+            )}
+          </div>
+        </footer>
+      )}
+    </div>
+  );
+}
 
 function Question({ turn, editable, onSave }: { turn: Turn; editable: boolean; onSave: (prompt: string) => void }) {
   const [draft, setDraft] = useState<string>();
@@ -88,7 +120,7 @@ function Question({ turn, editable, onSave }: { turn: Turn; editable: boolean; o
     <div className="question">
       <h2 className="visually-hidden">Question</h2>
       {draft === undefined ? (
-        <p>{turn.prompt}</p>
+        <Prompt text={turn.prompt} />
       ) : (
         <div className="edit">
           <textarea
@@ -129,6 +161,22 @@ function Question({ turn, editable, onSave }: { turn: Turn; editable: boolean; o
   );
 }
 
+/** So much of a question is shown at first: a file that was pasted would take long to lay out, and to scroll past. */
+const promptCharsShown = 10_000;
+
+function Prompt({ text }: { text: string }) {
+  const [whole, setWhole] = useState(text.length <= promptCharsShown);
+  if (whole) return <p>{pieces(text)}</p>;
+  return (
+    <p>
+      {pieces(text.slice(0, promptCharsShown))}…{' '}
+      <button type="button" className="link-button" onClick={() => setWhole(true)}>
+        Show all {formatCount(text.length)} characters
+      </button>
+    </p>
+  );
+}
+
 function PartView({ part, growing }: { part: Part; growing: boolean }) {
   if (part.kind === 'text') return <Markdown text={part.text} growing={growing} />;
   if (part.kind === 'block') {
@@ -147,6 +195,15 @@ function PartView({ part, growing }: { part: Part; growing: boolean }) {
       <summary>Thinking</summary>
       <p>{part.text}</p>
     </details>
+  );
+}
+
+/** A part that can't be shown as it should be. */
+function BarePart({ part }: { part: Part }) {
+  return (
+    <div className="markdown">
+      <PlainText text={'text' in part ? part.text : 'A part of the answer can’t be shown here.'} />
+    </div>
   );
 }
 
@@ -188,18 +245,19 @@ interface EndingProps {
 }
 
 function Ending({ answer: { terminal, refusal, parts }, link, canAskAgain, onAskAgain, onReopen }: EndingProps) {
-  if (refusal) {
-    // A stop that came before its start: there was no answer to keep.
-    const failure = link.stopping && refusal.code === 'generation_not_found' ? stoppedEarly : refusal;
-    return <FailureNote failure={failure} canAskAgain={canAskAgain} onAskAgain={onAskAgain} onReopen={onReopen} />;
+  const told = { begun: parts.length > 0, canAskAgain, onAskAgain, onReopen };
+  if (refusal?.code === 'generation_not_found') {
+    // A stop that came before its start: there was no answer to keep. Else the id that is said to be unknown says nothing
+    // to the reader.
+    return <FailureNote failure={link.stopping ? stoppedEarly : { ...refusal, message: '' }} {...told} />;
   }
-  if (terminal?.type === 'error') {
-    return <FailureNote failure={terminal} canAskAgain={canAskAgain} onAskAgain={onAskAgain} onReopen={onReopen} />;
+  const failure = refusal ?? (terminal?.type === 'error' ? terminal : undefined);
+  if (failure) return <FailureNote failure={failure} {...told} />;
+  let note: string | undefined;
+  if (terminal?.type === 'cancelled') note = cancelNotes[terminal.reason];
+  else if (terminal?.type === 'done') {
+    note = stopNotes[terminal.stopReason ?? ''] ?? (parts.length === 0 ? 'There was no answer.' : undefined);
   }
-  const note =
-    terminal?.type === 'cancelled'
-      ? cancelNotes[terminal.reason]
-      : terminal && (stopNotes[terminal.stopReason ?? ''] ?? (parts.length === 0 ? 'There was no answer.' : undefined));
   return note === undefined ? null : <p className="ending">{note}</p>;
 }
 

@@ -1,97 +1,184 @@
 /**
  * Markdown as React elements. No HTML passes: what the model writes as HTML is shown as it was written, images are
- * links, and links lead nowhere but to the web. A block that has settled is never rendered again.
+ * links, and links lead nowhere but to the web. A block that has settled is never rendered again, and one that can't be
+ * shown as Markdown is shown as the text that it is.
  */
-import { marked, type MarkedToken, type Token, type Tokens } from 'marked';
-import { memo, useMemo, useState, type ReactNode } from 'react';
+import type { Token } from 'markdown-it';
+import { memo, useEffect, useMemo, useState, type ReactNode } from 'react';
 import { CopyButton } from '../page/copy-button.tsx';
-import { createBlockGrower, mendBlock, type Block } from './blocks.ts';
+import { createBlockGrower, mendBlock } from './blocks.ts';
+import { parseBlock } from './parser.ts';
+
+/** Of a long text that is there at once, so much more is shown in each frame. */
+const stepChars = 32_000;
 
 export const Markdown = memo(function Markdown({ text, growing }: { text: string; growing: boolean }) {
   const [grow] = useState(createBlockGrower);
-  const { settled, open } = grow(text);
+  const [charsMax, setCharsMax] = useState(stepChars);
+  const partial = charsMax < text.length;
+  useEffect(() => {
+    if (!partial) return undefined;
+    const step = () => {
+      setCharsMax((before) => before + stepChars);
+      frame = requestAnimationFrame(step);
+    };
+    let frame = requestAnimationFrame(step);
+    return () => cancelAnimationFrame(frame);
+  }, [partial]);
+  const { settled, open } = grow(partial ? text.slice(0, charsMax) : text);
   // A key per place: blocks only ever join at the end.
   return (
     <div className="markdown">
       {settled.map(({ raw, continued }, at) => (
-        <BlockView key={at} raw={raw} continued={continued} />
+        <BlockView key={at} raw={raw} continued={continued} growing={false} />
       ))}
-      <BlockView key={settled.length} raw={growing ? mendBlock(open.raw) : open.raw} continued={open.continued} />
+      <BlockView key={settled.length} raw={open.raw} continued={open.continued} growing={growing || partial} />
     </div>
   );
 });
 
-const BlockView = memo(function BlockView({ raw, continued }: Block) {
-  const tokens = useMemo(() => marked.lexer(raw), [raw]);
+interface BlockViewProps {
+  readonly raw: string;
+  readonly continued: boolean;
+  readonly growing: boolean;
+}
+
+const BlockView = memo(function BlockView({ raw, continued, growing }: BlockViewProps) {
+  const tokens = useMemo(() => parseBlock(growing ? mendBlock(raw) : raw), [raw, growing]);
   return (
     <div className="block" data-continued={continued}>
-      {blocksOf(tokens)}
+      {tokens ? elementsOf(tokens) : <PlainText text={raw} />}
     </div>
   );
 });
 
-function blocksOf(tokens: readonly Token[]): ReactNode {
-  return tokens.map((token, at) => <BlockToken key={at} token={token as MarkedToken} />);
+/** What can't be shown as Markdown. */
+export function PlainText({ text }: { text: string }) {
+  return <p className="plain">{pieces(text.trimEnd())}</p>;
 }
 
-function BlockToken({ token }: { token: MarkedToken }): ReactNode {
-  switch (token.type) {
-    case 'paragraph':
-      return <p>{inlinesOf(token.tokens)}</p>;
-    case 'heading':
-      // One level for all: answers skip levels, and the page's outline must not.
-      return <h3 data-depth={token.depth}>{inlinesOf(token.tokens)}</h3>;
-    case 'code':
-      return <CodeBlock code={token.text} language={/^\S*/.exec(token.lang ?? '')![0]} />;
-    case 'blockquote':
-      return <blockquote>{blocksOf(token.tokens ?? [])}</blockquote>;
-    case 'list': {
-      const items = token.items.map((item: Tokens.ListItem, at: number) => <li key={at}>{blocksOf(item.tokens)}</li>);
-      return token.ordered ? <ol start={Number(token.start) || 1}>{items}</ol> : <ul>{items}</ul>;
+/** An element that is open while its content is read. */
+interface OpenElement {
+  readonly token: Token;
+  readonly children: ReactNode[];
+}
+
+/** Tokens come as one list, in which elements open and close; so depth costs no stack here. */
+function elementsOf(tokens: readonly Token[]): ReactNode[] {
+  const root: ReactNode[] = [];
+  const open: OpenElement[] = [];
+  const add = (node: ReactNode) => void (open.at(-1)?.children ?? root).push(node);
+  const read = (token: Token) => {
+    if (token.type === 'inline') {
+      for (const child of withTask(token, open)) read(child);
+    } else if (token.nesting === 1) open.push({ token, children: [] });
+    else if (token.nesting === 0) add(<Leaf key={keyIn(open, root)} token={token} />);
+    else {
+      const { token: opened, children } = open.pop()!;
+      add(
+        <Element key={keyIn(open, root)} token={opened}>
+          {children}
+        </Element>,
+      );
     }
-    case 'checkbox':
-      return <input type="checkbox" checked={token.checked} disabled aria-label={token.checked ? 'done' : 'to do'} />;
-    case 'table':
-      return <Table table={token} />;
+  };
+  tokens.forEach(read);
+  return root;
+}
+
+function keyIn(open: readonly OpenElement[], root: readonly ReactNode[]): number {
+  return (open.at(-1)?.children ?? root).length;
+}
+
+function Element({ token, children }: { token: Token; children: ReactNode }): ReactNode {
+  switch (token.type) {
+    case 'paragraph_open':
+      // Those of a list without blank lines between its items.
+      return token.hidden ? <span>{children}</span> : <p>{children}</p>;
+    case 'heading_open':
+      // One level for all: answers skip levels, and the page's outline must not.
+      return <h3 data-depth={token.tag.slice(1)}>{children}</h3>;
+    case 'blockquote_open':
+      return <blockquote>{children}</blockquote>;
+    case 'bullet_list_open':
+      return <ul>{children}</ul>;
+    case 'ordered_list_open':
+      return <ol start={Number(token.attrGet('start') ?? 1)}>{children}</ol>;
+    case 'list_item_open':
+      return <li>{children}</li>;
+    case 'table_open':
+      return (
+        <div className="table" tabIndex={0}>
+          <table>{children}</table>
+        </div>
+      );
+    case 'thead_open':
+      return <thead>{children}</thead>;
+    case 'tbody_open':
+      return <tbody>{children}</tbody>;
+    case 'tr_open':
+      return <tr>{children}</tr>;
+    case 'th_open':
+      return <th data-align={alignOf(token)}>{children}</th>;
+    case 'td_open':
+      return <td data-align={alignOf(token)}>{children}</td>;
+    case 'strong_open':
+      return <strong>{children}</strong>;
+    case 'em_open':
+      return <em>{children}</em>;
+    case 's_open':
+      return <del>{children}</del>;
+    case 'link_open':
+      return <Link href={String(token.attrGet('href'))}>{children}</Link>;
+    default:
+      return children;
+  }
+}
+
+function Leaf({ token }: { token: Token }): ReactNode {
+  switch (token.type) {
+    case 'fence':
+    case 'code_block':
+      return <CodeBlock code={token.content.replace(/\n$/, '')} language={/^\S*/.exec(token.info)![0]} />;
+    case 'code_inline':
+      return <code>{token.content}</code>;
     case 'hr':
       return <hr />;
-    case 'html':
-      return <p>{token.text}</p>;
-    case 'text':
-      return <span>{'tokens' in token && token.tokens ? inlinesOf(token.tokens) : pieces(token.text)}</span>;
-    default:
-      return null;
-  }
-}
-
-function inlinesOf(tokens: readonly Token[] | undefined): ReactNode {
-  return tokens?.map((token, at) => <InlineToken key={at} token={token as MarkedToken} />);
-}
-
-function InlineToken({ token }: { token: MarkedToken }): ReactNode {
-  switch (token.type) {
-    case 'strong':
-      return <strong>{inlinesOf(token.tokens)}</strong>;
-    case 'em':
-      return <em>{inlinesOf(token.tokens)}</em>;
-    case 'del':
-      return <del>{inlinesOf(token.tokens)}</del>;
-    case 'codespan':
-      return <code>{token.text}</code>;
-    case 'br':
+    case 'softbreak':
+      return '\n';
+    case 'hardbreak':
       return <br />;
-    case 'link':
-      return <Link href={token.href}>{inlinesOf(token.tokens)}</Link>;
     case 'image':
-      return <Link href={token.href}>{token.text || 'image'}</Link>;
-    case 'checkbox':
-      return <BlockToken token={token} />;
-    case 'escape':
-    case 'text':
-      return 'tokens' in token && token.tokens ? inlinesOf(token.tokens) : pieces(token.text);
+      return <Link href={String(token.attrGet('src'))}>{token.content || 'image'}</Link>;
+    case 'task':
+      return (
+        <input
+          type="checkbox"
+          checked={token.content !== ' '}
+          disabled
+          aria-label={token.content === ' ' ? 'to do' : 'done'}
+        />
+      );
     default:
-      return token.raw;
+      return pieces(token.content);
   }
+}
+
+/** `[x] ` at the beginning of an item is a box with a tick. */
+function withTask({ children }: Token, open: readonly OpenElement[]): readonly Token[] {
+  const [first, ...others] = children ?? [];
+  const item = open.at(-2);
+  const box = /^\[([ xX])\]\s/.exec(first?.type === 'text' ? first.content : '');
+  if (!first || !box || item?.token.type !== 'list_item_open' || item.children.length > 0) return children ?? [];
+  return [
+    Object.assign(Object.create(first) as Token, { type: 'task', content: box[1] }),
+    Object.assign(Object.create(first) as Token, { content: first.content.slice(box[0].length) }),
+    ...others,
+  ];
+}
+
+function alignOf(token: Token): string | undefined {
+  return /text-align:(\w+)/.exec(token.attrGet('style') ?? '')?.[1];
 }
 
 function Link({ href, children }: { href: string; children: ReactNode }) {
@@ -101,36 +188,6 @@ function Link({ href, children }: { href: string; children: ReactNode }) {
     <a href={href} target="_blank" rel="noreferrer noopener">
       {children}
     </a>
-  );
-}
-
-function Table({ table: { header, rows, align } }: { table: Tokens.Table }) {
-  const alignOf = (at: number) => ({ 'data-align': align[at] ?? undefined });
-  return (
-    <div className="table" tabIndex={0}>
-      <table>
-        <thead>
-          <tr>
-            {header.map((cell, at) => (
-              <th key={at} {...alignOf(at)}>
-                {inlinesOf(cell.tokens)}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row, rowAt) => (
-            <tr key={rowAt}>
-              {row.map((cell, at) => (
-                <td key={at} {...alignOf(at)}>
-                  {inlinesOf(cell.tokens)}
-                </td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
   );
 }
 
@@ -151,7 +208,7 @@ function CodeBlock({ code, language }: { code: string; language: string }) {
 const pieceChars = 2_000;
 
 /** A long text as several text nodes, so that the browser need not shape all of it anew when its end grows. */
-function pieces(text: string): ReactNode {
+export function pieces(text: string): ReactNode {
   if (text.length <= pieceChars) return text;
   const cut: string[] = [];
   let start = 0;

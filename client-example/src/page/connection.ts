@@ -2,8 +2,9 @@
  * The connection to the service that this page comes from: llm-service's client, with a way to cut it. The hooks are
  * tRPC's own, on the tRPC client in it.
  */
-import { createLlmClient, type LlmClient } from 'llm-service/client';
+import { createLlmClient, LlmClientError, type LlmClient } from 'llm-service/client';
 import type { AppRouter } from '../../../llm.config.ts';
+import { Cutter } from './cutter.ts';
 
 export type Transport = 'sse' | 'ws';
 
@@ -15,35 +16,42 @@ export interface Connection {
   readonly cut: () => void;
 }
 
-/** Holds no connection when nothing is asked for, so it need not be closed. */
-export function connect(transport: Transport, token: string | undefined): Connection {
-  let cutter = new AbortController();
-  const sockets = new Set<WebSocket>();
+export interface ConnectionOptions {
+  readonly transport: Transport;
+  readonly token: string | undefined;
+  /** Called where HTTP reaches the service and no WebSocket ever did: a proxy that doesn't pass them on, mostly. */
+  readonly onNoWebSocket: () => void;
+}
 
-  class CuttableWebSocket extends WebSocket {
-    constructor(url: string) {
-      super(url);
-      sockets.add(this);
-      this.addEventListener('close', () => sockets.delete(this));
+/** Beside this page, wherever a proxy has put it. */
+const url = new URL('trpc', document.baseURI);
+
+/** Holds no connection when nothing is asked for, so it need not be closed. */
+export function connect({ transport, token, onNoWebSocket }: ConnectionOptions): Connection {
+  const cutter = new Cutter();
+  let reached = false;
+  let asking = false;
+
+  async function socketFailed(): Promise<void> {
+    if (reached || asking) return;
+    asking = true;
+    const answered = await trpc.llm.configs.query().then(
+      () => true,
+      (error: unknown) => LlmClientError.from(error).code !== 'unreachable',
+    );
+    asking = false;
+    if (answered && !reached) onNoWebSocket();
+  }
+
+  class PageWebSocket extends WebSocket {
+    constructor(address: string) {
+      super(address);
+      cutter.add(this);
+      this.addEventListener('open', () => (reached = true));
+      this.addEventListener('close', () => void socketFailed());
     }
   }
 
-  const { trpc } = createLlmClient<AppRouter>({
-    url: location.origin,
-    transport,
-    token,
-    WebSocket: CuttableWebSocket,
-    fetch: (url, init) =>
-      fetch(url, { ...init, signal: AbortSignal.any([cutter.signal, ...(init.signal ? [init.signal] : [])]) }),
-  });
-  return {
-    transport,
-    token,
-    trpc,
-    cut() {
-      cutter.abort(new TypeError('The connection was cut'));
-      cutter = new AbortController();
-      for (const socket of sockets) socket.close();
-    },
-  };
+  const { trpc } = createLlmClient<AppRouter>({ url, transport, token, WebSocket: PageWebSocket, fetch: cutter.fetch });
+  return { transport, token, trpc, cut: () => cutter.cut() };
 }

@@ -1,9 +1,11 @@
 /** What the reader chose for this browser, and the theme put into effect. */
 import { useEffect, useState } from 'react';
-import { readStored, writeStored } from './storage.ts';
 import type { Transport } from './connection.ts';
+import { isRecord } from './is-record.ts';
+import { readStored, writeStored } from './storage.ts';
 
-export type Theme = 'auto' | 'light' | 'dark';
+const themes = ['auto', 'light', 'dark'] as const;
+export type Theme = (typeof themes)[number];
 
 export interface Settings {
   readonly theme: Theme;
@@ -11,14 +13,15 @@ export interface Settings {
   readonly labOpen: boolean;
 }
 
-const defaults: Settings = { theme: 'auto', transport: 'sse', labOpen: false };
+/**
+ * All answers of a page share one WebSocket. Over SSE each has a connection of its own, of which a browser opens six to
+ * a host over HTTP/1.1, in all tabs together.
+ */
+const defaults: Settings = { theme: 'auto', transport: 'ws', labOpen: false };
 const key = 'settings';
 
 export function useSettings(): readonly [Settings, (change: Partial<Settings>) => void] {
-  const [settings, setSettings] = useState<Settings>(() => ({
-    ...defaults,
-    ...(readStored(key) as Partial<Settings> | undefined),
-  }));
+  const [settings, setSettings] = useState<Settings>(() => readStored(key, settingsFrom) ?? defaults);
   const { theme } = settings;
   useEffect(() => {
     if (theme === 'auto') delete document.documentElement.dataset['theme'];
@@ -32,4 +35,18 @@ export function useSettings(): readonly [Settings, (change: Partial<Settings>) =
       setSettings(next);
     },
   ];
+}
+
+function settingsFrom(value: unknown, damaged: () => void): Settings | undefined {
+  if (!isRecord(value)) return undefined;
+  function pick<Name extends keyof Settings>(name: Name, allowed: readonly Settings[Name][]): Settings[Name] {
+    const found = allowed.find((each) => each === (value as Record<string, unknown>)[name]);
+    if (found === undefined && name in (value as object)) damaged();
+    return found ?? defaults[name];
+  }
+  return {
+    theme: pick('theme', themes),
+    transport: pick('transport', ['sse', 'ws']),
+    labOpen: pick('labOpen', [true, false]),
+  };
 }

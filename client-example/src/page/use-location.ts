@@ -1,4 +1,4 @@
-/** Which conversation the address names: `/#<id>`, so that a reload, a second tab and Back show the same one. */
+/** Which conversation the address names: `#<id>`, so that a reload, a second tab and Back show the same one. */
 import { useSyncExternalStore } from 'react';
 
 /** Undefined where it names none. */
@@ -8,7 +8,7 @@ export function useConversationId(): string | undefined {
 
 /** Names another one, as a step in the browser's history or in place of the current one. */
 export function showConversation(id: string | undefined, { replace = false } = {}): void {
-  const url = id === undefined ? location.pathname : `#${id}`;
+  const url = id === undefined ? location.pathname + location.search : `#${id}`;
   if (replace) history.replaceState(null, '', url);
   else history.pushState(null, '', url);
   dispatchEvent(new Event('hashchange'));

@@ -1,5 +1,5 @@
 /**
- * One answer of `llm.stream` as React state: the hook to copy, with answer.ts and answer-store.ts beside it.
+ * One answer of the service as React state: the hook to copy, with answer.ts and answer-store.ts beside it.
  *
  * State is built from events alone. tRPC's own `data` and `status` would not do: `data` drops events when several come
  * in one turn and is emptied at the end, and `status` ends differently over SSE and WebSocket.
@@ -15,6 +15,13 @@ import { AnswerStore, answerStore, type LiveAnswer } from './answer-store.ts';
 /** What `llm.stream` takes, with the id that makes the request safe to repeat. */
 export type LlmRequest = StreamInput & { readonly generationId: string };
 
+export interface LlmStreamOptions {
+  /** When it was asked for, here or in another tab, where that is known. */
+  readonly askedAtMs?: number | undefined;
+  /** Sees every event as it comes, before it is shown. */
+  readonly onEvent?: (event: LlmEvent) => void;
+}
+
 export interface LlmStream extends LiveAnswer {
   /** Whether there is more to come. */
   readonly running: boolean;
@@ -28,16 +35,20 @@ export interface LlmStream extends LiveAnswer {
 const nothing = new AnswerStore('none');
 
 /**
- * Starts the answer to a request, or goes on with it: from what this browser has kept, at the cursor that was kept with
- * it. Unmounting leaves the answer running for as long as its config says; mounting again goes on.
+ * The answer to a request: from what this browser has kept, at the cursor that was kept with it. It is started only where
+ * `answerStore(generationId).ask()` was called, as the person asked; in all other cases it is followed, if the service
+ * still has it. Unmounting leaves the answer running for as long as its config says; mounting again goes on.
  *
  * @param request May change at will; each generationId is asked for once.
- * @param onEvent Sees every event as it comes, before it is shown.
  */
-export function useLlmStream(request: LlmRequest | undefined, onEvent?: (event: LlmEvent) => void): LlmStream {
+export function useLlmStream(
+  request: LlmRequest | undefined,
+  { askedAtMs, onEvent }: LlmStreamOptions = {},
+): LlmStream {
   const trpc = useTRPC();
   const client = useTRPCClient();
-  const store = request ? answerStore(request.generationId) : nothing;
+  const generationId = request?.generationId;
+  const store = generationId === undefined ? nothing : answerStore(generationId);
   const shown = useSyncExternalStore(store.subscribe, store.get);
   const running = request !== undefined && !hasEnded(shown.answer);
 
@@ -49,6 +60,7 @@ export function useLlmStream(request: LlmRequest | undefined, onEvent?: (event: 
     },
     onError: (error) => {
       const { code, message, retryable, retryAfterMs } = LlmClientError.from(error);
+      if (code === 'generation_not_found' && store.awaitStart(askedAtMs)) return;
       store.refuse({ code, message, retryable, retryAfterMs });
     },
     onConnectionStateChange: ({ state, error }) => {
@@ -58,14 +70,21 @@ export function useLlmStream(request: LlmRequest | undefined, onEvent?: (event: 
   });
   useSubscription({
     ...options,
-    // In place of the whole conversation, which would be hashed at each render.
-    queryKey: [['llm', 'stream'], { input: request?.generationId, type: 'any' }] as never,
-    // The cursor as it is now. The one of the last render would bring what has come since a second time.
-    subscribe: (handlers) => client.llm.stream.subscribe({ ...request!, lastEventId: store.cursor }, handlers),
+    // In place of the whole conversation, which would be hashed at each render. On another client, it begins anew.
+    queryKey: [
+      ['llm', 'stream'],
+      { input: [generationId, numberOf(client), shown.link.attempt], type: 'any' },
+    ] as never,
+    // As things are now. The cursor of the last render would bring what has come since a second time.
+    subscribe: (given) => {
+      const handlers = { ...given, onComplete: () => store.completed() };
+      store.seek();
+      if (store.mayStart) return client.llm.stream.subscribe(request!, handlers);
+      return client.llm.follow.subscribe({ generationId: generationId!, lastEventId: store.cursor }, handlers);
+    },
   });
 
   const { mutateAsync: cancel } = useMutation(trpc.llm.cancel.mutationOptions());
-  const generationId = request?.generationId;
   const stop = useCallback(async () => {
     if (generationId === undefined) return;
     store.setStopping(true);
@@ -78,4 +97,13 @@ export function useLlmStream(request: LlmRequest | undefined, onEvent?: (event: 
   }, [cancel, generationId, store]);
 
   return { ...shown, running, stop, reopen: useCallback(() => store.reopen(), [store]) };
+}
+
+const numbers = new WeakMap<object, number>();
+let clients = 0;
+
+/** Tells one client from another in a key, which holds plain values only. */
+function numberOf(client: object): number {
+  if (!numbers.has(client)) numbers.set(client, (clients += 1));
+  return numbers.get(client)!;
 }

@@ -1,0 +1,59 @@
+/** An answer as this browser has kept it, checked before it is believed: what the page shows must be there. Pure. */
+import { isRecord } from '../page/is-record.ts';
+import type { Answer, Part } from './answer.ts';
+
+/** Undefined for what is no answer; then it is followed from its beginning, as one that was not kept. */
+export function answerFrom(value: unknown): Answer | undefined {
+  if (!isRecord(value) || !Array.isArray(value['parts']) || !value['parts'].every(isPart)) return undefined;
+  const { lastEventId, start, terminal, refusal } = value;
+  const sound =
+    isAbsentOr(isText, lastEventId) &&
+    isAbsentOr(isStart, start) &&
+    isAbsentOr(isTerminal, terminal) &&
+    isAbsentOr(isRefusal, refusal);
+  return sound ? (value as unknown as Answer) : undefined;
+}
+
+function isPart(value: unknown): value is Part {
+  if (!isRecord(value) || !isCount(value['index'])) return false;
+  if (value['kind'] === 'block') return isRecord(value['block']) && isText(value['block']['type']);
+  return (value['kind'] === 'text' || value['kind'] === 'thinking') && isText(value['text']);
+}
+
+function isStart(value: unknown): boolean {
+  return isRecord(value) && value['type'] === 'start' && typeof value['simulated'] === 'boolean';
+}
+
+function isTerminal(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  const { type, usage, timing, costUsd, stopReason } = value;
+  if (!isRecord(usage) || !isRecord(timing) || !(costUsd === null || isCount(costUsd))) return false;
+  const counts = ['inputTokens', 'outputTokens', 'cacheReadInputTokens', 'cacheCreationInputTokens'];
+  if (!counts.every((name) => isCount(usage[name])) || !isCount(timing['totalMs'])) return false;
+  if (timing['firstTokenMs'] !== null && !isCount(timing['firstTokenMs'])) return false;
+  if (type === 'error') return isRefusal(value);
+  if (type === 'cancelled') return isText(value['reason']);
+  return type === 'done' && (stopReason === null || isText(stopReason));
+}
+
+function isRefusal(value: unknown): boolean {
+  return (
+    isRecord(value) &&
+    isText(value['code']) &&
+    isText(value['message']) &&
+    typeof value['retryable'] === 'boolean' &&
+    isAbsentOr(isCount, value['retryAfterMs'])
+  );
+}
+
+function isAbsentOr(check: (value: unknown) => boolean, value: unknown): boolean {
+  return value === undefined || check(value);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number';
+}
