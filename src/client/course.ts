@@ -293,8 +293,9 @@ function resumed(op: Operation, lastEventId: string | undefined): Operation {
 function encode(input: unknown, { transformer, inputBytesMax }: ReconnectLinkOptions) {
   let body: string;
   try {
-    // Without an input, and with a transformer that wraps nothing, there is nothing to write.
-    body = (JSON.stringify(transformer.serialize(input)) as string | undefined) ?? '';
+    // Undefined without an input, where the transformer wraps nothing around it.
+    const json: string | undefined = JSON.stringify(transformer.serialize(input));
+    body = json ?? '';
   } catch (cause) {
     throw new LlmClientError('invalid_input', 'The input can not be written as JSON', { cause });
   }
