@@ -39,6 +39,7 @@ export interface Core<C = never> extends AsyncDisposable {
   readonly generations: Generations;
   readonly router: LlmRouter<C>;
   readonly access: Access;
+  readonly held: HeldBytes;
   readonly logs: MemoryStreamLogs;
   readonly telemetry: Telemetry;
   /** Does ahead what the first requests would wait for. Never rejects. */
@@ -90,6 +91,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     generations,
     router,
     access,
+    held,
     logs,
     telemetry,
     async prepare() {

@@ -3,7 +3,7 @@
  * off the wire, so no message may hold a prompt, a key or a stack.
  */
 import { z } from 'zod';
-import { inputIssues, type ErrorCode, type ErrorData, type InputIssue } from './protocol.ts';
+import { boundedIssues, inputIssues, type ErrorCode, type ErrorData, type InputIssue } from './protocol.ts';
 
 interface ErrorTraits {
   /** HTTP status of a refusal over REST. */
@@ -104,7 +104,9 @@ export class LlmError extends Error {
     return new LlmError('internal', 'Internal error', { cause: thrown });
   }
 
-  static invalidInput(issues: readonly InputIssue[]): LlmError {
+  /** @param found All faults; the error holds the first of them, and their number. */
+  static invalidInput(found: readonly InputIssue[]): LlmError {
+    const issues = boundedIssues(found);
     const told = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
     return new LlmError('invalid_input', told.join('; '), { issues });
   }

@@ -52,6 +52,8 @@ export interface Admission {
   admitViewer(caller: Caller): Disposable;
 }
 
+/** A refusal repeats no more of a config's name than this. */
+const namedConfigCharsMax = 100;
 const shutdownRetryAfterMs = 1_000;
 /** How long a drain waits, after all generations have ended, for viewers that are still behind. */
 const viewersLeaveMs = 2_000;
@@ -210,11 +212,12 @@ export class Generations implements AsyncDisposable {
     const configs = this.#options.configs();
     const config = configs.get(name);
     if (config) return config;
-    const meant = suggestion(name, configs.names) || '.';
+    const named = name.length > namedConfigCharsMax ? `${name.slice(0, namedConfigCharsMax)}…` : name;
+    const meant = suggestion(named, configs.names) || '.';
     const known = configs.names.join(', ');
     throw new LlmError(
       'config_not_found',
-      `Configuration not found: ${JSON.stringify(name)}${meant} Known are: ${known}`,
+      `Configuration not found: ${JSON.stringify(named)}${meant} Known are: ${known}`,
     );
   }
 

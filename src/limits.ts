@@ -20,6 +20,12 @@ const input = defaultInputLimits;
 
 export const limits = {
   bodyBytesMax: { name: 'LLM_BODY_BYTES_MAX', default: 10 * MiB, min: KiB, meaning: 'One request, over any door' },
+  jsonValuesMax: {
+    name: 'LLM_JSON_VALUES_MAX',
+    default: 200_000,
+    min: 100,
+    meaning: 'Values in the JSON of a request, keys and lists included',
+  },
   messagesMax: { name: 'LLM_MESSAGES_MAX', default: input.messagesMax, min: 1, meaning: 'Messages of a request' },
   blocksPerMessageMax: {
     name: 'LLM_BLOCKS_PER_MESSAGE_MAX',

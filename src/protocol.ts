@@ -278,11 +278,26 @@ export function inputIssues(error: z.core.$ZodError): InputIssue[] {
   return error.issues.flatMap((issue) => flattenIssue(issue, []));
 }
 
+/** A refusal lists so many faults, and repeats so much of what was sent. */
+const issuesMax = 20;
+const issueCharsMax = 300;
+
+/** The first of them, each cut to a bounded length, and how many others there are. */
+export function boundedIssues(issues: readonly InputIssue[]): readonly InputIssue[] {
+  const first = issues.slice(0, issuesMax).map(({ path, message }) => ({ path: cut(path), message: cut(message) }));
+  const left = issues.length - first.length;
+  return left === 0 ? first : [...first, { path: '', message: `and ${left} more faults` }];
+}
+
+function cut(text: string): string {
+  return text.length > issueCharsMax ? `${text.slice(0, issueCharsMax)}…` : text;
+}
+
 function flattenIssue(issue: z.core.$ZodIssue, parent: PropertyKey[]): InputIssue[] {
   const path = [...parent, ...issue.path];
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
     // The branch that got furthest is the one that was meant: content given as an array is judged as an array.
-    const depth = (issues: z.core.$ZodIssue[]) => Math.max(...issues.map((each) => each.path.length));
+    const depth = (issues: z.core.$ZodIssue[]) => issues.reduce((most, each) => Math.max(most, each.path.length), 0);
     const best = issue.errors.toSorted((a, b) => depth(b) - depth(a))[0]!;
     if (depth(best) > 0) return best.flatMap((each) => flattenIssue(each, path));
     const expected = issue.errors.flatMap((branch) =>

@@ -8,7 +8,7 @@ import type { Caller } from './caller.ts';
 import type { ConfigSnapshot } from './configs.ts';
 import { LlmError } from './errors.ts';
 import type { Generations, LogView } from './generations.ts';
-import { parseJsonBody } from './json-body.ts';
+import { emptyBody } from './json-body.ts';
 import { createOpenApiDocument } from './openapi.ts';
 import type { InputSchemas } from './protocol.ts';
 import type { Sink } from './sink.ts';
@@ -51,7 +51,8 @@ export function registerRest(app: FastifyInstance, options: RestOptions): void {
 
   app.post<{ Params: { config: string } }>('/api/llm/process_stream/:config', async (request, reply) => {
     const caller = authenticate(request);
-    const { messages, variables } = parse(schemas.restBody, request.body ?? parseJsonBody(''));
+    if (request.body === null || request.body === undefined) throw emptyBody();
+    const { messages, variables } = parse(schemas.restBody, request.body);
     const key = header(request, 'idempotency-key');
     const generationId = key === undefined ? undefined : parse(schemas.generationId, key, 'Idempotency-Key');
     const asked = { config: request.params.config, messages, variables, generationId, ...cursor(request) };

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
@@ -12,13 +12,14 @@ import type { ConfigSnapshot } from './configs.ts';
 import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
 import { livenessFor } from './doors/liveness.ts';
 import { errorOnWire, logRefusal } from './doors/procedure-call.ts';
-import { isSubscription, serveSubscription, type SseDoorOptions } from './doors/sse.ts';
+import { isSubscription, serveSubscription, type Admit, type SseDoorOptions } from './doors/sse.ts';
 import { createWebSocketDoor, refuseUpgrade } from './doors/websocket.ts';
 import { LlmError } from './errors.ts';
 import type { FlowLimits } from './flow-control.ts';
 import type { Generations } from './generations.ts';
+import type { HeldBytes } from './held-bytes.ts';
 import { asLlmError, HttpRefusals, invalidRequest } from './http-refusals.ts';
-import { decodeBody, parseJsonBody } from './json-body.ts';
+import { checkJsonBounds, isJson, parseJsonBody, readBody, type BodyLimits } from './json-body.ts';
 import { firstOf, OpenAnswers } from './open-answers.ts';
 import { registerPage } from './page.ts';
 import type { InputSchemas } from './protocol.ts';
@@ -35,9 +36,12 @@ export interface ServerOptions extends FlowLimits {
   readonly generations: Generations;
   readonly configs: () => ConfigSnapshot;
   readonly access: Access;
+  readonly held: HeldBytes;
   readonly schemas: InputSchemas;
   readonly telemetry: Telemetry;
   readonly bodyBytesMax: number;
+  readonly jsonValuesMax: number;
+  readonly blockDepthMax: number;
   readonly heartbeatMs: number;
   readonly reconnectMs: number;
   readonly socketsMax: number;
@@ -56,6 +60,10 @@ export interface Server extends AsyncDisposable {
 
 /** Calls that one batched request of tRPC's links may hold. */
 const batchSizeMax = 100;
+/** A refusal repeats no more of a path than this. */
+const namedPathCharsMax = 200;
+/** Levels of a request's JSON around a content block: batch, call, input, messages, content. */
+const envelopeDepth = 10;
 /** How long a client may take to send a request whole. */
 const requestTimeoutMs = 120_000;
 /** How long answers that have been given may take to leave when the listener closes. */
@@ -67,6 +75,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const { socketBufferBytesMax, socketStallMs } = options;
   const flow: FlowLimits = { socketBufferBytesMax, socketStallMs };
   const sse: SseOptions = { ...flow, heartbeatMs, reconnectMs };
+  const json = { valuesMax: options.jsonValuesMax, depthMax: options.blockDepthMax + envelopeDepth };
+  const body: BodyLimits = { bytesMax: bodyBytesMax, json };
   const liveness = () => livenessFor(options.configs(), heartbeatMs);
   const refusals = new HttpRefusals(telemetry);
   const prepare = (request: FastifyRequest, reply: FastifyReply) => {
@@ -95,10 +105,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     if (socket.writableLength > 0 || answers.isIdle(socket)) socket.destroy();
   });
   registerRefusals(app, refusals);
-  registerBodies(app);
+  const admit: Admit = (request) => options.held.take(access.authenticate(request).name, 0);
+  registerBodies(app, body, admit);
   app.addHook('onRequest', async (request, reply) => {
     prepare(request, reply);
     access.checkHost(request.headers);
+    // Before its body is read: nobody asked for one.
+    if (request.is404) return refusals.send(request, reply, noSuchRoute(request), 404);
+    return undefined;
   });
   registerHealth(app, options.generations);
   await registerPage(app);
@@ -106,9 +120,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     guard(guarded, access);
     const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
     registerRest(guarded, { ...options, sse, authenticate });
-    await guarded.register((scope) =>
-      registerTrpc(scope, refusals, { router, bodyBytesMax, sse, liveness, telemetry }),
-    );
+    await guarded.register((scope) => registerTrpc(scope, refusals, { router, body, admit, sse, liveness, telemetry }));
   });
 
   const refuseSocket = (socket: Duplex, error: LlmError, status?: number) => {
@@ -119,6 +131,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const webSockets = createWebSocketDoor({
     router,
     flow,
+    json,
     bodyBytesMax,
     liveness,
     socketsMax: options.socketsMax,
@@ -165,22 +178,18 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 /** Gives every failure the shape that the doors share. */
 function registerRefusals(app: FastifyInstance, refusals: HttpRefusals): void {
   app.setErrorHandler((error: FastifyError, request, reply) => refusals.send(request, reply, error));
-  app.setNotFoundHandler((request, reply) => {
-    return refusals.send(request, reply, invalidRequest(`No such route: ${request.method} ${pathOf(request)}`), 404);
-  });
+  // The page says so of files that it hasn't; every other request is refused before it comes here.
+  app.setNotFoundHandler((request, reply) => refusals.send(request, reply, noSuchRoute(request), 404));
 }
 
 /** JSON is the only body, and every key in it is data: fastify's own parser refuses `__proto__`, and says it is no JSON. */
-function registerBodies(app: FastifyInstance): void {
+function registerBodies(app: FastifyInstance, body: BodyLimits, admit: Admit): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, ({ headers }, body, done) => {
+  app.addContentTypeParser('application/json', async ({ raw, headers }: FastifyRequest, payload: Readable) => {
+    using held = admit(raw);
+    const bytes = await readBody(payload, body.bytesMax, held);
     // Clients that always name a content type do so without a body, too.
-    if (body.length === 0) return done(null);
-    try {
-      done(null, parseJsonBody(decodeBody(body, headers['content-type'])));
-    } catch (error) {
-      done(error as LlmError);
-    }
+    return bytes.length === 0 ? null : parseJsonBody(bytes, headers['content-type'], body.json);
   });
 }
 
@@ -239,12 +248,14 @@ async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, opti
   scope.route<{ Params: { '*': string } }>({ method, url: '/trpc/*', handler });
 
   async function handler(request: FastifyRequest<{ Params: { '*': string } }>, reply: FastifyReply): Promise<void> {
-    reply.hijack();
     const path = request.params['*'];
     if (isSubscription(router, path, request.headers.accept)) {
+      reply.hijack();
       await serveSubscription(request.raw, reply.raw, { path, requestId: request.id }, options);
       return;
     }
+    await giveBody(request, options);
+    reply.hijack();
     const note: RequestNote = { door: 'trpc', requestId: request.id };
     await nodeHTTPRequestHandler({
       router,
@@ -253,13 +264,29 @@ async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, opti
       res: reply.raw,
       createContext: ({ req, res, info }) => ({ req, res, info: { ...info, connectionParams: null }, note }),
       onError: ({ error }) => logRefusal(telemetry, error, note),
-      maxBodySize: options.bodyBytesMax,
+      maxBodySize: options.body.bytesMax,
       maxBatchSize: batchSizeMax,
       allowMethodOverride: true,
       // It replaces what was said before, and has more to say itself.
       responseMeta: () => ({ headers: new Headers({ vary: varyByOrigin }) }),
     });
   }
+}
+
+/**
+ * Reads the body of a query or a mutation, which tRPC's handler takes from `body` where it finds one: by itself it would
+ * read it before it knows who asks, and parse however many values it holds.
+ */
+async function giveBody({ raw, method }: FastifyRequest, { body, admit }: SseDoorOptions): Promise<void> {
+  using held = admit(raw);
+  if (method !== 'POST' || !isJson(raw.headers['content-type'])) return;
+  const bytes = await readBody(raw, body.bytesMax, held);
+  checkJsonBounds(bytes, body.json);
+  Object.assign(raw, { body: bytes.toString() });
+}
+
+function noSuchRoute(request: FastifyRequest): LlmError {
+  return invalidRequest(`No such route: ${request.method} ${pathOf(request).slice(0, namedPathCharsMax)}`);
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -67,7 +67,7 @@ const cases: readonly [door: string, code: string, level: number, caller: string
     (url) => postJson(`${url}/trpc/llm.stream`, { json: ask('hi', { config: 'none' }) }, { authorization }),
   ],
   ['trpc', 'unauthorized', 40, undefined, (url) => send(`${url}/trpc/llm.configs`)],
-  ['trpc', 'invalid_input', 30, undefined, (url) => send(`${url}/trpc/llm.nonsense`)],
+  ['trpc', 'invalid_input', 30, undefined, (url) => send(`${url}/trpc/llm.nonsense`, { headers: { authorization } })],
   ['trpc', 'forbidden', 40, undefined, (url) => send(`${url}/trpc/llm.configs`, { headers: { host: 'evil.example' } })],
   [
     'trpc',
@@ -84,7 +84,13 @@ const cases: readonly [door: string, code: string, level: number, caller: string
     'alice',
     (url) => postJson(`${url}/api/llm/process_stream/default`, bad, { authorization }),
   ],
-  ['rest', 'too_large', 30, undefined, (url) => postJson(`${url}/api/llm/process_stream/default`, large)],
+  [
+    'rest',
+    'too_large',
+    30,
+    undefined,
+    (url) => postJson(`${url}/api/llm/process_stream/default`, large, { authorization }),
+  ],
   [
     'rest',
     'invalid_input',

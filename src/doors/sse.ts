@@ -7,7 +7,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
-import { decodeBody, isJson, parseJsonBody } from '../json-body.ts';
+import type { Hold } from '../held-bytes.ts';
+import { checkJsonBounds, isJson, parseJsonBody, readBody, type BodyLimits } from '../json-body.ts';
 import { asTrpcError, wrapJson, type RequestNote } from '../router.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
@@ -16,9 +17,17 @@ import type { Telemetry } from '../telemetry.ts';
 import type { Liveness } from './liveness.ts';
 import { callProcedure, errorOnWire, logRefusal } from './procedure-call.ts';
 
+/**
+ * Judges the credentials in a request's head, before a byte of its body is read. Gives the account that the body is read on.
+ *
+ * @throws LlmError `unauthorized`
+ */
+export type Admit = (request: IncomingMessage) => Hold;
+
 export interface SseDoorOptions {
   readonly router: AnyTRPCRouter;
-  readonly bodyBytesMax: number;
+  readonly body: BodyLimits;
+  readonly admit: Admit;
   readonly sse: SseOptions;
   /** Asked for each subscription. */
   readonly liveness: () => Liveness;
@@ -48,9 +57,10 @@ export async function serveSubscription(
   request: IncomingMessage,
   response: ServerResponse,
   { path, requestId }: { readonly path: string; readonly requestId: string },
-  { router, bodyBytesMax, sse, liveness, telemetry }: SseDoorOptions,
+  options: SseDoorOptions,
 ): Promise<void> {
-  const { heartbeatMs, silenceMs, graceMs } = liveness();
+  const { router, sse, telemetry } = options;
+  const { heartbeatMs, silenceMs, graceMs } = options.liveness();
   const stream = new SseResponse(response, heartbeat, { ...sse, heartbeatMs });
   const note: RequestNote = { door: 'sse', requestId };
   const context = { req: request, res: response, info: {}, note };
@@ -58,7 +68,7 @@ export async function serveSubscription(
   let events: EventBatches | undefined;
   try {
     const url = new URL(request.url ?? '', 'http://localhost');
-    const wire = request.method === 'POST' ? await readBody(request, bodyBytesMax) : readUrl(url);
+    const wire = await readInput(request, url, options);
     // Opened before the procedure runs: `start` is to follow at once, and an error is told as an event in any case.
     const client = { reconnectAfterInactivityMs: silenceMs, graceMs };
     void stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
@@ -76,8 +86,11 @@ export async function serveSubscription(
   }
 }
 
-/** @throws TRPCError PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE */
-async function readBody(request: IncomingMessage, bytesMax: number): Promise<unknown> {
+/** @throws LlmError as `admit`, `readBody` and `parseJsonBody` do; TRPCError UNSUPPORTED_MEDIA_TYPE */
+async function readInput(request: IncomingMessage, url: URL, { admit, body }: SseDoorOptions): Promise<unknown> {
+  // Given back when the input is read: from there on the generation's own account holds it.
+  using held = admit(request);
+  if (request.method !== 'POST') return readUrl(url, body);
   const contentType = request.headers['content-type'];
   if (!isJson(contentType)) {
     throw new TRPCError({
@@ -85,30 +98,15 @@ async function readBody(request: IncomingMessage, bytesMax: number): Promise<unk
       message: 'Expected a body of content-type application/json',
     });
   }
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  await new Promise<void>((resolve, reject) => {
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      // What is over the limit is read on and dropped: a client that still sends would not see the answer.
-      if (bytes <= bytesMax) chunks.push(chunk);
-    });
-    request.on('end', resolve);
-    request.on('error', reject);
-    request.on('close', () => {
-      if (!request.complete) reject(new Error('the client left in the middle of its request'));
-    });
-  });
-  if (bytes > bytesMax) {
-    throw new TRPCError({ code: 'PAYLOAD_TOO_LARGE', message: `The body is larger than ${bytesMax} bytes` });
-  }
-  return bytes === 0 ? undefined : parseJsonBody(decodeBody(Buffer.concat(chunks), contentType));
+  const bytes = await readBody(request, body.bytesMax, held);
+  return bytes.length === 0 ? undefined : parseJsonBody(bytes, contentType, body.json);
 }
 
 /** The input in the URL of a request by GET. */
-function readUrl(url: URL): unknown {
+function readUrl(url: URL, { json }: BodyLimits): unknown {
   const raw = url.searchParams.get('input');
   if (raw === null || raw === '') return undefined;
+  checkJsonBounds(Buffer.from(raw), json);
   try {
     return JSON.parse(raw);
   } catch {

@@ -10,6 +10,8 @@ import { parseTRPCMessage, type TRPCClientOutgoingMessage, type TRPCResponseMess
 import type { WebSocket } from 'ws';
 import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
+import { checkJsonBounds } from '../json-body.ts';
+import type { JsonBounds } from '../json-bounds.ts';
 import { leaveTogether, untilRoom, watchForStall, type FlowLimits } from '../flow-control.ts';
 import { asTrpcError, wrapJson, type LlmContext, type RequestNote } from '../router.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
@@ -26,8 +28,17 @@ export interface TrpcSocketOptions {
   readonly liveness: () => Liveness;
   /** How long a client that announced connection params may take to send them. */
   readonly connectionParamsMs: number;
+  /** What the JSON of one message may hold. */
+  readonly json: JsonBounds;
   readonly telemetry: Telemetry;
 }
+
+const ping = Buffer.from('PING');
+const pong = Buffer.from('PONG');
+/** Calls that a client may send as one message; each is answered by itself. */
+const messagesPerFrameMax = 100;
+/** An id is repeated in every frame of its answer. tRPC's clients count from 1. */
+const idCharsMax = 64;
 
 type Id = TRPCClientOutgoingMessage['id'];
 type Context = LlmContext & { readonly note: RequestNote };
@@ -77,25 +88,29 @@ class TrpcSocket {
       for (const subscription of this.#subscriptions.values()) subscription.abort('the client has left');
     });
     webSocket.on('message', (data, isBinary) => {
-      const text = isBinary || !Buffer.isBuffer(data) ? undefined : data.toString();
-      if (text === 'PONG') return;
-      if (text === 'PING') this.#send('PONG');
-      else this.#take(text);
+      const bytes = isBinary || !Buffer.isBuffer(data) ? undefined : data;
+      if (bytes?.equals(pong)) return;
+      if (bytes?.equals(ping)) this.#send('PONG');
+      else this.#take(bytes);
     });
   }
 
-  #take(text: string | undefined): void {
+  #take(bytes: Buffer | undefined): void {
     let messages: unknown[];
     try {
-      if (text === undefined) throw new Error('not a text message');
-      const parsed: unknown = JSON.parse(text);
+      if (bytes === undefined) throw malformed();
+      checkJsonBounds(bytes, this.#options.json);
+      const parsed = parseText(bytes);
       if (this.#connectionParams === undefined) {
         this.#connectionParams = parseConnectionParams(parsed);
         return;
       }
       messages = Array.isArray(parsed) ? parsed : [parsed];
-    } catch {
-      return this.#refuse(null, malformed());
+      if (messages.length > messagesPerFrameMax) {
+        throw asTrpcError(new LlmError('too_large', `At most ${messagesPerFrameMax} calls in one message`));
+      }
+    } catch (error) {
+      return this.#refuse(null, error instanceof LlmError ? asTrpcError(error) : error);
     }
     for (const message of messages) this.#dispatch(message);
   }
@@ -104,6 +119,7 @@ class TrpcSocket {
     let call: TRPCClientOutgoingMessage;
     try {
       call = parseTRPCMessage(message, this.#options.router._def._config.transformer);
+      if (String(call.id).length > idCharsMax) throw malformed();
     } catch {
       return this.#refuse(idOf(message), malformed());
     }
@@ -203,6 +219,15 @@ function callOf({ method, params }: CallMessage): ProcedureCall {
   return { type: method, ...params };
 }
 
+/** @throws TRPCError PARSE_ERROR */
+function parseText(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    throw malformed();
+  }
+}
+
 function malformed(): TRPCError {
   return new TRPCError({ code: 'PARSE_ERROR', message: 'Expected a message as tRPC writes it' });
 }
@@ -217,7 +242,8 @@ function parseConnectionParams(message: unknown): Record<string, string> | null 
   return Object.fromEntries(texts);
 }
 
+/** Null for an id that is too long to be repeated. */
 function idOf(message: unknown): Id {
   const { id } = (message ?? {}) as { id?: unknown };
-  return typeof id === 'number' || typeof id === 'string' ? id : null;
+  return (typeof id === 'number' || typeof id === 'string') && String(id).length <= idCharsMax ? id : null;
 }

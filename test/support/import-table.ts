@@ -15,8 +15,8 @@ const ranks: readonly (readonly string[])[] = [
   ['access', 'generations', 'sse-response', 'openapi'],
   ['llm-service'],
   ['upstream'],
-  ['stream-log', 'simulator', 'configs'],
-  ['telemetry', 'settings', 'flow-control', 'held-bytes', 'json-body'],
+  ['stream-log', 'simulator', 'configs', 'json-body'],
+  ['telemetry', 'settings', 'flow-control', 'held-bytes'],
   ['errors', 'faults', 'json-bounds', 'json-line', 'limits', 'address', 'sink', 'turns', 'within'],
   ['protocol', 'caller'],
 ];

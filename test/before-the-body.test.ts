@@ -1,0 +1,98 @@
+/** Credentials in the head are judged before a body is read, and a body is bounded in pieces as well as in bytes. */
+import { createHash } from 'node:crypto';
+import { connect } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { postJson } from './support/raw-http.ts';
+import { openSocket } from './support/raw-websocket.ts';
+import { ask, serviceForEachTest } from './support/service.ts';
+
+finishesCleanly();
+
+const key = 'sk-alice';
+const sha256 = createHash('sha256').update(key).digest('hex');
+const authorization = `Bearer ${key}`;
+const paths = ['/trpc/llm.stream', '/trpc/llm.cancel', '/api/llm/process_stream/default', '/nonsense'];
+
+/** What is answered to the head of a request whose body never comes. */
+async function answerToHead(url: string, path: string, headers: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.write(`POST ${path} HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\n${headers}\r\n\r\n`);
+  const [answer] = await new Promise<Buffer[]>((resolve) => socket.once('data', (data: Buffer) => resolve([data])));
+  socket.destroy();
+  return answer!.toString();
+}
+
+describe('a service with keys', () => {
+  const test = serviceForEachTest({ env: { LLM_API_KEYS: `alice:${sha256}` } });
+
+  it.each(paths)('answers %s without a key before any of the body has come', async (path) => {
+    const answer = await answerToHead(test.current.url, path, 'content-length: 9000000');
+    expect(answer).toMatch(/unauthorized|No such route/);
+  });
+
+  it('closes a connection whose body comes in more pieces than its size explains', async () => {
+    const { hostname, port } = new URL(test.current.url);
+    const socket = connect(Number(port), hostname);
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.on('error', () => {});
+    socket.resume();
+    socket.write(
+      `POST /trpc/llm.stream HTTP/1.1\r\nhost: ${hostname}\r\nauthorization: ${authorization}\r\n` +
+        'content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
+    );
+    socket.write('1\r\n \r\n'.repeat(30_000));
+    await closed;
+  });
+});
+
+describe('JSON of many values or levels', () => {
+  const test = serviceForEachTest({ env: { LLM_JSON_VALUES_MAX: '1000' } });
+  const many = { ...ask('hi'), messages: [{ role: 'user', content: [{ type: 'any', list: Array(2_000).fill(1) }] }] };
+
+  it.each([
+    ['/trpc/llm.stream', { json: many }],
+    ['/trpc/llm.cancel', { json: many }],
+    ['/api/llm/process_stream/default', many],
+  ])('is refused at %s before it is parsed', async (path, body) => {
+    expect((await postJson(`${test.current.url}${path}`, body)).text).toContain('too_large');
+  });
+
+  it('is refused over WebSocket, and so are more calls in one message than a batch has', async () => {
+    using socket = await openSocket(test.current.url);
+    for (const message of [
+      JSON.stringify({ id: 1, method: 'query', params: many }),
+      JSON.stringify(Array(200).fill(1)),
+    ]) {
+      socket.send(message);
+      expect(JSON.stringify(await socket.next())).toContain('too_large');
+    }
+    socket.send(JSON.stringify({ id: 'a'.repeat(1_000), method: 'query', params: { path: 'llm.configs' } }));
+    const refused = JSON.stringify(await socket.next());
+    expect(refused).toContain('"id":null');
+    expect(refused.length).toBeLessThan(1_000);
+  });
+});
+
+describe('a refusal', () => {
+  const test = serviceForEachTest({});
+
+  it.each([
+    ['many faults', { messages: Array(1_500).fill({ role: 'nobody', content: 'hi' }) }],
+    ['long names', { variables: { ['a'.repeat(100_000)]: 1 } }],
+  ])('of %s lists the first of them, each cut short', async (_what, wrong) => {
+    const { url } = test.current;
+    const { text } = await postJson(`${url}/api/llm/process_stream/default`, { ...ask('hi'), ...wrong });
+    expect(text).toContain('invalid_input');
+    expect(text.length).toBeLessThan(20_000);
+  });
+
+  it('of a config that isn’t there repeats no more of its name than names have', async () => {
+    const answer = await postJson(`${test.current.url}/trpc/llm.stream`, {
+      json: ask('hi', { config: 'x'.repeat(100_000) }),
+    });
+    expect(answer.text).toContain('Configuration not found');
+    expect(answer.text.length).toBeLessThan(5_000);
+  });
+});
