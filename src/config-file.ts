@@ -57,7 +57,7 @@ export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSn
 }
 
 function missingFile(file: string, path: string): ConfigError {
-  const message = `\`llm-service init\` writes one to begin with, and LLM_CONFIG names another${similarFile(file, path)}`;
+  const message = `found nothing there; \`llm-service init\` writes one to begin with, and LLM_CONFIG names another${similarFile(file, path)}`;
   return new ConfigError(`there is no config file ${basename(file)} in ${dirname(path)}:`, [{ path: '', message }]);
 }
 

@@ -135,7 +135,7 @@ describe('a config file', () => {
     const missing = await refusalOf('none.ts');
     expect(missing).toBe(
       `there is no config file none.ts in ${cwd}:\n` +
-        '  `llm-service init` writes one to begin with, and LLM_CONFIG names another',
+        '  found nothing there; `llm-service init` writes one to begin with, and LLM_CONFIG names another',
     );
     await mkdir(join(cwd, 'etc'));
     await write('etc/llm.config.yaml', '');
