@@ -7,6 +7,7 @@ import { startSimulator } from '../../src/simulator.ts';
 import { doors } from '../support/doors.ts';
 import { lastingDoors } from '../support/every-door.ts';
 import { startServiceProcess } from '../support/service-process.ts';
+import { attackSoak, planFrom } from './attack.ts';
 import { cancelLatency, percentile } from './cancel-latency.ts';
 import { cutStorm } from './cut-storm.ts';
 import { startAndAbort, startAndAbortDoors } from './start-and-abort.ts';
@@ -61,6 +62,8 @@ const soaks: Readonly<Record<string, () => Promise<void>>> = {
       report(`last viewer left, ${door.name}: p99 in ms after the grace`, percentile(leave, 99), 50);
     }
   },
+
+  attack: () => attackSoak(planFrom(process.env), report),
 
   async leftovers() {
     for (const door of startAndAbortDoors) {

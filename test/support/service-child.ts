@@ -6,12 +6,13 @@ import { Socket } from 'node:net';
 import { startService } from '../../src/service.ts';
 import { readSettings } from '../../src/settings.ts';
 import type { LlmEvent, StreamRequest } from '../../src/protocol.ts';
-import type { Held, Order } from './service-process.ts';
+import type { Effort, Held, Order } from './service-process.ts';
 
 const { TEST_CONFIGS = '{}', ...env } = process.env;
 const service = await startService({ settings: readSettings(env), env, configs: JSON.parse(TEST_CONFIGS) as unknown });
 const { core } = service;
 const signal = new AbortController().signal;
+let watch: TurnWatch | undefined;
 let held: AsyncIterator<readonly [string, LlmEvent], unknown> | undefined;
 
 process.on('message', (order: Order) => void carryOut(order).then((answer) => process.send!(answer ?? null)));
@@ -22,6 +23,10 @@ async function carryOut(order: Order): Promise<unknown> {
   switch (order.do) {
     case 'measure':
       return measure();
+    case 'effort':
+      return effort();
+    case 'calibrate':
+      return calibrate();
     case 'stay-busy':
       for (const until = performance.now() + order.ms; performance.now() < until;);
       break;
@@ -77,4 +82,53 @@ async function measure(): Promise<Held> {
     unsentBytes: sockets.reduce((sum, { writableLength }) => sum + writableLength, 0),
     timers: process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length,
   };
+}
+
+/** Watches from when it is first asked, lest its timer be counted by tests that never ask. */
+function effort(): Effort {
+  watch ??= new TurnWatch();
+  return watch.look();
+}
+
+/**
+ * CPU time by turns of the event loop. Wall time would count what the machine's other processes take; CPU time counts
+ * this one's threads together, so a turn with much garbage looks a little longer than it is.
+ */
+class TurnWatch {
+  #begunAt = process.cpuUsage();
+  #tickedAt = this.#begunAt;
+  #longestTurnMs = 0;
+
+  constructor() {
+    setInterval(() => this.#tick(), 10).unref();
+  }
+
+  look(): Effort {
+    this.#tick();
+    const spent = { longestTurnMs: this.#longestTurnMs, cpuMs: msOf(process.cpuUsage(this.#begunAt)) };
+    this.#longestTurnMs = 0;
+    this.#begunAt = process.cpuUsage();
+    return spent;
+  }
+
+  #tick(): void {
+    this.#longestTurnMs = Math.max(this.#longestTurnMs, msOf(process.cpuUsage(this.#tickedAt)));
+    this.#tickedAt = process.cpuUsage();
+  }
+}
+
+/** The quickest of some rounds: in the others, the machine did something else. */
+function calibrate(): number {
+  const json = JSON.stringify(Array.from({ length: 20_000 }, (_, index) => ({ index, text: `${index}`.repeat(8) })));
+  let quickestMs = Infinity;
+  for (let round = 0; round < 10; round += 1) {
+    const startedAt = process.cpuUsage();
+    JSON.stringify(JSON.parse(json));
+    quickestMs = Math.min(quickestMs, msOf(process.cpuUsage(startedAt)));
+  }
+  return quickestMs;
+}
+
+function msOf({ user, system }: NodeJS.CpuUsage): number {
+  return (user + system) / 1_000;
 }

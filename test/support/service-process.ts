@@ -7,6 +7,8 @@ import { plainConfig } from './service.ts';
 
 export type Order =
   | { readonly do: 'measure' }
+  | { readonly do: 'effort' }
+  | { readonly do: 'calibrate' }
   | { readonly do: 'stay-busy'; readonly ms: number }
   | { readonly do: 'hold'; readonly request: StreamRequest }
   | { readonly do: 'read-on' }
@@ -26,9 +28,24 @@ export interface Held {
   readonly timers: number;
 }
 
+/** What the process spent since this was asked last. */
+export interface Effort {
+  /** CPU time of the longest turn of its event loop, some milliseconds more or less. */
+  readonly longestTurnMs: number;
+  readonly cpuMs: number;
+}
+
 export interface ServiceProcess extends AsyncDisposable {
   readonly url: string;
+  readonly pid: number;
+  /** Settles when the process has ended, with its exit code or signal and what it died of. */
+  readonly ended: Promise<string>;
+  /** The last megabyte of its stdout. */
+  readonly log: string;
   measure(): Promise<Held>;
+  effort(): Promise<Effort>;
+  /** Milliseconds of CPU that a fixed piece of work takes it. */
+  calibrate(): Promise<number>;
   /** Blocks its event loop. */
   stayBusy(ms: number): Promise<void>;
   /** Opens a viewer within the process, which takes one event and then no more. */
@@ -44,12 +61,20 @@ export interface ServiceProcessOptions {
   readonly upstreamUrl: string;
   readonly configs?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** Bound of its heap; Node's own if absent. */
+  readonly heapMiB?: number;
 }
 
+const logCharsMax = 1 << 20;
+
 export async function startServiceProcess(options: ServiceProcessOptions): Promise<ServiceProcess> {
-  const { upstreamUrl, configs = { default: plainConfig }, env = {} } = options;
+  const { upstreamUrl, configs = { default: plainConfig }, env = {}, heapMiB } = options;
   const child = fork(fileURLToPath(new URL('service-child.ts', import.meta.url)), {
-    execArgv: ['--import', 'tsx', '--expose-gc'],
+    execArgv: [
+      ...['--import', 'tsx', '--expose-gc'],
+      ...(heapMiB === undefined ? [] : [`--max-old-space-size=${heapMiB}`]),
+    ],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     env: {
       PATH: process.env['PATH'],
       PORT: '0',
@@ -62,22 +87,40 @@ export async function startServiceProcess(options: ServiceProcessOptions): Promi
       TEST_CONFIGS: JSON.stringify(configs),
     },
   });
-  const ended = once(child, 'exit');
+  const stdout = lastOf(child.stdout!);
+  const stderr = lastOf(child.stderr!);
+  const ended = once(child, 'close').then(
+    ([code, signal]) => `${code === null ? signal : `exit code ${code}`}${fatalLineOf(stderr())}`,
+  );
   const answer = async () => {
     const [message] = (await Promise.race([once(child, 'message'), ended.then(gone)])) as [unknown];
     return message;
   };
-  const order = async (given: Order) => {
-    const answered = answer();
-    child.send(given);
-    return answered;
+  // One after the other: an answer says not which order it belongs to.
+  let answered: Promise<unknown> = answer();
+  const order = (given: Order) => {
+    const next = answered.then(() => {
+      const coming = answer();
+      // It may end in this very moment; then no answer comes.
+      child.send(given, () => {});
+      return coming;
+    });
+    answered = next;
+    return next;
   };
   const kill = async () => {
     child.kill('SIGKILL');
     await ended;
   };
   return {
-    url: (await answer()) as string,
+    url: (await answered) as string,
+    pid: child.pid!,
+    ended,
+    get log() {
+      return stdout();
+    },
+    effort: async () => (await order({ do: 'effort' })) as Effort,
+    calibrate: async () => (await order({ do: 'calibrate' })) as number,
     measure: async () => (await order({ do: 'measure' })) as Held,
     stayBusy: async (ms) => void (await order({ do: 'stay-busy', ms })),
     hold: async (request) => void (await order({ do: 'hold', request })),
@@ -88,8 +131,20 @@ export async function startServiceProcess(options: ServiceProcessOptions): Promi
   };
 }
 
-function gone(): never {
-  throw new Error('the process of the service has ended');
+function gone(how: string): never {
+  throw new Error(`the process of the service has ended: ${how}`);
+}
+
+/** What it died of, as Node or V8 writes it. */
+function fatalLineOf(stderr: string): string {
+  const line = /^.*(?:FATAL ERROR|Error\b).*$/m.exec(stderr)?.[0] ?? stderr.trimEnd().split('\n').at(-1);
+  return line ? `: ${line}` : '';
+}
+
+function lastOf(stream: NodeJS.ReadableStream): () => string {
+  let text = '';
+  stream.setEncoding('utf8').on('data', (more: string) => (text = (text + more).slice(-logCharsMax)));
+  return () => text;
 }
 
 /**

@@ -1,0 +1,254 @@
+/**
+ * Who asks is judged before what is asked: nobody without a key has a body read, a message parsed or a caller's place taken.
+ */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startSimulator, type Simulator } from '../../src/simulator.ts';
+import { startHonestCallers } from '../support/attack-honest.ts';
+import { bearer, keyOf, strangersBytesMax, targetForTests, turnMsMax } from '../support/attack-target.ts';
+import {
+  frame,
+  framesIn,
+  headOf,
+  inOneByteChunks,
+  jsonChunked,
+  openWebSocketWire,
+  openWire,
+  posted,
+  repeat,
+  socketVerdictOf,
+  verdictOf,
+  type Wire,
+} from '../support/attack-wire.ts';
+
+const socketsMax = 40;
+let upstream: Simulator;
+beforeAll(async () => {
+  upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
+});
+afterAll(() => upstream[Symbol.asyncDispose]());
+const target = targetForTests(() => ({
+  upstreamUrl: upstream.url,
+  callers: ['ada'],
+  env: { LLM_SOCKETS_MAX: `${socketsMax}`, LLM_CONNECTION_PARAMS_MS: '1000' },
+}));
+
+const id = '7c42ca9b-9eab-4d04-80b3-40f10b0c54aa';
+/** Where a key is needed. */
+const doors = [
+  'POST /api/llm/process_stream/default',
+  'POST /%61pi/llm/process_stream/default',
+  'POST /trpc/llm.stream',
+  'POST /trpc/llm.follow',
+  'POST /trpc/llm.cancel',
+  'POST /trpc/llm.cancel,llm.cancel?batch=1',
+  `DELETE /api/llm/generations/${id}`,
+];
+const others = [
+  'POST /nowhere',
+  'POST /trpc/nowhere',
+  'POST /trpc/llm.nothing',
+  'POST /trpc',
+  'POST /api/llm/nowhere',
+  'PUT /api/llm/process_stream/default',
+  'PATCH /',
+  'POST /healthz',
+  'POST /openapi.json',
+  'DELETE /assets/nothing.js',
+  'OPTIONS /trpc/llm.stream',
+];
+const split = (route: string) => route.split(' ') as [string, string];
+const accepts = { accept: 'text/event-stream', 'content-type': 'application/json' };
+
+/** Verdicts on heads whose bodies are announced but not sent. */
+async function headsAlone(routes: readonly string[], headers: Readonly<Record<string, string>>, signal: AbortSignal) {
+  const verdicts = routes.map(async (route) => {
+    const wire = await openWire(target.current.url, signal);
+    wire.write(headOf(...split(route), { ...accepts, 'content-length': 10_000_000, ...headers }));
+    return [route, await verdictOf(wire, 3_000)] as const;
+  });
+  return Object.fromEntries(await Promise.all(verdicts));
+}
+
+it('refuses whoever has no key from the head alone, at every door', async () => {
+  const { result } = await target.current.withstands('A1 heads without a key', (signal) =>
+    headsAlone(doors, {}, signal),
+  );
+  expect(result).toEqual(Object.fromEntries(doors.map((route) => [route, '401 unauthorized'])));
+});
+
+it('refuses bad keys from the head alone, at every door', async () => {
+  const keys: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    'an unknown key': { authorization: 'Bearer unknown' },
+    'another scheme': { authorization: `Basic ${keyOf('ada')}` },
+    'an empty key': { authorization: 'Bearer ' },
+    'a long key': { authorization: `Bearer ${'x'.repeat(8_000)}` },
+    'a key of another header': { 'x-api-key': keyOf('ada') },
+  };
+  const { result } = await target.current.withstands('A1 heads with bad keys', async (signal) => {
+    const verdicts = Object.values(keys).map((headers) => headsAlone(doors, headers, signal));
+    return Promise.all(verdicts);
+  });
+  for (const each of result)
+    expect(each).toEqual(Object.fromEntries(doors.map((route) => [route, '401 unauthorized'])));
+});
+
+it('refuses from the head alone what is to come in chunks', async () => {
+  const { result } = await target.current.withstands('A1 heads of chunks', async (signal) => {
+    const verdicts = doors.map(async (route) => {
+      const wire = await openWire(target.current.url, signal);
+      wire.write(headOf(...split(route), { accept: accepts.accept, ...jsonChunked }));
+      return [route, await verdictOf(wire, 3_000)] as const;
+    });
+    return Object.fromEntries(await Promise.all(verdicts));
+  });
+  expect(result).toEqual(Object.fromEntries(doors.map((route) => [route, '401 unauthorized'])));
+});
+
+it('answers where there is no door from the head alone, too', async () => {
+  const { result } = await target.current.withstands('A1 heads for no door', (signal) =>
+    headsAlone(others, {}, signal),
+  );
+  for (const [route, verdict] of Object.entries(result)) {
+    expect(verdict, route).toMatch(/^(?:closed|200|204|40[1345]\b.*|413\b.*)$/);
+  }
+});
+
+it('keeps nothing of bodies in one-byte chunks that nobody with a key sent', async () => {
+  const toll = await target.current.withstands('A1 chunks without a key', async (signal) => {
+    const body = `{"json":{"generationId":"${'x'.repeat(150_000)}"}}`;
+    const ends = [...doors, ...others, 'GET /healthz', 'GET /nowhere', 'HEAD /'].map(async (route) => {
+      const wire = await openWire(target.current.url, signal);
+      wire.write(headOf(...split(route), { accept: accepts.accept, ...jsonChunked }));
+      return wire.flood(inOneByteChunks(body));
+    });
+    return (await Promise.all(ends)).join(' ');
+  });
+  expect(toll.heldBytes).toBeLessThan(strangersBytesMax);
+  expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
+});
+
+it('keeps nothing of large bodies that nobody with a key sent, however slowly they end', async () => {
+  const toll = await target.current.withstands('A9 large bodies without a key', async (signal) => {
+    const part = Buffer.alloc(5 << 20, '[');
+    const ends = Array.from({ length: 24 }, async (_, index) => {
+      const wire = await openWire(target.current.url, signal);
+      const route = [...doors, ...others][index % (doors.length + others.length)]!;
+      wire.write(headOf(...split(route), { ...accepts, 'content-length': 10_400_000 }));
+      return wire.flood([part]);
+    });
+    return (await Promise.all(ends)).join(' ');
+  });
+  expect(toll.heldBytes).toBeLessThan(strangersBytesMax);
+  expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
+});
+
+it('lets a caller with a key in while strangers hold all the sockets that they can, and closes theirs', async () => {
+  const { result } = await target.current.withstands(
+    'A10 sockets that only answer pings',
+    async (signal) => {
+      const token = { method: 'connectionParams', data: { token: 'unknown' } };
+      const kinds = [
+        { search: '', first: undefined },
+        { search: '?connectionParams=1', first: undefined },
+        { search: '?connectionParams=1', first: JSON.stringify(token) },
+        { search: '?connectionParams=1', first: JSON.stringify({ ...token, data: null }) },
+      ];
+      const strangers: Wire[] = [];
+      for (let index = 0; index < 2 * socketsMax; index += 1) {
+        const { search, first } = kinds[index % kinds.length]!;
+        const wire = await openWebSocketWire(target.current.url, signal, { search });
+        if (!wire) continue;
+        strangers.push(wire);
+        const answerPings = setInterval(() => wire.write(frame('PONG')), 100);
+        void wire.closed.then(() => clearInterval(answerPings));
+        if (first) wire.write(frame(first));
+      }
+      const inTheHead = await openWebSocketWire(target.current.url, signal, { headers: bearer('ada') });
+      const inTheParams = await openWebSocketWire(target.current.url, signal, { search: '?connectionParams=1' });
+      inTheParams?.write(frame(JSON.stringify({ ...token, data: { token: keyOf('ada') } })));
+      const question = JSON.stringify({ id: 1, method: 'query', params: { path: 'llm.configs' } });
+      for (const wire of [inTheHead, inTheParams]) wire?.write(frame(question));
+      await Promise.all(strangers.map(({ until }) => until(() => false, 8_000)));
+      return {
+        inTheHead: await socketVerdictOf(inTheHead, 3_000),
+        left: strangers.filter(({ isClosed }) => !isClosed).length,
+      };
+    },
+    30_000,
+  );
+  expect(result).toEqual({ inTheHead: 'answered', left: 0 });
+});
+
+it('keeps little of what comes on sockets before their connection params', async () => {
+  const toll = await target.current.withstands('A10 large messages before the params', async (signal) => {
+    const large = frame(`{"method":"connectionParams","data":{"token":"${'x'.repeat(5 << 20)}"}}`);
+    const entries = Array.from({ length: 200_000 }, (_, index) => `"k${index}":"x"`).join();
+    const wide = frame(`{"method":"connectionParams","data":{${entries}}}`);
+    const deep = frame(`{"method":"connectionParams","data":${'['.repeat(2_000_000)}`);
+    const messages = [large, large.subarray(0, -1), wide, deep];
+    const verdicts = Array.from({ length: 20 }, async (_, index) => {
+      const wire = await openWebSocketWire(target.current.url, signal, { search: '?connectionParams=1' });
+      await wire?.flood([messages[index % messages.length]!]);
+      wire?.write(frame('{"id":1,"method":"query","params":{"path":"llm.configs"}}'));
+      return socketVerdictOf(wire, 5_000);
+    });
+    return Promise.all(verdicts);
+  });
+  for (const verdict of toll.result) expect(verdict).toMatch(/^(?:closed|unauthorized|too_large|invalid_input|error)$/);
+  expect(toll.heldBytes).toBeLessThan(strangersBytesMax);
+  expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
+});
+
+it('bears requests without a key that are sent one upon the other, and their sender leaving', async () => {
+  const toll = await target.current.withstands('A6 pipelined without a key', async (signal) => {
+    const wires = await Promise.all(
+      ['GET /api/llm/configs', 'POST /nowhere', 'POST /trpc/llm.cancel'].map(async (route) => {
+        const wire = await openWire(target.current.url, signal);
+        await wire.flood(repeat(headOf(...split(route), { 'content-length': 0 }), 20_000));
+        return wire;
+      }),
+    );
+    for (const wire of wires) wire.socket.destroy();
+    await Promise.all(wires.map(({ closed }) => closed));
+    // Its answer comes after all that the service does on their account.
+    const after = await openWire(target.current.url, signal);
+    after.write(headOf('GET', '/healthz'));
+    return verdictOf(after);
+  });
+  expect(toll.result).toBe('200');
+  expect(toll.heldBytes).toBeLessThan(strangersBytesMax);
+  expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
+});
+
+it('serves callers with a key beside strangers that send all that they have', async () => {
+  const { result } = await target.current.withstands(
+    'A1, A9, A10 beside honest callers',
+    async (signal) => {
+      const { url } = target.current;
+      const honest = await startHonestCallers({ url, upstream, number: 6, token: keyOf('ada'), signal });
+      await Promise.all(
+        Array.from({ length: 12 }, async (_, index) => {
+          const wire = await openWire(url, signal);
+          const route = [...doors, ...others][index]!;
+          wire.write(headOf(...split(route), { accept: accepts.accept, ...jsonChunked }));
+          await wire.flood(inOneByteChunks(`["${'x'.repeat(50_000)}"]`));
+        }),
+      );
+      return honest.finish();
+    },
+    30_000,
+  );
+  expect(result).toEqual({ whole: 6, failures: [] });
+});
+
+it('reads the body of whoever has a key', async () => {
+  const { result } = await target.current.withstands('a body with a key', async (signal) => {
+    const wire = await openWire(target.current.url, signal);
+    wire.write(posted('/trpc/llm.cancel', JSON.stringify({ json: { generationId: id } }), bearer('ada')));
+    const socket = await openWebSocketWire(target.current.url, signal, { headers: bearer('ada') });
+    socket?.write(frame('{"id":1,"method":"query","params":{"path":"llm.configs"}}'));
+    await socket?.until((each) => framesIn(each).length > 0);
+    return [await verdictOf(wire), await socketVerdictOf(socket)];
+  });
+  expect(result).toEqual(['404 generation_not_found', 'answered']);
+});
