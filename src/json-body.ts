@@ -45,7 +45,7 @@ export async function readBody(source: Readable, bytesMax: number, hold?: Hold):
         hold?.resize(heldPerByte * bytes);
       } catch (error) {
         source.off('data', take).resume();
-        return reject(error);
+        return reject(LlmError.from(error));
       }
       if (bytes > buffer.length) {
         const larger = Buffer.allocUnsafe(Math.min(bytesMax, bytes * 2));
