@@ -9,6 +9,7 @@ import type { Caller } from './caller.ts';
 import { LlmError } from './errors.ts';
 import type { HeldBytes } from './held-bytes.ts';
 import { canonicalOrigin, hostNameOf, isSameHost } from './origin.ts';
+import { isLoopback } from './settings.ts';
 
 export interface AccessLimits {
   /** Generations that may run at once, of all callers. */
@@ -40,7 +41,6 @@ export interface Credentials {
   readonly connectionParams?: Readonly<Record<string, string | undefined>> | null | undefined;
 }
 
-const loopbackNames = new Set(['localhost', '127.0.0.1', '[::1]']);
 /** The longest host name that a refusal repeats. */
 const namedHostCharsMax = 100;
 const capacityRetryAfterMs = 1_000;
@@ -59,7 +59,7 @@ export class Access {
     this.#options = options;
     this.#keys = options.keys.map(({ name, sha256 }) => ({ name, digest: Buffer.from(sha256, 'hex') }));
     this.#allowedOrigins = new Set(options.allowedOrigins.map((origin) => canonicalOrigin(origin)));
-    this.#hosts = new Set([...loopbackNames, ...options.allowedHosts.map((host) => hostNameOf(host))]);
+    this.#hosts = new Set(options.allowedHosts.map((host) => hostNameOf(host)));
     this.#starts = new RateLimiterMemory({ points: options.limits.startsPerMinuteMax, duration: 60 });
   }
 
@@ -72,7 +72,8 @@ export class Access {
   checkHost(headers: IncomingHttpHeaders): void {
     if (!this.#options.loopback) return;
     const name = hostNameOf(headers.host);
-    if (!this.#hosts.has(name)) {
+    // An address can't be rebound, as a name can.
+    if (!this.#hosts.has(name) && !isLoopback(name)) {
       // Behind a proxy this is what its operator meets first, so it says which name arrived.
       const found = name !== '' && name.length <= namedHostCharsMax ? ` "${name}"` : '';
       throw new LlmError('forbidden', `The host name${found} is not allowed; LLM_ALLOWED_HOSTS can name it`);

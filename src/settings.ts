@@ -130,7 +130,7 @@ const variables: { readonly [Key in keyof Written]: Variable<Written[Key]> } = {
     name: 'LLM_ALLOWED_HOSTS',
     default: [],
     expected: 'host names without port, comma-separated',
-    meaning: 'Names beside localhost, 127.0.0.1 and [::1] that a service on loopback answers to, comma-separated',
+    meaning: 'Names beside localhost and loopback addresses that a service on loopback answers to, comma-separated',
     ...list(parseHost),
   },
   auth: {
@@ -198,7 +198,9 @@ const loopbackAddresses = new BlockList();
 loopbackAddresses.addSubnet('127.0.0.0', 8);
 loopbackAddresses.addAddress('::1', 'ipv6');
 
-function isLoopback(host: string): boolean {
+/** Whether a name or an address is this machine's own: localhost, anything in 127.0.0.0/8, `::1` (also in brackets). */
+export function isLoopback(name: string): boolean {
+  const host = name.replace(/^\[(.*)\]$/, '$1');
   if (host.toLowerCase() === 'localhost') return true;
   const version = isIP(host);
   return version !== 0 && loopbackAddresses.check(host, version === 4 ? 'ipv4' : 'ipv6');
