@@ -3,6 +3,7 @@
  * goes to which door, and who is kept out before any; nothing of what the doors say.
  */
 import { randomUUID } from 'node:crypto';
+import type { ServerOptions as ServerOptionsOfNode } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
@@ -27,6 +28,7 @@ import { registerRest } from './rest.ts';
 import { asTrpcError, type LlmRouter, type RequestNote } from './router.ts';
 import type { SseOptions } from './sse-response.ts';
 import type { Telemetry } from './telemetry.ts';
+import { serveWithoutUpgrade, wantsWebSocket } from './unwanted-upgrade.ts';
 
 export interface ServerOptions extends FlowLimits {
   readonly host: string;
@@ -86,6 +88,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const app = fastify({
     bodyLimit: bodyBytesMax,
     forceCloseConnections: true,
+    // Of Node 24.9 and later, which ask; earlier ones hand over every offer of an upgrade.
+    http: { shouldUpgradeCallback: wantsWebSocket } as ServerOptionsOfNode,
     requestTimeout: requestTimeoutMs,
     // Else a HEAD would run what GET runs, and a subscription is among that.
     exposeHeadRoutes: false,
@@ -142,6 +146,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     refuse: refuseSocket,
   });
   app.server.on('upgrade', (request, socket, head) => {
+    if (!wantsWebSocket(request)) return serveWithoutUpgrade(app.server, request, socket, head);
     try {
       access.checkHost(request.headers);
     } catch (error) {

@@ -48,6 +48,7 @@ const partOf: Readonly<Record<string, string>> = {
   'request-identity': 'generations',
   'running-generation': 'generations',
   'sse-cursor': 'sse-response',
+  'unwanted-upgrade': 'server',
   'upstream-variables': 'settings',
 };
 

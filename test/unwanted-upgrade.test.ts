@@ -1,8 +1,8 @@
 /** Whoever offers HTTP/2, or another protocol that is not spoken here, is served as HTTP/1.1: a server may ignore an upgrade. */
 import { expect, it } from 'vitest';
-import { frame, framesIn, headOf, openWebSocketWire, openWire, verdictOf } from '../support/attack-wire.ts';
-import { finishesCleanly } from '../support/finishes-cleanly.ts';
-import { serviceForEachTest } from '../support/service.ts';
+import { frame, framesIn, headOf, openWebSocketWire, openWire, verdictOf } from './support/attack-wire.ts';
+import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { serviceForEachTest } from './support/service.ts';
 
 finishesCleanly();
 const test = serviceForEachTest();
