@@ -7,6 +7,7 @@ import { parseConfigs } from '../src/configs.ts';
 import { livenessFor } from '../src/doors/liveness.ts';
 import { startSimulator } from '../src/simulator.ts';
 import type { AnyConfigRouter } from './support/doors.ts';
+import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { ask, plainConfig, serviceForEachTest } from './support/service.ts';
 import { startServiceProcess } from './support/service-process.ts';
@@ -27,6 +28,20 @@ function connect(url: string, options: Partial<LlmClientOptions>) {
   });
   return { ...llm, reconnects };
 }
+
+describe('a WebSocket on which nothing is asked any more', () => {
+  const test = serviceForEachTest({ env: { LLM_HEARTBEAT_MS: '1000' } });
+
+  it('closes by itself, however often the service gives a sign of life, and the next run opens another', async () => {
+    const { url, service } = test.current;
+    await using llm = connect(url, { transport: 'ws' });
+    await llm.stream(ask('hi')).text();
+    expect(service.server.sockets).toBe(1);
+    await eventually(() => expect(service.server.sockets).toBe(0));
+    await llm.stream(ask('hi')).text();
+    expect(service.server.sockets).toBe(1);
+  });
+});
 
 describe.each(transports)('over %s', (transport) => {
   const test = serviceForEachTest({ env: { LLM_HEARTBEAT_MS: '500' } });

@@ -44,6 +44,8 @@ interface SharedSocket {
   readonly onLost: Set<(error: SocketError) => void>;
   /** Of the largest input that was sent on it. */
   bodyBytes: number;
+  /** Runs while it has no subscription. */
+  idle: ReturnType<typeof setTimeout> | undefined;
 }
 
 type SocketError = TRPCClientError<AnyTRPCRouter>;
@@ -74,6 +76,26 @@ export class Sockets {
     }
     this.#current ??= this.#create(WebSocket);
     return this.#current;
+  }
+
+  /** Has a subscription hear of the loss of its socket, which stays open for it. */
+  enter(shared: SharedSocket, lost: (error: SocketError) => void): void {
+    clearTimeout(shared.idle);
+    shared.onLost.add(lost);
+  }
+
+  /**
+   * Takes a subscription off; without any the socket closes after a while. Not left to tRPC's client, which takes each
+   * heartbeat for use of it, and so would keep it, and with it a process, for ever.
+   */
+  leave(shared: SharedSocket, lost: (error: SocketError) => void): void {
+    shared.onLost.delete(lost);
+    if (shared.onLost.size > 0 || !this.#open.has(shared)) return;
+    clearTimeout(shared.idle);
+    shared.idle = setTimeout(() => {
+      if (shared === this.#current) this.#current = undefined;
+      void this.#discard(shared);
+    }, idleMs);
   }
 
   /** New subscriptions get a new socket. One that is open serves those it has; one that isn't is given up. */
@@ -112,7 +134,7 @@ export class Sockets {
       lazy: { enabled: true, closeMs: idleMs },
       retryDelayMs: () => 0,
     });
-    const shared: SharedSocket = { client, silence, onLost: new Set(), bodyBytes: 0 };
+    const shared: SharedSocket = { client, silence, onLost: new Set(), bodyBytes: 0, idle: undefined };
     client.connectionState.subscribe({
       next: ({ state, error }) => {
         if (state === 'idle' && shared !== this.#current) this.#open.delete(shared);
@@ -133,6 +155,7 @@ export class Sockets {
 
   async #discard(shared: SharedSocket): Promise<void> {
     const socket = shared.client.connection?.ws;
+    clearTimeout(shared.idle);
     shared.silence.stop();
     void shared.client.close();
     this.#open.delete(shared);
@@ -156,7 +179,7 @@ export function socketLink(sockets: Sockets, transformer: Transformer): TRPCLink
         } catch (error) {
           return observer.error(TRPCClientError.from(error as Error));
         }
-        const { client, onLost, silence } = shared;
+        const { client, silence } = shared;
         const attempt = attemptOf(op);
         attempt.look = () => silence.look();
         shared.bodyBytes = Math.max(shared.bodyBytes, attempt.bodyBytes);
@@ -170,7 +193,7 @@ export function socketLink(sockets: Sockets, transformer: Transformer): TRPCLink
           }
           observer.next({ result: { type: 'state', state: 'connecting', error: TRPCClientError.from(failure) } });
         };
-        onLost.add(lost);
+        sockets.enter(shared, lost);
         const link = wsLink<AnyTRPCRouter>({ client, transformer })(runtime);
         const subscription = link({ op, next }).subscribe({
           ...observer,
@@ -184,8 +207,8 @@ export function socketLink(sockets: Sockets, transformer: Transformer): TRPCLink
           },
         });
         return () => {
-          onLost.delete(lost);
           subscription.unsubscribe();
+          sockets.leave(shared, lost);
         };
       });
 }
