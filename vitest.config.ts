@@ -1,14 +1,23 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
 /**
- * What looks at a browser, a compiler, a benchmark or the repository, which no Node changes, and takes long. CI runs all
- * other files on every Node that is promised, and with them whatever is new.
+ * What looks at a browser, a compiler, a benchmark, words or the repository, which no Node changes, and takes long. CI runs
+ * all other files on every Node that is promised, and with them whatever is new.
  */
 const onOneNode = [
   'test/architecture.test.ts',
   'test/bench-*.test.ts',
+  'test/canary.test.ts',
+  'test/cli-words.test.ts',
+  'test/client-browser.test.ts',
+  'test/client-runtimes.test.ts',
+  'test/config-warnings.test.ts',
   'test/docs.test.ts',
+  'test/init.test.ts',
+  'test/invariants/model.test.ts',
+  'test/keys.test.ts',
   'test/mutations.test.ts',
+  'test/npm-start.test.ts',
   'test/package.test.ts',
   'test/page*.test.ts',
   'test/types.test.ts',
