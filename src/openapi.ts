@@ -114,7 +114,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           parameters: [pathParameter('id', generationId, 'The generationId.')],
           responses: {
             200: response('What became of it.', 'Cancellation'),
-            ...refusals(['invalid_input', 'generation_not_found']),
+            ...refusals(['invalid_input', 'generation_not_found', 'rate_limited']),
           },
         },
       },
