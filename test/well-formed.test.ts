@@ -249,11 +249,16 @@ describe('a lone half', () => {
     expect(textsOf(heard).join('')).toBe('\ufffd\ufffd\ufffd😀');
   });
 
-  it('in what is nested too deep to be mended ends the answer as an error of upstream’s', () => {
-    const reader = new MessageReader({ showThinking: false });
-    const deep = `${'['.repeat(200_000)}"\\ud83d"${']'.repeat(200_000)}`;
-    const raw = `{"type":"content_block_start","index":0,"content_block":{"type":"odd","x":${deep}}}`;
-    reader.push([Buffer.from(`data: ${JSON.stringify(start)}\n\ndata: ${raw}\n\ndata: ${JSON.stringify(stop())}\n\n`)]);
-    expect(reader.failure).toMatchObject({ code: 'upstream_error', cause: { code: 'malformed_event' } });
-  });
+  it.each(['\\ud83d', 'well-formed'])(
+    'in what is nested too deep ends the answer as an error of upstream’s: %s',
+    (text) => {
+      const reader = new MessageReader({ showThinking: false });
+      const deep = `${'['.repeat(4_200)}"${text}"${']'.repeat(4_200)}`;
+      const raw = `{"type":"content_block_start","index":0,"content_block":{"type":"odd","x":${deep}}}`;
+      reader.push([
+        Buffer.from(`data: ${JSON.stringify(start)}\n\ndata: ${raw}\n\ndata: ${JSON.stringify(stop())}\n\n`),
+      ]);
+      expect(reader.failure).toMatchObject({ code: 'upstream_error', cause: { code: 'malformed_event' } });
+    },
+  );
 });

@@ -3,6 +3,7 @@
  * nothing of events or indexes. Upstream's fields stay as they came, kinds and deltas of the future included, but for halves
  * of surrogate pairs.
  */
+import { isNestedTooDeep } from './nesting.ts';
 import { wellFormedJson } from './well-formed.ts';
 
 type Fields = Record<string, unknown>;
@@ -45,8 +46,6 @@ export class ContentBlock {
   /**
    * The block as it is told at its end. Of a text or thinking block that is what is left beside its text, such as
    * citations and signatures; undefined if nothing is.
-   *
-   * @throws RangeError for a block that is nested too deep to be mended.
    */
   finish(): Fields | undefined {
     const block = this.#assembled();
@@ -80,10 +79,11 @@ export class ContentBlock {
   }
 }
 
-/** The block with its input assembled; an input that was cut short stays text, under another name. */
+/** The block with its input assembled; one that was cut short, or is nested too deep, stays text under another name. */
 function withInput(block: Fields, json: string): Fields {
   if (json.trim() === '') return block;
   try {
+    if (isNestedTooDeep(json)) throw new RangeError('nested too deep');
     return { ...block, input: JSON.parse(wellFormedJson(json)) as unknown };
   } catch {
     const { input: _input, ...rest } = block;

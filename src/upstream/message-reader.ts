@@ -9,6 +9,7 @@ import { SseParser } from './sse-parser.ts';
 import { parseTextDelta } from './text-delta.ts';
 import { readError, tellsError } from './told-error.ts';
 import { UsageMeter } from './usage.ts';
+import { isNestedTooDeep } from './nesting.ts';
 import { mayHoldHalves, Pieces, wellFormedJson } from './well-formed.ts';
 
 /** What may stand in an event of upstream's; none of it is taken for granted. */
@@ -118,10 +119,8 @@ export class MessageReader {
         this.#parser.push(chunk);
       }
     } catch (error) {
-      // A RangeError is the stack's: what is nested that deep can be neither mended nor passed on.
-      const cause = error instanceof RangeError ? malformed() : error;
-      if (!(cause instanceof UpstreamFault)) throw error;
-      this.#failure = { code: 'upstream_error', cause };
+      if (!(error instanceof UpstreamFault)) throw error;
+      this.#failure = { code: 'upstream_error', cause: error };
     }
     const batch = this.#batch;
     this.#batch = [];
@@ -149,6 +148,7 @@ export class MessageReader {
 
   #read(name: string, data: string): void {
     if (this.#over) return;
+    if (isNestedTooDeep(data)) throw malformed();
     const event = parseEvent(data);
     if (!event) return this.#readOther(name, data);
     // What the data says is the truth; many compatible servers send no `event:` lines.
