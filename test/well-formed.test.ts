@@ -251,9 +251,9 @@ describe('a lone half', () => {
 
   it.each(['\\ud83d', 'well-formed'])(
     'in what is nested too deep ends the answer as an error of upstream’s: %s',
-    (text) => {
+    (innermost) => {
       const reader = new MessageReader({ showThinking: false });
-      const deep = `${'['.repeat(4_200)}"${text}"${']'.repeat(4_200)}`;
+      const deep = `${'['.repeat(4_200)}"${innermost}"${']'.repeat(4_200)}`;
       const raw = `{"type":"content_block_start","index":0,"content_block":{"type":"odd","x":${deep}}}`;
       reader.push([
         Buffer.from(`data: ${JSON.stringify(start)}\n\ndata: ${raw}\n\ndata: ${JSON.stringify(stop())}\n\n`),
