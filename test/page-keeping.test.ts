@@ -1,6 +1,6 @@
 import type { BrowserContext, Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
-import { browserForEachTest } from './support/browser.ts';
+import { browserForEachTest, type TestBrowser } from './support/browser.ts';
 import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { answerEnded, answerShown, askAndSteer, askOnPage } from './support/page.ts';
@@ -40,6 +40,13 @@ async function newChat(page: Page, prompt: string, answer: string): Promise<void
 /** The conversations that the browser lists. */
 function listed(page: Page): Promise<string[]> {
   return page.getByRole('navigation').getByRole('link').allInnerTexts();
+}
+
+/** A profile in whose tabs no time goes by until a test says so: how old a question is doesn’t hang on the machine. */
+async function timelessProfile(browser: TestBrowser): Promise<BrowserContext> {
+  const context = await browser.profile();
+  await context.clock.setFixedTime(Date.now());
+  return context;
 }
 
 /** The procedures that pages ask for over WebSocket, as they go out; held back while `through` is false. */
@@ -165,7 +172,7 @@ requiresBrowser()('in a browser', () => {
 
   it('a reload right after asking sends what had not been confirmed once more, under the same id', async () => {
     const { url, upstream } = test.current;
-    const context = await browser.profile();
+    const context = await timelessProfile(browser);
     const watch = await watchSockets(context);
     const page = await context.newPage();
     await page.goto(url);
@@ -191,7 +198,7 @@ requiresBrowser()('in a browser', () => {
 
   it('what was never confirmed is the person’s to send again once it is old', async () => {
     const { url, upstream } = test.current;
-    const context = await browser.profile();
+    const context = await timelessProfile(browser);
     const watch = await watchSockets(context);
     const page = await context.newPage();
     await page.goto(url);
@@ -199,7 +206,7 @@ requiresBrowser()('in a browser', () => {
     await askOnPage(page, 'Are you there?');
     await eventually(() => expect(watch.asked).toEqual(['llm.stream']));
     watch.through = true;
-    await page.clock.setFixedTime(Date.now() + 10 * 60_000);
+    await context.clock.setFixedTime(Date.now() + 10 * 60_000);
     await page.reload();
     await page.getByRole('heading', { name: 'There is no answer here' }).waitFor();
     expect(watch.asked).toEqual(['llm.stream', 'llm.follow']);
@@ -213,7 +220,7 @@ requiresBrowser()('in a browser', () => {
 
   it('a page that was frozen over an unconfirmed question leaves it to the person, too', async () => {
     const { url, upstream } = test.current;
-    const context = await browser.profile();
+    const context = await timelessProfile(browser);
     const watch = await watchSockets(context);
     const page = await context.newPage();
     await page.goto(url);
@@ -221,7 +228,7 @@ requiresBrowser()('in a browser', () => {
     await askOnPage(page, 'Are you there?');
     await eventually(() => expect(watch.asked).toEqual(['llm.stream']));
     watch.through = true;
-    await page.clock.setFixedTime(Date.now() + 10 * 60_000);
+    await context.clock.setFixedTime(Date.now() + 10 * 60_000);
     // As a browser has it that brings a page back from its cache.
     await page.evaluate(`dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`);
     await page.getByRole('heading', { name: 'No connection to the service' }).waitFor();
@@ -237,7 +244,7 @@ requiresBrowser()('in a browser', () => {
 
   it('a question that another tab has just asked is waited for, not given up', async () => {
     const { url, upstream } = test.current;
-    const context = await browser.profile();
+    const context = await timelessProfile(browser);
     const watch = await watchSockets(context);
     const page = await context.newPage();
     await page.goto(url);
