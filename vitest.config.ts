@@ -14,7 +14,6 @@ const onOneNode = [
   'test/config-warnings.test.ts',
   'test/docs.test.ts',
   'test/init.test.ts',
-  'test/invariants/model.test.ts',
   'test/keys.test.ts',
   'test/mutations.test.ts',
   'test/npm-start.test.ts',
