@@ -237,7 +237,7 @@ function registerHealth(app: FastifyInstance, generations: Generations): void {
 
 async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, options: SseDoorOptions): Promise<void> {
   const { router, telemetry } = options;
-  // tRPC's handlers read the body themselves.
+  // The handler below reads the body, once it knows who asks.
   scope.removeAllContentTypeParsers();
   scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
   scope.setErrorHandler((thrown: FastifyError, request, reply) => {
