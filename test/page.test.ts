@@ -265,12 +265,12 @@ requiresBrowser()('in a browser', () => {
     await page.getByText('Line 59', { exact: true }).waitFor();
     await expect.poll(() => pxToBottom(page)).toBeLessThan(2);
     await log(page).hover();
-    // Scrolling is animated.
-    const scrolled = log(page).evaluate(
-      (box) => new Promise<void>((resolve) => box.addEventListener('scrollend', () => resolve(), { once: true })),
-    );
+    // Scrolling is animated. The listener has to be there before the wheel turns.
+    const scrolled = await log(page).evaluateHandle((box) => {
+      return { end: new Promise((resolve) => box.addEventListener('scrollend', resolve, { once: true })) };
+    });
     await page.mouse.wheel(0, -800);
-    await scrolled;
+    await scrolled.evaluate(({ end }) => end.then(() => undefined));
     await page.getByRole('button', { name: 'Latest' }).waitFor();
     const top = await log(page).evaluate((box) => box.scrollTop);
     await request.text('Line 60\n\nLine 61\n\n');
