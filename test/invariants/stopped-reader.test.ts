@@ -9,7 +9,7 @@ afterAll(() => bench[Symbol.asyncDispose]());
 const MiB = 1024 * 1024;
 const loads = [
   ['blocks that can’t merge', { blocks: 7_000, bytesPerBlock: 1_000 }],
-  ['tokens', { tokens: 120_000 }],
+  ['tokens', { tokens: 250_000 }],
 ] as const;
 
 it.each(stoppedReaderDoors.flatMap((door) => loads.map(([what, load]) => [door, what, load] as const)))(
