@@ -130,14 +130,15 @@ const variables: { readonly [Key in keyof Written]: Variable<Written[Key]> } = {
     name: 'LLM_ALLOWED_HOSTS',
     default: [],
     expected: 'host names without port, comma-separated',
-    meaning: 'Names beside localhost and loopback addresses that a service on loopback answers to, comma-separated',
+    meaning:
+      'Names that the service answers to, comma-separated, beside localhost; beyond loopback beside IP addresses, too. Unless set, a service on loopback answers to no other name, and one beyond it to any',
     ...list(parseHost),
   },
   auth: {
     name: 'LLM_AUTH',
     default: undefined,
     expected: '"none", or nothing',
-    meaning: '`none`: whoever reaches a `HOST` beyond loopback may ask',
+    meaning: '`none`: whoever reaches a `HOST` beyond loopback may ask. Set `LLM_ALLOWED_HOSTS` with it',
     parse: (text) => (text === 'none' ? text : undefined),
   },
   logLevel: {
