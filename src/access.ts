@@ -16,6 +16,8 @@ export interface AccessLimits {
   /** Generations that may run at once, of all callers. */
   readonly generationsMax: number;
   readonly generationsPerCallerMax: number;
+  /** Viewers that may be there at once, of all callers. */
+  readonly viewersMax: number;
   readonly viewersPerCallerMax: number;
   /** Generations that one caller may start in a minute. */
   readonly startsPerMinuteMax: number;
@@ -55,6 +57,7 @@ export class Access {
   readonly #generations = new Map<string, number>();
   readonly #viewers = new Map<string, number>();
   #running = 0;
+  #watching = 0;
 
   constructor(options: AccessOptions) {
     this.#options = options;
@@ -176,17 +179,28 @@ export class Access {
   /**
    * Takes a place among the caller's viewers; disposing it gives it back.
    *
-   * @throws LlmError `rate_limited`
+   * @throws LlmError `rate_limited`, `at_capacity`
    */
   admitViewer(caller: Caller): Disposable {
-    return takePlace(this.#viewers, caller, this.#options.limits.viewersPerCallerMax, 'viewers at once');
+    const { viewersMax, viewersPerCallerMax } = this.#options.limits;
+    if (this.#watching >= viewersMax) {
+      throw new LlmError('at_capacity', 'The service has as many viewers as it can; try again shortly', {
+        retryAfterMs: capacityRetryAfterMs,
+      });
+    }
+    const place = takePlace(this.#viewers, caller, viewersPerCallerMax, 'viewers at once');
+    this.#watching += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#watching -= 1;
+        place[Symbol.dispose]();
+      },
+    };
   }
 
   /** Places taken, for tests and gauges. */
   get load(): { readonly generations: number; readonly viewers: number } {
-    let viewers = 0;
-    for (const count of this.#viewers.values()) viewers += count;
-    return { generations: this.#running, viewers };
+    return { generations: this.#running, viewers: this.#watching };
   }
 }
 

@@ -12,12 +12,12 @@ const MiB = 1_024 * KiB;
 const processBytes = 64 * MiB;
 /** The part of a heap that is left free: garbage that is not collected yet, and one answer of many pieces at work. */
 const marginShare = 0.2;
-/** A generation that runs, beside its request and its log. */
-const generationBytes = 24 * KiB;
-/** A viewer with its subscription. */
-const viewerBytes = 12 * KiB;
-/** An open WebSocket. */
-const socketBytes = 16 * KiB;
+/** A generation that runs, with its upstream socket, beside its request and its log. */
+const generationBytes = 40 * KiB;
+/** A viewer with its connection, beside what waits in it. */
+const viewerBytes = 16 * KiB;
+/** A WebSocket that is open and says nothing. */
+const socketBytes = 8 * KiB;
 /** An id that is spent or barred. */
 const idBytes = 40;
 

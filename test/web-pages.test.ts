@@ -71,9 +71,9 @@ describe('without keys', () => {
     ['x-llm-client', { host: name, 'x-llm-client': 'curl' }],
     ['x-trpc-source', { host: name, 'x-trpc-source': 'app' }],
     ['trpc-accept', { host: name, 'trpc-accept': 'application/jsonl' }],
-  ])('%s is more', async (_what, { ...headers }) => {
+  ])('%s is more', async (_what, given) => {
     const { url, upstream } = test.current;
-    if (headers['host'] === undefined) headers['host'] = 'localhost';
+    const headers = { host: 'localhost', ...given };
     upstream.respondWith({ kind: 'text', text: 'hello' });
     const { text } = await send(urlOf(url), { headers });
     expect(text).toContain('"type":"done"');
