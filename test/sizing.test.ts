@@ -1,5 +1,5 @@
 /** All limits together fit a heap of 2 GB, and a service says at its start if they don't fit the one that it has. */
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { doubtsOf, readSettings } from '../src/settings.ts';
@@ -16,6 +16,20 @@ it('the defaults fit a heap of 2 GB, with a fifth to spare', () => {
   const held = sharesOf(defaultLimits).reduce((sum, { bytes }) => sum + bytes, 0);
   expect(held).toBeLessThan(0.8 * 2_000_000_000);
   expect(sizingFault(defaultLimits, 2_000_000_000)).toBeUndefined();
+});
+
+it('the document tells the need of the defaults, and rows of limits that fit the heaps they are for', async () => {
+  const text = await readFile(new URL('../docs/sizing.md', import.meta.url), 'utf8');
+  const needed = Math.ceil(heapBytesFor(defaultLimits) / MiB);
+  expect(text).toContain(`The defaults need ${needed.toLocaleString('en')} MiB`);
+  const rows = text.split('\n').filter((line) => /^\| (heap, MiB|\d+) \|/.test(line));
+  const [head = [], ...heaps] = rows.map((row) => row.split('|').map((cell) => cell.trim().replaceAll('`', '')));
+  expect(heaps).toHaveLength(4);
+  for (const [, heap, ...values] of heaps) {
+    const env = Object.fromEntries(head.slice(2, -1).map((name, at) => [name, values[at]]));
+    expect(sizingFault(readSettings(env).limits, Number(heap) * MiB), heap).toBeUndefined();
+    expect(sizingFault(readSettings(env).limits, 0.9 * Number(heap) * MiB), heap).toBeDefined();
+  }
 });
 
 it.each(sharesOf(defaultLimits).flatMap(({ limits }) => limits))('%s counts', (key) => {
