@@ -187,7 +187,9 @@ export class Generations implements AsyncDisposable {
     checkVariables(config, variables);
 
     const key = { caller: caller.name, generationId };
-    const place = await this.#options.admission.admitGeneration(caller, measured.heldBytes);
+    // The prompt is in the body for upstream, two bytes for each letter where one is beyond ASCII.
+    const heldBytes = measured.heldBytes + 2 * config.prompt.charsOf(variables);
+    const place = await this.#options.admission.admitGeneration(caller, heldBytes);
     const other = this.#running.get(mapKey(key));
     if (other) {
       place[Symbol.dispose]();

@@ -9,7 +9,7 @@ import type { StreamRequest } from './protocol.ts';
 export interface MeasuredRequest {
   /** SHA-256 in hex: equal for equal requests, whatever the order in which a client wrote the fields of an object. */
   readonly identity: string;
-  /** About what it costs in memory while it runs: its strings twice, as they are and as the body for upstream, and its objects. */
+  /** About what it costs in memory while it runs: its strings twice, as they are and in the body for upstream, and its objects. The config's prompt is not among them. */
   readonly heldBytes: number;
 }
 

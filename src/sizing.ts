@@ -8,8 +8,8 @@ import { limits as table, type Limits } from './limits.ts';
 const KiB = 1_024;
 const MiB = 1_024 * KiB;
 
-/** Code, configs, the page, and what V8 has for itself. */
-const processBytes = 64 * MiB;
+/** Code, configs, the page, what V8 has for itself, and log lines on their way. */
+const processBytes = 80 * MiB;
 /** The part of a heap that is left free: garbage that is not collected yet, and one answer of many pieces at work. */
 const marginShare = 0.2;
 /** A generation that runs, with its upstream socket, beside its request and its log. */

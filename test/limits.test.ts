@@ -203,6 +203,27 @@ describe.each([
   });
 });
 
+describe('memory for a request that runs', () => {
+  const test = serviceForEachTest({
+    env: { LLM_HELD_BYTES_MAX: String(250 * KiB) },
+    configs: {
+      default: plainConfig,
+      large: { ...plainConfig, system_prompt: 'x'.repeat(200 * KiB) },
+      echo: { ...plainConfig, system_prompt: '{{text}}'.repeat(20) },
+    },
+  });
+
+  it.each([
+    { config: 'large', messages: ask('hi').messages },
+    { config: 'echo', messages: ask('hi').messages, variables: { text: 'x'.repeat(10 * KiB) } },
+  ])('counts the prompt of $config, filled in', async (request) => {
+    const { url, upstream } = test.current;
+    expect(await refusalOf(doors[0]!.stream(url, request))).toMatchObject({ code: 'at_capacity' });
+    expect(terminalOf(await readAll(doors[0]!.stream(url, ask('small')))).type).toBe('done');
+    expect(upstream.requestCount).toBe(1);
+  });
+});
+
 describe('starts in a minute', () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
