@@ -322,7 +322,9 @@ export function doubtsOf(settings: Settings, heapBytes: number): Fault[] {
     'everyone may ask under any name, so a web page that has its own name resolve to this address may, too; name those of this service';
   return [
     ...(tooLarge ? [tooLarge] : []),
-    ...(!loopback && auth === 'none' && allowedHosts.length === 0 ? [{ path: 'LLM_ALLOWED_HOSTS', message: anyName }] : []),
+    ...(!loopback && auth === 'none' && allowedHosts.length === 0
+      ? [{ path: 'LLM_ALLOWED_HOSTS', message: anyName }]
+      : []),
   ];
 }
 

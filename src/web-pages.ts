@@ -27,7 +27,9 @@ export function showsMoreThanUrl(headers: IncomingHttpHeaders): boolean {
   const { 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': dest } = headers;
   if (site !== undefined || mode !== undefined) {
     // Node's fetch sends the mode alone. An address that somebody has typed, or opened from a mail, has `none` for a site.
-    return (site ?? 'same-origin') === 'same-origin' && modesOfCode.has(mode ?? 'cors') && (dest ?? 'empty') === 'empty';
+    return (
+      (site ?? 'same-origin') === 'same-origin' && modesOfCode.has(mode ?? 'cors') && (dest ?? 'empty') === 'empty'
+    );
   }
   const ownReferer = headers.referer === undefined ? undefined : isSameHost(originOf(headers.referer), headers.host);
   // To a loopback host browsers do say which site asks, so this is no browser; or an old one, which says where it was.

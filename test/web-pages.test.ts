@@ -65,7 +65,10 @@ describe('without keys', () => {
     ['an EventSource of its own page', { host: name, ...events, referer: `http://${name}/chat?x=1` }],
     ['an EventSource of its own page on localhost', { ...events, referer: 'http://localhost/' }],
     ['an origin of its own', { host: name, origin: `http://${name}` }],
-    ['an origin that is allowed', { host: name, origin: 'https://app.example', 'sec-fetch-site': 'cross-site', ...ofCode }],
+    [
+      'an origin that is allowed',
+      { host: name, origin: 'https://app.example', 'sec-fetch-site': 'cross-site', ...ofCode },
+    ],
     ['a bearer token', { host: name, authorization: 'Bearer x' }],
     ['a type of JSON', { host: name, 'content-type': 'application/json' }],
     ['x-llm-client', { host: name, 'x-llm-client': 'curl' }],
@@ -150,7 +153,7 @@ function byStockLink(url: string): View {
     const client = createTRPCClient<AnyConfigRouter>({
       links: [httpSubscriptionLink({ url: `${url}/trpc`, transformer: superjson, EventSource })],
     });
-    const subscription = client.llm.stream.subscribe(ask('hi') as never, {
+    const subscription = client.llm.stream.subscribe(ask('hi'), {
       onData: sink.push,
       onError: sink.fail,
       onComplete: sink.complete,
