@@ -3,18 +3,21 @@
  * Knows headers, not transports. What it refuses has cost nothing yet.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Caller } from './caller.ts';
 import { LlmError } from './errors.ts';
 import type { HeldBytes } from './held-bytes.ts';
-import { canonicalOrigin, hostNameOf, isSameHost } from './origin.ts';
+import { canonicalOrigin, hostNameOf, isAddress, isSameHost } from './origin.ts';
 import { isLoopback } from './settings.ts';
+import { showsMoreThanUrl } from './web-pages.ts';
 
 export interface AccessLimits {
   /** Generations that may run at once, of all callers. */
   readonly generationsMax: number;
   readonly generationsPerCallerMax: number;
+  /** Viewers that may be there at once, of all callers. */
+  readonly viewersMax: number;
   readonly viewersPerCallerMax: number;
   /** Generations that one caller may start in a minute. */
   readonly startsPerMinuteMax: number;
@@ -25,9 +28,9 @@ export interface AccessOptions {
   readonly keys: readonly { readonly name: string; readonly sha256: string }[];
   /** Origins of other sites whose pages may use the service. */
   readonly allowedOrigins: readonly string[];
-  /** Host names to answer to beside the loopback ones; only looked at where `loopback`. */
+  /** Host names to answer to beside the loopback ones. None: where it isn't `loopback`, any. */
   readonly allowedHosts: readonly string[];
-  /** Whether the service listens on loopback only: then a foreign Host means a name that was rebound to it. */
+  /** Whether the service listens on loopback only: then any foreign Host means a name that was rebound to it. */
   readonly loopback: boolean;
   readonly limits: AccessLimits;
   /** The account of what is held for callers. */
@@ -54,6 +57,7 @@ export class Access {
   readonly #generations = new Map<string, number>();
   readonly #viewers = new Map<string, number>();
   #running = 0;
+  #watching = 0;
 
   constructor(options: AccessOptions) {
     this.#options = options;
@@ -64,20 +68,21 @@ export class Access {
   }
 
   /**
-   * Refuses a Host that isn't ours, where we are on loopback: a page that has its own name resolve to 127.0.0.1 would
-   * otherwise pass for same-origin.
+   * Refuses a Host that isn't ours, where we are on loopback or our names are known: a page that has its own name resolve to
+   * our address would otherwise pass for same-origin.
    *
    * @throws LlmError `forbidden`
    */
-  checkHost(headers: IncomingHttpHeaders): void {
-    if (!this.#options.loopback) return;
-    const name = hostNameOf(headers.host);
-    // An address can't be rebound, as a name can.
-    if (!this.#hosts.has(name) && !isLoopback(name)) {
-      // Behind a proxy this is what its operator meets first, so it says which name arrived.
-      const found = name !== '' && name.length <= namedHostCharsMax ? ` "${name}"` : '';
-      throw new LlmError('forbidden', `The host name${found} is not allowed; LLM_ALLOWED_HOSTS can name it`);
-    }
+  checkHost({ host }: IncomingHttpHeaders): void {
+    const { loopback } = this.#options;
+    if (!loopback && this.#hosts.size === 0) return;
+    const name = hostNameOf(host);
+    if (this.#hosts.has(name) || isLoopback(name)) return;
+    // An address can't be rebound, as a name can. Health checks ask by one, some of them without a Host, as no browser does.
+    if (!loopback && (host === undefined || isAddress(name))) return;
+    // Behind a proxy this is what its operator meets first, so it says which name arrived.
+    const found = name !== '' && name.length <= namedHostCharsMax ? ` "${name}"` : '';
+    throw new LlmError('forbidden', `The host name${found} is not allowed; LLM_ALLOWED_HOSTS can name it`);
   }
 
   /**
@@ -97,6 +102,20 @@ export class Access {
     if (site === 'cross-site' || site === 'same-site') {
       throw new LlmError('forbidden', 'Requests from other sites are not allowed; LLM_ALLOWED_ORIGINS can name them');
     }
+  }
+
+  /**
+   * Refuses to start a generation for a request that shows no more than a URL, which any page could have a browser ask for. A
+   * key is more: it never stands in a URL.
+   *
+   * @throws LlmError `forbidden`
+   */
+  checkStart({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>): void {
+    if (method === 'POST' || this.#keys.length > 0 || showsMoreThanUrl(headers)) return;
+    throw new LlmError(
+      'forbidden',
+      'A URL alone, which any web page could have a browser open, starts no generation: use POST, or send a header such as "x-llm-client: <name>"',
+    );
   }
 
   /** The request's origin if it is another site's that is allowed, to be echoed in CORS headers. */
@@ -160,17 +179,28 @@ export class Access {
   /**
    * Takes a place among the caller's viewers; disposing it gives it back.
    *
-   * @throws LlmError `rate_limited`
+   * @throws LlmError `rate_limited`, `at_capacity`
    */
   admitViewer(caller: Caller): Disposable {
-    return takePlace(this.#viewers, caller, this.#options.limits.viewersPerCallerMax, 'viewers at once');
+    const { viewersMax, viewersPerCallerMax } = this.#options.limits;
+    if (this.#watching >= viewersMax) {
+      throw new LlmError('at_capacity', 'The service has as many viewers as it can; try again shortly', {
+        retryAfterMs: capacityRetryAfterMs,
+      });
+    }
+    const place = takePlace(this.#viewers, caller, viewersPerCallerMax, 'viewers at once');
+    this.#watching += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#watching -= 1;
+        place[Symbol.dispose]();
+      },
+    };
   }
 
   /** Places taken, for tests and gauges. */
   get load(): { readonly generations: number; readonly viewers: number } {
-    let viewers = 0;
-    for (const count of this.#viewers.values()) viewers += count;
-    return { generations: this.#running, viewers };
+    return { generations: this.#running, viewers: this.#watching };
   }
 }
 

@@ -88,8 +88,9 @@ export class Generations implements AsyncDisposable {
    *
    * @throws LlmError at the first `next()`, or by `pipe()`: `invalid_input`, `conflict`, `generation_not_found`, and where
    *   a generation would start also `config_not_found`, `rate_limited`, `at_capacity`, `shutting_down`.
+   * @param checkStart Called before a generation is started; throws where whoever asks may only attach.
    */
-  stream(caller: Caller, request: StreamRequest, signal: AbortSignal): LogView {
+  stream(caller: Caller, request: StreamRequest, signal: AbortSignal, checkStart?: () => void): LogView {
     return this.#view(caller, request, signal, async (cursor) => {
       const generationId = request.generationId ?? cursor?.generationId;
       const measured = measureRequest(request);
@@ -99,6 +100,7 @@ export class Generations implements AsyncDisposable {
         // Whoever has seen an event has had it from this generation; it can be gone, but it is never started again.
         if (!log && cursor) throw generationNotFound();
       }
+      if (!log) checkStart?.();
       log ??= await this.#start(caller, request, generationId ?? randomUUID(), measured);
       if (log.record.requestHash !== measured.identity) {
         throw new LlmError(
@@ -185,7 +187,9 @@ export class Generations implements AsyncDisposable {
     checkVariables(config, variables);
 
     const key = { caller: caller.name, generationId };
-    const place = await this.#options.admission.admitGeneration(caller, measured.heldBytes);
+    // The prompt is in the body for upstream, two bytes for each letter where one is beyond ASCII.
+    const heldBytes = measured.heldBytes + 2 * config.prompt.charsOf(variables);
+    const place = await this.#options.admission.admitGeneration(caller, heldBytes);
     const other = this.#running.get(mapKey(key));
     if (other) {
       place[Symbol.dispose]();

@@ -37,40 +37,46 @@ export async function readBody(source: IncomingMessage, bytesMax: number, hold?:
   let buffer = Buffer.allocUnsafe(bufferBytesMin);
   let bytes = 0;
   let pieces = 0;
-  await new Promise<void>((resolve, reject) => {
-    const take = (piece: Buffer) => {
-      pieces += 1;
-      bytes += piece.length;
-      if (pieces > piecesFree + bytes / bytesPerPieceMin) {
-        // Each piece costs as much work as a kilobyte: this one's sender isn't listened to any more.
-        source.destroy();
-        return reject(refusal('The body comes in more pieces than its size explains'));
-      }
-      if (bytes > bytesMax) return;
-      try {
-        hold?.resize(heldPerByte * bytes);
-      } catch (error) {
-        source.off('data', take).resume();
-        return reject(LlmError.from(error));
-      }
-      if (bytes > buffer.length) {
-        const larger = Buffer.allocUnsafe(Math.min(bytesMax, bytes * 2));
-        buffer.copy(larger, 0, 0, bytes - piece.length);
-        buffer = larger;
-      }
-      piece.copy(buffer, bytes - piece.length);
-    };
-    source.on('data', take);
-    source.on('end', resolve);
-    source.on('error', reject);
-    source.on('close', () => {
-      if (!source.readableEnded) reject(new Error('the client left in the middle of its request'));
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const take = (piece: Buffer) => {
+        pieces += 1;
+        bytes += piece.length;
+        if (pieces > piecesFree + bytes / bytesPerPieceMin) {
+          // Each piece costs as much work as a kilobyte: this one's sender isn't listened to any more.
+          source.destroy();
+          return reject(refusal('The body comes in more pieces than its size explains'));
+        }
+        if (bytes > bytesMax) return;
+        try {
+          hold?.resize(heldPerByte * bytes);
+        } catch (error) {
+          source.off('data', take).resume();
+          return reject(LlmError.from(error));
+        }
+        if (bytes > buffer.length) {
+          const larger = Buffer.allocUnsafe(Math.min(bytesMax, bytes * 2));
+          buffer.copy(larger, 0, 0, bytes - piece.length);
+          buffer = larger;
+        }
+        piece.copy(buffer, bytes - piece.length);
+      };
+      source.on('data', take);
+      source.on('end', resolve);
+      source.on('error', reject);
+      source.on('close', () => {
+        if (!source.readableEnded) reject(new Error('the client left in the middle of its request'));
+      });
     });
-  });
-  if (bytes > bytesMax) throw new LlmError('too_large', `The body is larger than ${bytesMax} bytes`);
-  return buffer.subarray(0, bytes);
+    if (bytes > bytesMax) throw new LlmError('too_large', `The body is larger than ${bytesMax} bytes`);
+    return buffer.subarray(0, bytes);
+  } finally {
+    // The listeners are the request's for as long as it is answered, and this buffer would be held by them.
+    buffer = none;
+  }
 }
 
+const none = Buffer.alloc(0);
 /** The buffer, and the text or the values that are made of it. */
 const heldPerByte = 2;
 

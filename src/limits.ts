@@ -58,9 +58,10 @@ export const limits = {
     min: 1,
     meaning: 'Generations of a caller that run at once',
   },
+  viewersMax: { name: 'LLM_VIEWERS_MAX', default: 4_000, min: 1, meaning: 'Viewers at once, of all callers' },
   viewersPerCallerMax: {
     name: 'LLM_VIEWERS_PER_CALLER_MAX',
-    default: 4_000,
+    default: 3_000,
     min: 1,
     meaning: 'Viewers of a caller at once',
   },
@@ -103,7 +104,7 @@ export const limits = {
   },
   logsBytesMax: {
     name: 'LLM_LOGS_BYTES_MAX',
-    default: 512 * MiB,
+    default: 384 * MiB,
     min: KiB,
     meaning:
       'All stream logs; not less than `LLM_LOG_BYTES_MAX`. Ended ones go first, of the caller that holds the most, then new generations are refused',

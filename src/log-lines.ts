@@ -29,6 +29,8 @@ export interface LogOptions {
  */
 const flushBytes = 8 * 1_024;
 const flushMs = 100;
+/** Lines that nobody takes, of a pipe that isn't read, are kept up to this; more are dropped. */
+const unreadBytesMax = 16 * 1_024 * 1_024;
 const stdout = 1;
 const significantDigits = 6;
 
@@ -46,7 +48,9 @@ export function openLog({ level, destination, readable = !destination && isatty(
 function stdoutLines(readable: boolean): DestinationStream {
   // At once where somebody is looking.
   const lines = pino.destination(
-    readable ? { sync: true } : { sync: false, minLength: flushBytes, periodicFlush: flushMs },
+    readable
+      ? { sync: true }
+      : { sync: false, minLength: flushBytes, periodicFlush: flushMs, maxLength: unreadBytesMax },
   );
   // A closed terminal, a closed pipe and a full disk take no more lines. Without this the first of them would end the
   // process in the middle of its answers, and what is left at the exit would be written again and again without an end.

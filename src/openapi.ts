@@ -103,7 +103,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           parameters: [pathParameter('id', generationId, 'The generationId.'), lastEventId, lastEventIdInUrl],
           responses: {
             ...events('The events from the first on, or from after Last-Event-ID.'),
-            ...refusals(['invalid_input', 'generation_not_found', 'rate_limited']),
+            ...refusals(['invalid_input', 'generation_not_found', 'rate_limited', 'at_capacity']),
           },
         },
       },

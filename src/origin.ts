@@ -4,6 +4,7 @@
  *
  * Only `Host` and `Origin` are looked at. `X-Forwarded-*` is whatever the client says, unless a proxy is known to replace it.
  */
+import { isIP } from 'node:net';
 
 /** What a Host header may hold (RFC 3986, section 3.2.2): without it, `http://x@localhost` would pass for localhost. */
 const hostCharacters = /^[^\s/\\?#@]+$/;
@@ -13,6 +14,11 @@ const webOrigin = /^https?:\/\/[^\s/\\?#@]+$/i;
 export function hostNameOf(header: string | undefined): string {
   const url = urlOf('http:', header);
   return url === undefined ? '' : withoutDot(url.hostname);
+}
+
+/** Whether what `hostNameOf` gives is an IP address rather than a name. */
+export function isAddress(host: string): boolean {
+  return isIP(host.replace(/^\[(.*)\]$/, '$1')) !== 0;
 }
 
 /**

@@ -11,6 +11,9 @@ export interface Prompt {
 
   /** The text with every variable replaced. Values are not expanded again, other values are ignored; a missing one throws. */
   render(values: Readonly<Record<string, string>>): string;
+
+  /** How many characters that text has; throws as `render` does. */
+  charsOf(values: Readonly<Record<string, string>>): number;
 }
 
 /** Blanks and line ends may stand inside the braces. One capture group, so that `split` alternates text and name. */
@@ -19,11 +22,13 @@ const placeholder = /\{\{[ \t\r\n]*([A-Za-z_][A-Za-z0-9_]*)[ \t\r\n]*\}\}/;
 export function createPrompt(text: string): Prompt {
   const parts = text.split(placeholder);
   const variables = Object.freeze([...new Set(parts.filter((_, index) => index % 2 === 1))]);
+  const filled = (values: Readonly<Record<string, string>>) =>
+    parts.map((part, index) => (index % 2 === 0 ? part : valueOf(values, part)));
   return Object.freeze({
     variables,
-    render(values: Readonly<Record<string, string>>): string {
-      return parts.map((part, index) => (index % 2 === 0 ? part : valueOf(values, part))).join('');
-    },
+    render: (values: Readonly<Record<string, string>>) => filled(values).join(''),
+    charsOf: (values: Readonly<Record<string, string>>) =>
+      filled(values).reduce((chars, part) => chars + part.length, 0),
   });
 }
 

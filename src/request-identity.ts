@@ -9,7 +9,7 @@ import type { StreamRequest } from './protocol.ts';
 export interface MeasuredRequest {
   /** SHA-256 in hex: equal for equal requests, whatever the order in which a client wrote the fields of an object. */
   readonly identity: string;
-  /** About what it costs in memory while it runs: its strings twice, as they are and as the body for upstream, and its objects. */
+  /** About what it costs in memory while it runs: its strings twice, as they are and in the body for upstream, and its objects. The config's prompt is not among them. */
   readonly heldBytes: number;
 }
 
@@ -25,14 +25,16 @@ export function measureRequest(request: StreamRequest): MeasuredRequest {
   const writer = new Writer(hash);
   writer.value({ ...asked, variables: asked.variables ?? {} });
   writer.flush();
-  return { identity: hash.digest('hex'), heldBytes: 2 * writer.chars + valueBytes * writer.values };
+  return { identity: hash.digest('hex'), heldBytes: writer.heldBytes };
 }
 
 /** Writes JSON values in a form that no two different values share. */
 class Writer {
+  #values = 0;
   /** Of all strings, keys included. */
-  chars = 0;
-  values = 0;
+  #chars = 0;
+  /** Of those that have a letter beyond ASCII, of which V8 keeps two bytes for each letter. */
+  #wideChars = 0;
   readonly #hash: Hash;
   #pending = '';
 
@@ -40,8 +42,14 @@ class Writer {
     this.#hash = hash;
   }
 
+  get heldBytes(): number {
+    // The body is one text: a letter beyond ASCII makes all of it wide.
+    const bodyBytes = this.#wideChars > 0 ? 2 * this.#chars : this.#chars;
+    return this.#chars + this.#wideChars + bodyBytes + valueBytes * this.#values;
+  }
+
   value(value: unknown): void {
-    this.values += 1;
+    this.#values += 1;
     if (typeof value === 'string') this.#text(value);
     else if (typeof value !== 'object' || value === null) this.#write(`${String(value)};`);
     else if (Array.isArray(value)) this.#list(value);
@@ -73,7 +81,8 @@ class Writer {
 
   /** Its length goes first, so that nothing in it has to be escaped. */
   #text(text: string): void {
-    this.chars += text.length;
+    this.#chars += text.length;
+    if (Buffer.byteLength(text) > text.length) this.#wideChars += text.length;
     this.#write(`"${text.length}:`);
     if (text.length < pieceChars) return this.#write(text);
     this.flush();

@@ -45,12 +45,14 @@ export interface AuthRequest extends Credentials {
   readonly context: unknown;
 }
 
-/** What a door of ours notes of a request, for the log line of a refusal and for the refusal itself. */
+/** What a door of ours notes of a request: for the log line of a refusal, for the refusal itself, and what it may not do. */
 export interface RequestNote {
   readonly door: RefusalDoor;
   readonly requestId: string;
   /** The caller's name, once it is known. */
   caller?: string | undefined;
+  /** @throws LlmError where the request may attach to a generation, but start none. */
+  readonly checkStart?: (() => void) | undefined;
 }
 
 /** What the procedures look for in the context: what tRPC's adapters pass to `createContext`. All of it may be absent. */
@@ -173,7 +175,7 @@ export function createRouter<C>(options: RouterOptions) {
       stream: procedure
         .input(parseStream as (input: unknown) => StreamInput<C>)
         .subscription(({ ctx, input, signal = neverAborts() }) =>
-          answer(ctx, signal, generations.stream(ctx.caller, input, signal)),
+          answer(ctx, signal, generations.stream(ctx.caller, input, signal, ctx.note?.checkStart)),
         ),
 
       follow: procedure

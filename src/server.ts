@@ -3,7 +3,7 @@
  * goes to which door, and who is kept out before any; nothing of what the doors say.
  */
 import { randomUUID } from 'node:crypto';
-import type { ServerOptions as ServerOptionsOfNode } from 'node:http';
+import type { IncomingMessage, ServerOptions as ServerOptionsOfNode } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
@@ -124,7 +124,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     guard(guarded, access);
     const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
     registerRest(guarded, { ...options, sse, authenticate });
-    await guarded.register((scope) => registerTrpc(scope, refusals, { router, body, admit, sse, liveness, telemetry }));
+    const checkStart = (request: IncomingMessage) => access.checkStart(request);
+    const door = { router, body, admit, checkStart, sse, liveness, telemetry };
+    await guarded.register((scope) => registerTrpc(scope, refusals, door));
   });
 
   const refuseSocket = (socket: Duplex, error: LlmError, status?: number) => {
@@ -284,7 +286,9 @@ async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, opti
  */
 async function giveBody({ raw, method }: FastifyRequest, { body, admit }: SseDoorOptions): Promise<void> {
   using held = admit(raw);
-  if (method !== 'POST' || !isJson(raw.headers['content-type'])) return;
+  if (method !== 'POST') return;
+  // Other types are what a form of any site can send, and tRPC's handler would read them by itself.
+  if (!isJson(raw.headers['content-type'])) throw invalidRequest('Expected a body of content-type application/json');
   const bytes = await readBody(raw, body.bytesMax, held);
   checkJsonBounds(bytes, body.json);
   Object.assign(raw, { body: bytes.toString() });

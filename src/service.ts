@@ -2,6 +2,7 @@
  * The service as a process runs it: configs from their file, the simulator where it stands in, the core, a listener in
  * front of it. Reads no environment of its own; who starts it passes settings, and disposes it.
  */
+import { getHeapStatistics } from 'node:v8';
 import { promptReader } from './config-file.ts';
 import { openConfigs, type LiveConfigs } from './config-watch.ts';
 import { parseConfigs } from './configs.ts';
@@ -9,7 +10,7 @@ import { assembleCore, type Core } from './core.ts';
 import type { OnGenerationEnd } from './generation-end.ts';
 import { createInputSchemas } from './protocol.ts';
 import { startServer, type Server } from './server.ts';
-import type { Settings } from './settings.ts';
+import { doubtsOf, type Settings } from './settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
 import { Telemetry } from './telemetry.ts';
 import type { RetryTiming } from './upstream/retry.ts';
@@ -58,6 +59,7 @@ export interface Service extends AsyncDisposable {
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { settings } = options;
   const core = await createCore(options);
+  core.telemetry.settingsDoubted(doubtsOf(settings, getHeapStatistics().heap_size_limit));
   try {
     await core.prepare();
     const server = await startServer({

@@ -8,6 +8,7 @@ import { proxyExpected } from './address/proxies.ts';
 import { flawOfApiKey, parseApiKey, type ApiKey } from './api-keys.ts';
 import { FaultsError, quote, suggestion, type Fault } from './faults.ts';
 import { limits, type Limit, type Limits } from './limits.ts';
+import { sizingFault } from './sizing.ts';
 import { findSdkVariables, upstreamVariables, type UpstreamSettings } from './upstream-variables.ts';
 
 export const configFileDefault = 'llm.config.ts';
@@ -130,14 +131,15 @@ const variables: { readonly [Key in keyof Written]: Variable<Written[Key]> } = {
     name: 'LLM_ALLOWED_HOSTS',
     default: [],
     expected: 'host names without port, comma-separated',
-    meaning: 'Names beside localhost and loopback addresses that a service on loopback answers to, comma-separated',
+    meaning:
+      'Names that the service answers to, comma-separated, beside localhost; beyond loopback beside IP addresses, too. Unless set, a service on loopback answers to no other name, and one beyond it to any',
     ...list(parseHost),
   },
   auth: {
     name: 'LLM_AUTH',
     default: undefined,
     expected: '"none", or nothing',
-    meaning: '`none`: whoever reaches a `HOST` beyond loopback may ask',
+    meaning: '`none`: whoever reaches a `HOST` beyond loopback may ask. Set `LLM_ALLOWED_HOSTS` with it',
     parse: (text) => (text === 'none' ? text : undefined),
   },
   logLevel: {
@@ -310,6 +312,20 @@ function contradictions(settings: Omit<Settings, 'simulate'>, faults: readonly F
     );
   }
   return found;
+}
+
+/** What is valid, and may not hold what its author counts on, in a process with a heap of so many bytes. */
+export function doubtsOf(settings: Settings, heapBytes: number): Fault[] {
+  const { loopback, auth, allowedHosts } = settings;
+  const tooLarge = sizingFault(settings.limits, heapBytes);
+  const anyName =
+    'everyone may ask under any name, so a web page that has its own name resolve to this address may, too; name those of this service';
+  return [
+    ...(tooLarge ? [tooLarge] : []),
+    ...(!loopback && auth === 'none' && allowedHosts.length === 0
+      ? [{ path: 'LLM_ALLOWED_HOSTS', message: anyName }]
+      : []),
+  ];
 }
 
 const knownNames = [...Object.values<Variable<unknown>>(variables), ...Object.values(limits)].map(({ name }) => name);

@@ -83,6 +83,11 @@ export class Telemetry {
     this.#log.warn({ unused }, 'environment variables are set that the service does not use');
   }
 
+  /** The settings are served, and may not hold what their author counts on. Nothing where nothing is doubtful. */
+  settingsDoubted(warnings: readonly Fault[]): void {
+    if (warnings.length > 0) this.#log.warn({ warnings }, 'settings are served with warnings');
+  }
+
   configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Fault[] = []): void {
     this.#log.info({ file, ...changes }, 'configs reloaded');
     this.configsDoubted(file, warnings);

@@ -199,22 +199,24 @@ describe('on loopback', () => {
       () => ({ origin: 'https://llm.internal', 'x-forwarded-proto': 'https' }),
     ],
   ];
+  /** More than a URL, which alone starts nothing (web-pages.test.ts). */
+  const program = { 'x-llm-client': 'test' };
   const own: readonly (readonly [string, Headers])[] = [
     ['no Origin, as of a program', () => ({})],
     ['its own Origin', (url) => ({ origin: url, 'sec-fetch-site': 'same-origin' })],
-    ['an address that somebody typed', () => ({ 'sec-fetch-site': 'none' })],
+    ['an address that somebody typed', () => ({ 'sec-fetch-site': 'none', ...program })],
     ['localhost', (url) => ({ host: `localhost:${port(url)}`, origin: `http://localhost:${port(url)}` })],
     ['LOCALHOST', (url) => ({ host: `LOCALHOST:${port(url)}` })],
     ['[::1]', (url) => ({ host: `[::1]:${port(url)}` })],
     ['another address of its loopback', (url) => ({ host: `127.0.0.2:${port(url)}` })],
-    ['an allowed Host', () => ({ host: 'llm.internal' })],
+    ['an allowed Host', () => ({ host: 'llm.internal', ...program })],
     ['the port of https, as a proxy names it', () => ({ host: 'llm.internal:443', origin: 'https://llm.internal' })],
     ['the port of http, as a proxy names it', () => ({ host: 'llm.internal:80', origin: 'http://llm.internal' })],
     ['the port of https in the Origin alone', () => ({ host: 'llm.internal', origin: 'https://llm.internal:443' })],
     ['another port, on both', () => ({ host: 'llm.internal:8443', origin: 'https://llm.internal:8443' })],
     ['upper case, on either', () => ({ host: 'LLM.internal:443', origin: 'https://llm.INTERNAL' })],
     ['a dot after the name, on either', () => ({ host: 'llm.internal.', origin: 'https://llm.internal' })],
-    ['a name that is allowed with its dot', () => ({ host: 'llm.dotted' })],
+    ['a name that is allowed with its dot', () => ({ host: 'llm.dotted', ...program })],
     ['IPv6 in full', () => ({ host: '[FD00:0:0:0:0:0:0:1]:443', origin: 'https://[fd00::1]' })],
     ['an allowed Origin with its port', () => ({ origin: `${allowed}:443` })],
     ['an allowed Origin of http', () => ({ origin: 'http://localhost' })],

@@ -14,6 +14,19 @@ test('the source keeps to the import table', () => {
   expect(findBreaches(sources)).toEqual([]);
 });
 
+test('ARCHITECTURE says of each file that keeps a map, a set or a list by which limit that is held', () => {
+  const field = /^ {2}(?:readonly |static )*#?\w+(?:: .+)? = (?:new (?:Weak)?(?:Map|Set)\b|\[\];)/m;
+  const variable = /^(?:const|let) \w+(?:: .+)? = (?:\[\];|new (?:Weak)?(?:Map|Set)(?:<.+>)?\(\);)/m;
+  const section = /^## What is held, [^]*?(?=^## )/m.exec(readFileSync('ARCHITECTURE.md', 'utf8'))?.[0];
+  const paths = readdirSync('src', { recursive: true, encoding: 'utf8' }).map((path) => path.replaceAll(sep, '/'));
+  const keepers = paths.filter((path) => {
+    const text = path.endsWith('.ts') ? readFileSync(join('src', path), 'utf8') : '';
+    return field.test(text) || variable.test(text);
+  });
+  expect(keepers.length).toBeGreaterThan(20);
+  expect(keepers.filter((path) => !section?.includes(`\`${path}\``))).toEqual([]);
+});
+
 describe('the check', () => {
   const breachesOf = (path: string, text: string) => findBreaches(new Map([[path, text]]));
 

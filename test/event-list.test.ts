@@ -87,3 +87,25 @@ it('weighing tells what will be held, and adds nothing', () => {
   expect(list.weigh([token, token]).bytes).toBe(2 * list.weigh([token]).bytes);
   expect(list.length).toBe(1);
 });
+
+it('a letter beyond ASCII makes two bytes of each letter of its run, before it and after it, and of no other run', () => {
+  const chars = 1_000;
+  const text = (letters: string, index = 0) => ({ type: 'text', index, text: letters }) as const;
+  const plain = text('x'.repeat(chars));
+  const weight = (...batches: readonly (readonly LlmEvent[])[]) => {
+    const list = new EventList();
+    let bytes = 0;
+    for (const batch of batches) {
+      const weighed = list.weigh(batch);
+      bytes += weighed.bytes;
+      list.push(weighed);
+    }
+    return bytes;
+  };
+  const narrow = weight([plain, text('-'), plain]);
+  for (const batches of [[[plain, text('—'), plain]], [[plain], [text('—'), plain]], [[plain], [text('—')], [plain]]]) {
+    expect(weight(...batches) - narrow).toBeGreaterThanOrEqual(2 * chars);
+    expect(weight(...batches) - narrow).toBeLessThan(2 * chars + 10);
+  }
+  expect(weight([plain], [text('—', 1)], [text('x'.repeat(chars), 2)]) - narrow).toBeLessThan(chars);
+});

@@ -132,8 +132,11 @@ describe.each([
   });
 });
 
-describe('viewers of one caller', () => {
-  const test = serviceForEachTest({ env: { LLM_VIEWERS_PER_CALLER_MAX: '2' } });
+describe.each([
+  ['of one caller', { LLM_VIEWERS_PER_CALLER_MAX: '2' }, 'rate_limited'],
+  ['of all callers', { LLM_VIEWERS_MAX: '2' }, 'at_capacity'],
+])('viewers %s', (_whose, env, code) => {
+  const test = serviceForEachTest({ env });
 
   it.each(doors)('over $name: the third is refused until one has left', async (door) => {
     const { url, upstream } = test.current;
@@ -141,7 +144,7 @@ describe('viewers of one caller', () => {
     const asked = ask('hi', { generationId: crypto.randomUUID() });
     const [stays, leaves] = [door.stream(url, asked), door.stream(url, asked)];
     await Promise.all([stays, leaves].map((view) => view.until(({ type }) => type === 'start')));
-    expect(await refusalOf(door.stream(url, asked))).toMatchObject({ code: 'rate_limited' });
+    expect(await refusalOf(door.stream(url, asked))).toMatchObject({ code, retryable: true });
     leaves.close();
     const request = await upstream.nextRequest();
     await eventually(async () => {
@@ -200,6 +203,27 @@ describe.each([
   });
 });
 
+describe('memory for a request that runs', () => {
+  const test = serviceForEachTest({
+    env: { LLM_HELD_BYTES_MAX: String(250 * KiB) },
+    configs: {
+      default: plainConfig,
+      large: { ...plainConfig, system_prompt: 'x'.repeat(200 * KiB) },
+      echo: { ...plainConfig, system_prompt: '{{text}}'.repeat(20) },
+    },
+  });
+
+  it.each([
+    { config: 'large', messages: ask('hi').messages },
+    { config: 'echo', messages: ask('hi').messages, variables: { text: 'x'.repeat(10 * KiB) } },
+  ])('counts the prompt of $config, filled in', async (request) => {
+    const { url, upstream } = test.current;
+    expect(await refusalOf(doors[0]!.stream(url, request))).toMatchObject({ code: 'at_capacity' });
+    expect(terminalOf(await readAll(doors[0]!.stream(url, ask('small')))).type).toBe('done');
+    expect(upstream.requestCount).toBe(1);
+  });
+});
+
 describe('starts in a minute', () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
@@ -210,7 +234,7 @@ describe('starts in a minute', () => {
       allowedOrigins: [],
       allowedHosts: [],
       loopback: true,
-      limits: { generationsMax: 10, generationsPerCallerMax: 10, viewersPerCallerMax: 10, startsPerMinuteMax: 2 },
+      limits: { ...defaultLimits, startsPerMinuteMax: 2 },
       held: new HeldBytes(defaultLimits),
     });
     const start = async (name: string) => {

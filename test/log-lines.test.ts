@@ -1,5 +1,6 @@
 /** Log lines as who reads them needs them: a person at a terminal, or a machine that takes one line at a time. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { expect, it } from 'vitest';
 import { Telemetry, type TelemetryOptions } from '../src/telemetry.ts';
 import { doors, readAll } from './support/doors.ts';
@@ -92,3 +93,21 @@ it.skipIf(!script && !process.env['CI'])(
     expect(shown.stdout).not.toContain('"msg"');
   },
 );
+
+it('lines that nobody reads are kept up to a bound, and cost the process no more', async () => {
+  const program = [
+    "const { Telemetry } = await import('./src/telemetry.ts');",
+    "const { setImmediate: turn } = await import('node:timers/promises');",
+    "const telemetry = new Telemetry({ logLevel: 'info', logContent: false });",
+    "const facts = { simulated: true, configs: ['x'.repeat(1_000)] };",
+    "for (let line = 0; line < 60_000; line += 1) { telemetry.listening('http://here', facts); if (line % 100 === 0) await turn(); }",
+    'gc(); process.stderr.write(`${process.memoryUsage().heapUsed}`);',
+  ].join(' ');
+  const args = ['--expose-gc', '--import', 'tsx', '--input-type=module', '--eval', program];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [heapBytes] = (await once(child.stderr, 'data')) as [Buffer];
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  expect(Number(heapBytes)).toBeGreaterThan(0);
+  expect(Number(heapBytes)).toBeLessThan(50 * 2 ** 20);
+});

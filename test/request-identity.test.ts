@@ -70,3 +70,13 @@ it('what a request weighs grows with its text and with its pieces', () => {
   expect(weight([{ type: 'any', list: Array.from({ length: 10_000 }, () => 1) }])).toBeGreaterThan(640_000);
   expect(weight('a')).toBeLessThan(1_000);
 });
+
+it('a letter beyond ASCII makes two bytes of each letter of its text, and of the body for upstream', () => {
+  const weight = (...texts: string[]) =>
+    measureRequest(ask({ messages: texts.map((content) => ({ role: 'user', content })) })).heldBytes;
+  const chars = 100_000;
+  const plain = weight('a'.repeat(chars), 'b');
+  expect(weight('—'.repeat(chars), 'b') - plain).toBeGreaterThanOrEqual(2 * chars);
+  expect(weight('a'.repeat(chars), '—') - plain).toBeGreaterThanOrEqual(chars);
+  expect(weight('a'.repeat(chars), '—') - plain).toBeLessThan(chars + 200);
+});

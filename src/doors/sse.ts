@@ -28,6 +28,8 @@ export interface SseDoorOptions {
   readonly router: AnyTRPCRouter;
   readonly body: BodyLimits;
   readonly admit: Admit;
+  /** @throws LlmError `forbidden` for a request that may start no generation. */
+  readonly checkStart: (request: IncomingMessage) => void;
   readonly sse: SseOptions;
   /** Asked for each subscription. */
   readonly liveness: () => Liveness;
@@ -62,7 +64,7 @@ export async function serveSubscription(
   const { router, sse, telemetry } = options;
   const { heartbeatMs, silenceMs, graceMs } = options.liveness();
   const stream = new SseResponse(response, heartbeat, { ...sse, heartbeatMs });
-  const note: RequestNote = { door: 'sse', requestId };
+  const note: RequestNote = { door: 'sse', requestId, checkStart: () => options.checkStart(request) };
   const context = { req: request, res: response, info: {}, note };
   let input: unknown;
   let events: EventBatches | undefined;

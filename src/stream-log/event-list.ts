@@ -2,8 +2,8 @@
  * The events of one log, as they are kept in memory: text in runs of many pieces, everything else as its JSON. An object
  * for each token would weigh twenty times the token. Knows nothing of viewers, nor of any bound on it.
  *
- * What it says to weigh is what it costs within a few per cent, where text that isn't Latin-1 has mostly letters that are
- * three bytes in UTF-8; an odd one in plain English makes two bytes of each letter near it.
+ * What it says to weigh is what it costs within a few per cent, or more than that: a letter beyond ASCII makes two bytes of
+ * each letter of its run, and those of three bytes in UTF-8 count as three.
  */
 import type { LlmEvent } from '../protocol.ts';
 
@@ -22,6 +22,10 @@ export interface Weighed {
   /** The JSON of each that is kept as such, at its place; undefined where all are text, as nearly always. */
   readonly jsons: readonly (string | undefined)[] | undefined;
   readonly bytes: number;
+  /** Of the run that is open then: letters that were counted as one byte each, for as long as all of them are ASCII. */
+  readonly narrowChars: number;
+  /** Whether that run has a letter beyond ASCII, so that each of it takes two bytes. */
+  readonly wide: boolean;
 }
 
 /** An event out of a list: text under the offset of the last piece that is in it, anything else as its JSON. */
@@ -38,6 +42,8 @@ export class EventList {
   readonly #entries: (TextRun | string)[] = [];
   /** The offset of the first event of each entry. */
   readonly #firsts: number[] = [];
+  #narrowChars = 0;
+  #wide = false;
 
   /** To be pushed before anything else is. */
   weigh(events: readonly LlmEvent[]): Weighed {
@@ -47,24 +53,41 @@ export class EventList {
     let type: LlmEvent['type'] | undefined = last?.type;
     let index = last?.index;
     let pieces = last?.pieces ?? 0;
+    let narrowChars = this.#narrowChars;
+    let wide = this.#wide;
     for (let at = 0; at < events.length; at += 1) {
       const event = events[at]!;
       if (isText(event)) {
         const goesOn = event.type === type && event.index === index && pieces < runPiecesMax;
         ({ type, index } = event);
         pieces = goesOn ? pieces + 1 : 1;
-        bytes += (goesOn ? 0 : runOverheadBytes) + pieceOverheadBytes + Buffer.byteLength(event.text);
+        if (!goesOn) {
+          narrowChars = 0;
+          wide = false;
+          bytes += runOverheadBytes;
+        }
+        const textBytes = heldBytesOf(event.text);
+        const chars = event.text.length;
+        bytes += pieceOverheadBytes + (wide ? Math.max(textBytes, 2 * chars) : textBytes);
+        if (textBytes === chars) {
+          narrowChars += chars;
+        } else if (!wide) {
+          wide = true;
+          bytes += narrowChars;
+        }
       } else {
         const json = JSON.stringify(event);
         type = undefined;
-        bytes += jsonOverheadBytes + Buffer.byteLength(json);
+        bytes += jsonOverheadBytes + heldBytesOf(json);
         (jsons ??= [])[at] = json;
       }
     }
-    return { events, jsons, bytes };
+    return { events, jsons, bytes, narrowChars, wide };
   }
 
-  push({ events, jsons }: Weighed): void {
+  push({ events, jsons, narrowChars, wide }: Weighed): void {
+    this.#narrowChars = narrowChars;
+    this.#wide = wide;
     for (let at = 0; at < events.length; at += 1) {
       const event = events[at]!;
       if (isText(event)) {
@@ -194,6 +217,12 @@ class TextRun {
   #piece(at: number): string {
     return this.#ends ? this.#text.slice(at === 0 ? 0 : this.#ends[at - 1], this.#ends[at]) : this.#open[at]!;
   }
+}
+
+/** What a text costs by itself: V8 keeps a byte for each letter if it can, else two. */
+function heldBytesOf(text: string): number {
+  const bytes = Buffer.byteLength(text);
+  return bytes === text.length ? bytes : Math.max(bytes, 2 * text.length);
 }
 
 function isText(event: LlmEvent): event is TextEvent {

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startSimulator, type Simulator } from '../../src/simulator.ts';
 import { manyNodes } from '../support/attack-inputs.ts';
 import { startHonestCallers } from '../support/attack-honest.ts';
-import { bearer, keyOf, targetForTests } from '../support/attack-target.ts';
+import { bearer, keyOf } from '../support/attack-callers.ts';
+import { targetForTests } from '../support/attack-target.ts';
 import { headOf, openWebSocketWire, openWire, posted, verdictOf, type Wire } from '../support/attack-wire.ts';
 
 const MiB = 1 << 20;

@@ -1,5 +1,6 @@
 /** Whatever is held for somebody counts against a named limit, wherever it is held: bodies, prompts, open blocks, usage, logs. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bodyOf } from '../support/attack-callers.ts';
 import { targetForTests, turnMsMax } from '../support/attack-target.ts';
 import {
   answer,
@@ -51,7 +52,6 @@ const target = targetForTests(() => ({
 }));
 
 const path = '/api/llm/process_stream/default';
-const bodyOf = (text: string) => `{"messages":[{"role":"user","content":"${text}"}]}`;
 
 describe('requests', () => {
   it('that run count by their bytes: what has no room is refused', async () => {

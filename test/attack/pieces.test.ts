@@ -1,6 +1,7 @@
 /** Whatever is bounded in bytes is bounded in pieces too: chunks, messages of a frame, values, faults, ids, requests in a row. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startSimulator, type Simulator } from '../../src/simulator.ts';
+import { unknownId as id } from '../support/attack-callers.ts';
 import { manyNodes, manyPieces } from '../support/attack-inputs.ts';
 import { targetForTests, turnMsMax, type Attack } from '../support/attack-target.ts';
 import {
@@ -27,7 +28,6 @@ const refusalBytesMax = 16 << 10;
 /** Answers to what came in one frame. */
 const answersMax = 200;
 
-const id = '7c42ca9b-9eab-4d04-80b3-40f10b0c54aa';
 let upstream: Simulator;
 beforeAll(async () => {
   upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });

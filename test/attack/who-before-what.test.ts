@@ -3,8 +3,9 @@
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startSimulator, type Simulator } from '../../src/simulator.ts';
+import { bearer, keyOf, unknownId as id } from '../support/attack-callers.ts';
 import { startHonestCallers } from '../support/attack-honest.ts';
-import { bearer, keyOf, strangersBytesMax, targetForTests, turnMsMax } from '../support/attack-target.ts';
+import { strangersBytesMax, targetForTests, turnMsMax } from '../support/attack-target.ts';
 import {
   frame,
   framesIn,
@@ -32,7 +33,6 @@ const target = targetForTests(() => ({
   env: { LLM_SOCKETS_MAX: `${socketsMax}`, LLM_CONNECTION_PARAMS_MS: '1000' },
 }));
 
-const id = '7c42ca9b-9eab-4d04-80b3-40f10b0c54aa';
 /** Where a key is needed. */
 const doors = [
   'POST /api/llm/process_stream/default',

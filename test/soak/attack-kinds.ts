@@ -9,7 +9,7 @@ import {
   type UpstreamEvent,
 } from '../support/attack-upstream.ts';
 import { manyNodes, manyPieces } from '../support/attack-inputs.ts';
-import { bearer } from '../support/attack-target.ts';
+import { bearer, bodyOf } from '../support/attack-callers.ts';
 import {
   frame,
   headOf,
@@ -29,7 +29,6 @@ export type AttackKind = (url: string, signal: AbortSignal) => Promise<string>;
 export const attacker = 'eve';
 const key = bearer(attacker);
 const rest = '/api/llm/process_stream/hostile';
-const bodyOf = (text: string) => `{"messages":[{"role":"user","content":"${text}"}]}`;
 const page = JSON.stringify({ config: 'hostile', messages: [{ role: 'user', content: 'x' }] });
 const pick = <T>(values: readonly T[]): T => values[Math.floor(Math.random() * values.length)]!;
 

@@ -1,5 +1,6 @@
 /** Requests, frames and upstream streams that are nearly right, each made from a seed and a number alone. */
 import { createRandom } from '../../src/simulator/random.ts';
+import { unknownId as id } from '../support/attack-callers.ts';
 import {
   answer,
   blockDelta,
@@ -42,7 +43,6 @@ class Dice {
 // -------------------------------------------------------------------------------------------------- what clients send
 
 const methods = ['GET', 'POST', 'POST', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH', 'BREW'];
-const id = '7c42ca9b-9eab-4d04-80b3-40f10b0c54aa';
 const paths = [
   '/api/llm/process_stream/default',
   `/api/llm/generations/${id}/events`,

@@ -1,9 +1,9 @@
 /** A service under attack: a process of its own with a small heap, a probe beside it, and what each attack costs it. */
 import { fork } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { once, setMaxListeners } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, vi } from 'vitest';
+import { keysOf } from './attack-callers.ts';
 import { startServiceProcess, type Held, type ServiceProcess, type ServiceProcessOptions } from './service-process.ts';
 
 /** What the probe saw since it was asked last. */
@@ -76,19 +76,9 @@ const heapMiBDefault = 96;
 /** Starting two processes on a machine that runs other tests. */
 const startMsMax = 120_000;
 
-/** The key of a caller in `TargetOptions.callers`. */
-export function keyOf(caller: string): string {
-  return `key-of-${caller}-0123456789abcdef`;
-}
-
-export function bearer(caller: string): Record<string, string> {
-  return { authorization: `Bearer ${keyOf(caller)}` };
-}
-
 export async function startTarget(options: TargetOptions): Promise<AttackTarget> {
   const { callers = [], heapMiB = heapMiBDefault } = options;
-  const keys = callers.map((name) => `${name}:${createHash('sha256').update(keyOf(name)).digest('hex')}`);
-  const env = { ...(keys.length > 0 ? { LLM_API_KEYS: keys.join(',') } : {}), ...options.env };
+  const env = { ...keysOf(callers), ...options.env };
   const service = await startServiceProcess({ ...options, heapMiB, env });
   const { sockets: restSockets } = await service.measure();
   const probe = await startProbe(service);

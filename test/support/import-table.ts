@@ -47,9 +47,11 @@ const partOf: Readonly<Record<string, string>> = {
   'refusal-lines': 'telemetry',
   'request-identity': 'generations',
   'running-generation': 'generations',
+  sizing: 'settings',
   'sse-cursor': 'sse-response',
   'unwanted-upgrade': 'server',
   'upstream-variables': 'settings',
+  'web-pages': 'access',
 };
 
 /** Who alone may import a package, or one of its subpaths. */

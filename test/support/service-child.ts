@@ -76,6 +76,7 @@ async function measure(): Promise<Held> {
   return {
     bytes: heapUsed + external,
     logsBytes: core.logs.bytes,
+    callersBytes: core.held.total,
     running: core.generations.running,
     viewers: core.access.load.viewers,
     sockets: sockets.length,

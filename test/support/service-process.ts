@@ -20,6 +20,8 @@ export interface Held {
   readonly bytes: number;
   /** In all logs, as they count themselves. */
   readonly logsBytes: number;
+  /** On the account of callers, as it counts itself. */
+  readonly callersBytes: number;
   readonly running: number;
   readonly viewers: number;
   readonly sockets: number;
