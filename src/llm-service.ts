@@ -141,11 +141,10 @@ export class LLMService implements AsyncDisposable {
           ledger.output(attempt.outputAtMs);
           if (attempt.usage) ledger.add(config, attempt.usage);
         }
-        const { message } = attempt;
         if (!attempt.failure) break;
         const texts = attempt.failure.holdsWords ? await this.#textsOf(config, request) : [];
         failure = attempt.failure.inWordsOf((word) => ownWord(word, texts));
-        step = message.hasOutput ? undefined : plan.after(failure, performance.now(), watchdog.totalAtMs);
+        step = attempt.message.hasOutput ? undefined : plan.after(failure, performance.now(), watchdog.totalAtMs);
         const { name, model } = config;
         const retry = step ? { retryInMs: step.delayMs } : {};
         const said = failure.said === undefined ? undefined : withoutRequest(failure.said, texts);
@@ -157,9 +156,9 @@ export class LLMService implements AsyncDisposable {
         : outcomeOf(step === undefined ? failure : undefined, signal);
       terminal = { ...outcome, ...ledger.account(config) };
     } catch (error) {
-      const failure = LlmError.from(error);
-      if (failure.code === 'internal') telemetry?.internalError('llm-service', error);
-      terminal = { type: 'error', ...failureData(failure), ...ledger.account(config) };
+      const thrown = LlmError.from(error);
+      if (thrown.code === 'internal') telemetry?.internalError('llm-service', error);
+      terminal = { type: 'error', ...failureData(thrown), ...ledger.account(config) };
     } finally {
       watchdog[Symbol.dispose]();
       signal.removeEventListener('abort', abort);

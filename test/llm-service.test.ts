@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
+import http, { type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,11 @@ import { hello, startBench, takeApart, testConfig, type Bench } from './support/
 
 finishesCleanly();
 afterEach(() => void vi.unstubAllEnvs());
+
+function emptyAnswer(response: ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  response.end('data: {"type":"message_start","message":{}}\n\ndata: {"type":"message_stop"}\n\n');
+}
 
 describe('an answer', () => {
   test('ends in done, with stop reason, usage, cost and timing', async () => {
@@ -132,8 +137,7 @@ describe('an answer', () => {
         requests += 1;
         if (ports.has(socket.remotePort)) return void socket.resetAndDestroy();
         ports.add(socket.remotePort);
-        response.writeHead(200, { 'content-type': 'text/event-stream' });
-        response.end('data: {"type":"message_start","message":{}}\n\ndata: {"type":"message_stop"}\n\n');
+        return emptyAnswer(response);
       });
       await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
       try {
@@ -171,8 +175,7 @@ describe('an answer', () => {
     const sockets = new Set<Socket>();
     const server = http.createServer(({ socket }, response) => {
       sockets.add(socket);
-      response.writeHead(200, { 'content-type': 'text/event-stream' });
-      response.end('data: {"type":"message_start","message":{}}\n\ndata: {"type":"message_stop"}\n\n');
+      emptyAnswer(response);
     });
     await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
     {

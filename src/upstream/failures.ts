@@ -121,8 +121,9 @@ export class UpstreamFault extends Error {
 
   /** As a failure's. The names of errors that are known here are no quotation. */
   inWordsOf(ownWord: (word: string | undefined) => string | undefined): UpstreamFault {
-    const { message, type, cause } = this;
-    return new UpstreamFault(message, { ...this, type: isErrorType(type) ? type : ownWord(type), cause });
+    const { message, type, code, status, requestPath, check, sent, onKeptSocket, cause } = this;
+    const own = isErrorType(type) ? type : ownWord(type);
+    return new UpstreamFault(message, { code, type: own, status, requestPath, check, sent, onKeptSocket, cause });
   }
 }
 
