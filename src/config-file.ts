@@ -50,7 +50,7 @@ export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSn
     readPrompt: (prompt) => {
       const promptPath = resolve(dirname(path), prompt);
       onFile(promptPath);
-      return readText(promptPath);
+      return readText(promptPath, prompt);
     },
     ...(overrides !== undefined && { overrides: replaced.value }),
   });
@@ -144,7 +144,7 @@ async function importDefault(path: string, onFile: (path: string) => void): Prom
     },
   });
   const text = readText(path);
-  let module: { readonly default?: unknown };
+  let module: { readonly default?: unknown; readonly __esModule?: unknown };
   try {
     // Compiled whatever its language: an ECMAScript module would otherwise go to Node's import, which reads it once.
     const evaluated = jiti.evalModule(text, { filename: path, async: true, forceTranspile: true });
@@ -152,8 +152,10 @@ async function importDefault(path: string, onFile: (path: string) => void): Prom
   } catch (cause) {
     throw new Error(`expected a module that loads: ${wordsOf(cause, path)}`, { cause });
   }
-  if (module.default === undefined) throw new Error('expected a default export: export default defineConfigs({ … })');
-  return module.default;
+  if (module.__esModule === true && module.default !== undefined) return module.default;
+  // Of a CommonJS module, `default` is a config's name like any other.
+  if (module.__esModule !== true && Object.keys(module).length > 0) return module;
+  throw new Error('expected a default export: export default defineConfigs({ … })');
 }
 
 /** What a module threw, on one line, with the file and line where that is known. */
@@ -198,11 +200,15 @@ const textBytesMax = 1024 * 1024;
 
 /** Reads prompt files below a folder, for configs that come from no file of their own. */
 export function promptReader(folder: string): (file: string) => string {
-  return (file) => readText(resolve(folder, file));
+  return (file) => readText(resolve(folder, file), file);
 }
 
-/** The file's text, without a byte order mark. */
-function readText(path: string): string {
+/**
+ * The file's text, without a byte order mark.
+ *
+ * @param written The path as the operator wrote it, to be told where nothing else names the file.
+ */
+function readText(path: string, written?: string): string {
   try {
     // Not blocking: to open a pipe would otherwise wait for its writer.
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -215,9 +221,9 @@ function readText(path: string): string {
       closeSync(descriptor);
     }
   } catch (error) {
-    throw new Error(`expected a text file of at most 1 MiB, found ${foundInstead(error as NodeJS.ErrnoException)}`, {
-      cause: error,
-    });
+    const place = written === undefined ? '' : ` at ${written}`;
+    const found = foundInstead(error as NodeJS.ErrnoException);
+    throw new Error(`expected a text file of at most 1 MiB${place}, found ${found}`, { cause: error });
   }
 }
 

@@ -2,7 +2,7 @@
  * JSON and YAML as an operator writes them, with every fault in words and with its place. Knows no config. Quotes nothing of
  * the text, which may hold prompts and keys.
  */
-import { parse as parseTolerantly, type ParseError } from 'jsonc-parser';
+import { parse as parseTolerantly, visit as visitJson, type ParseError } from 'jsonc-parser';
 import { isAlias, parseDocument, visit, type Document, type ErrorCode } from 'yaml';
 import { placeIn } from './faults.ts';
 
@@ -21,8 +21,14 @@ export class TextError extends Error {
 export function parseJson(text: string): unknown {
   let told: string;
   try {
-    return JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    const twice = repeatedKeys(text).map(
+      (offset) => `expected JSON: ${yamlWords.DUPLICATE_KEY} in ${placeIn(text, offset)}`,
+    );
+    if (twice.length === 0) return value;
+    throw new TextError(twice.slice(0, faultsMax));
   } catch (error) {
+    if (error instanceof TextError) throw error;
     told = (error as SyntaxError).message;
   }
   // V8 may quote the text around the fault; so that is cut off here, and the error isn't kept as a cause.
@@ -30,6 +36,22 @@ export function parseJson(text: string): unknown {
   const offset = jsonFaultOffset(text, told);
   const hint = /^(\/[/*]|#)/.test(text.slice(offset)) ? '; JSON has no comments' : '';
   throw new TextError([`expected JSON: ${words} in ${placeIn(text, offset)}${hint}`]);
+}
+
+/** Where keys stand that their object has had before: `JSON.parse` would take the last of them, and say nothing. */
+function repeatedKeys(text: string): number[] {
+  const offsets: number[] = [];
+  const objects: Set<string>[] = [];
+  visitJson(text, {
+    onObjectBegin: () => void objects.push(new Set()),
+    onObjectEnd: () => void objects.pop(),
+    onObjectProperty(name, offset) {
+      const names = objects.at(-1)!;
+      if (names.has(name)) offsets.push(offset);
+      names.add(name);
+    },
+  });
+  return offsets;
 }
 
 /** V8 names the position in some of its messages only. */
@@ -43,16 +65,16 @@ function jsonFaultOffset(text: string, told: string): number {
 }
 
 /** More of them mostly follow from these. */
-const yamlFaultsMax = 5;
+const faultsMax = 5;
 
 /** @throws TextError */
 export function parseYaml(text: string): unknown {
   const document = parseDocument(text, { prettyErrors: false });
   const faults = [...document.errors, ...document.warnings].toSorted((a, b) => a.pos[0] - b.pos[0]);
   const messages = faults.map(({ code, pos }) => yamlFault(text, code, pos[0]));
-  if (messages.length > 0) throw new TextError([...new Set(messages)].slice(0, yamlFaultsMax));
+  if (messages.length > 0) throw new TextError([...new Set(messages)].slice(0, faultsMax));
   const unset = aliasesWithoutAnchor(document).map((offset) => yamlFault(text, 'BAD_ALIAS', offset));
-  if (unset.length > 0) throw new TextError(unset.slice(0, yamlFaultsMax));
+  if (unset.length > 0) throw new TextError(unset.slice(0, faultsMax));
   try {
     return document.toJS();
   } catch (cause) {

@@ -1,5 +1,5 @@
 /** The body of a request, read as JSON. Knows bytes and content types, not what the JSON is for. RFC 8259, section 8.1. */
-import type { Readable } from 'node:stream';
+import type { IncomingMessage } from 'node:http';
 import { LlmError } from './errors.ts';
 import type { Hold } from './held-bytes.ts';
 import { excessOf, type JsonBounds } from './json-bounds.ts';
@@ -25,9 +25,15 @@ const bufferBytesMin = 16 * 1_024;
  * it byte by byte. What is over the limit is read on and dropped, since a client that still sends would not see the answer.
  *
  * @param hold Is resized to what the body holds in memory, as it is read.
- * @throws LlmError `too_large`, `invalid_input`, and what `hold` throws. The rest of the body is not kept then.
+ * @throws LlmError `too_large`, `invalid_input` (a body that is compressed, too), and what `hold` throws. The rest of the
+ *   body is not kept then.
  */
-export async function readBody(source: Readable, bytesMax: number, hold?: Hold): Promise<Buffer> {
+export async function readBody(source: IncomingMessage, bytesMax: number, hold?: Hold): Promise<Buffer> {
+  const { 'content-encoding': encoding = 'identity' } = source.headers;
+  if (!/^[\t ]*(identity)?[\t ]*$/i.test(encoding)) {
+    source.resume();
+    throw refusal('Expected a body that is not compressed, found a content-encoding in its head');
+  }
   let buffer = Buffer.allocUnsafe(bufferBytesMin);
   let bytes = 0;
   let pieces = 0;

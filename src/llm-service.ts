@@ -16,10 +16,11 @@ import { laterTurn } from './turns.ts';
 import { Attempt, type Answer } from './upstream/attempt.ts';
 import { parseShouldRetry, UpstreamFailure, UpstreamFault } from './upstream/failures.ts';
 import { Ledger } from './upstream/ledger.ts';
+import type { MessageReader } from './upstream/message-reader.ts';
 import { headerOf, refusalOf } from './upstream/refusal.ts';
 import { buildMessageRequest, headersOf } from './upstream/request.ts';
 import { defaultRetryTiming, RetryPlan, type RetryTiming, type Step } from './upstream/retry.ts';
-import { withoutRequest } from './upstream/said.ts';
+import { ownWord, withoutRequest } from './upstream/said.ts';
 import { prepareRequest, readRefusal, UpstreamSockets, type PreparedRequest } from './upstream/sockets.ts';
 import { Watchdog, type TimeoutName } from './upstream/watchdog.ts';
 import { wellFormedJson } from './upstream/well-formed.ts';
@@ -59,6 +60,17 @@ export interface LlmRequest {
   readonly startedAtMs?: number;
 }
 
+/** Those of the Messages API. */
+const stopReasons: ReadonlySet<string> = new Set([
+  'end_turn',
+  'max_tokens',
+  'stop_sequence',
+  'tool_use',
+  'pause_turn',
+  'refusal',
+  'compaction',
+  'model_context_window_exceeded',
+]);
 /** Requests are kept prepared for this many addresses and keys. */
 const requestsMax = 100;
 
@@ -107,6 +119,7 @@ export class LLMService implements AsyncDisposable {
     const plan = new RetryPlan(request.config, retryTiming, performance.now());
     let config = request.config;
     let attempt: Attempt | undefined;
+    let failure: UpstreamFailure | undefined;
     let terminal: TerminalEvent;
     // Both reach an attempt also while the sink is busy, so that one which is stuck can't keep upstream's socket.
     const watchdog = new Watchdog(config.timeouts.totalMs, (name) => attempt?.stop(timeoutFailure(name, attempt)));
@@ -117,7 +130,8 @@ export class LLMService implements AsyncDisposable {
       let step: Step | undefined = { config, delayMs: 0 };
       for (let number = 1; step && !signal.aborted; number += 1) {
         config = step.config;
-        attempt = this.#attempt(config, request, watchdog);
+        // Where one kept socket was closed, the others most likely are.
+        attempt = this.#attempt(config, request, watchdog, attempt?.failure?.onKeptSocket);
         if (watchdog.expired) attempt.stop(timeoutFailure('total_ms', attempt));
         try {
           await attempt.pipe(sink);
@@ -127,16 +141,21 @@ export class LLMService implements AsyncDisposable {
           ledger.output(attempt.outputAtMs);
           if (attempt.usage) ledger.add(config, attempt.usage);
         }
-        const { failure, message } = attempt;
-        if (!failure) break;
+        const { message } = attempt;
+        if (!attempt.failure) break;
+        const texts = attempt.failure.holdsWords ? await this.#textsOf(config, request) : [];
+        failure = attempt.failure.inWordsOf((word) => ownWord(word, texts));
         step = message.hasOutput ? undefined : plan.after(failure, performance.now(), watchdog.totalAtMs);
         const { name, model } = config;
         const retry = step ? { retryInMs: step.delayMs } : {};
-        const said = telemetry && (await this.#sayable(failure, config, request));
+        const said = failure.said === undefined ? undefined : withoutRequest(failure.said, texts);
         telemetry?.upstreamAttemptFailed({ config: name, model, attempt: number, error: failure, said, ...retry });
         if (step && step.delayMs > 0) await delay(step.delayMs, undefined, { signal }).catch(() => {});
       }
-      terminal = { ...outcomeOf(attempt, step === undefined, signal), ...ledger.account(config) };
+      const outcome = attempt?.message.complete
+        ? await this.#done(attempt.message, config, request)
+        : outcomeOf(step === undefined ? failure : undefined, signal);
+      terminal = { ...outcome, ...ledger.account(config) };
     } catch (error) {
       const failure = LlmError.from(error);
       if (failure.code === 'internal') telemetry?.internalError('llm-service', error);
@@ -159,7 +178,7 @@ export class LLMService implements AsyncDisposable {
     this.#sockets[Symbol.dispose]();
   }
 
-  #attempt(config: Config, { messages, variables }: LlmRequest, watchdog: Watchdog): Attempt {
+  #attempt(config: Config, { messages, variables }: LlmRequest, watchdog: Watchdog, freshSocket?: boolean): Attempt {
     const { headers, body } = buildMessageRequest(config, messages, variables);
     const address = this.#options.resolveUpstream(config);
     return new Attempt({
@@ -169,7 +188,7 @@ export class LLMService implements AsyncDisposable {
       send: async (signal): Promise<Answer> => {
         const prepared = await this.#prepared(address, headers);
         const json = wellFormedJson(JSON.stringify(body));
-        const answer = await this.#sockets.send(prepared, json, signal).catch((error: unknown) => {
+        const answer = await this.#sockets.send(prepared, json, signal, freshSocket).catch((error: unknown) => {
           if (!(error instanceof UpstreamFault)) throw error;
           const retry = error.code === 'proxy_refused' ? false : undefined;
           throw new UpstreamFailure('upstream_unreachable', { cause: error, maybeBilled: error.sent, retry });
@@ -193,15 +212,25 @@ export class LLMService implements AsyncDisposable {
     });
   }
 
-  /** Upstream's own sentence on a failure, without what it quotes of the request. */
-  async #sayable({ said }: UpstreamFailure, config: Config, request: LlmRequest): Promise<string | undefined> {
-    if (said === undefined) return undefined;
+  /** A reason to stop that the API doesn't have may be anything; the stop sequence is one of the config's. */
+  async #done({ stopReason, stopSequence, stopDetails }: MessageReader, config: Config, request: LlmRequest) {
+    const known = stopReason === null || stopReasons.has(stopReason);
+    return {
+      type: 'done' as const,
+      stopReason: known ? stopReason : (ownWord(stopReason, await this.#textsOf(config, request)) ?? null),
+      ...(stopSequence !== undefined && config.stopSequences?.includes(stopSequence) ? { stopSequence } : {}),
+      ...(stopDetails === undefined ? {} : { stopDetails }),
+    };
+  }
+
+  /** All texts of a request, and of what goes with it, that upstream may quote and that are not for others to read. */
+  async #textsOf(config: Config, request: LlmRequest): Promise<string[]> {
     const { baseUrl, apiKey = '', headers = {} } = this.#options.resolveUpstream(config);
     const contents = request.messages.map(({ content }) =>
       typeof content === 'string' ? content : JSON.stringify(content),
     );
     const prompt = config.prompt.render(request.variables);
-    return withoutRequest(said, [await baseUrl, apiKey, ...Object.values(headers), prompt, ...contents]);
+    return [await baseUrl, apiKey, ...Object.values(headers), prompt, ...contents];
   }
 
   /**
@@ -242,18 +271,9 @@ function keyHeader(apiKey: string | undefined, name: ApiKeyHeader = 'authorizati
   return { [name]: name === 'authorization' ? `Bearer ${apiKey}` : apiKey };
 }
 
-/** How it all ended: as the last attempt did, unless the abort came first or in a wait for the next one. */
-function outcomeOf(attempt: Attempt | undefined, last: boolean, signal: AbortSignal) {
-  if (attempt?.message.complete) {
-    const { stopReason, stopSequence, stopDetails } = attempt.message;
-    return {
-      type: 'done' as const,
-      stopReason,
-      ...(stopSequence === undefined ? {} : { stopSequence }),
-      ...(stopDetails === undefined ? {} : { stopDetails }),
-    };
-  }
-  if (attempt?.failure && last) return { type: 'error' as const, ...failureData(attempt.failure) };
+/** How a message that is not complete ended: with the failure of the last attempt, if that is what ended it. */
+function outcomeOf(failure: UpstreamFailure | undefined, signal: AbortSignal) {
+  if (failure) return { type: 'error' as const, ...failureData(failure) };
   return { type: 'cancelled' as const, reason: cancelReason(signal) };
 }
 

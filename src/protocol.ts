@@ -254,8 +254,13 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
     }),
     follow: z.strictObject({ generationId, lastEventId }),
     generation: z.strictObject({ generationId }),
-    /** The REST body. Fields that it doesn't know are ignored, as the service before this one did. */
-    restBody: z.object({ messages, variables: variables.optional() }).meta({ id: 'ProcessStreamRequest' }),
+    /**
+     * The REST body. Fields that it doesn't know are ignored, as the service before this one did. Its `generationId` is what
+     * the header `Idempotency-Key` is: ignored, it would cost whoever expects it there a second generation.
+     */
+    restBody: z
+      .object({ messages, variables: variables.optional(), generationId: generationId.optional() })
+      .meta({ id: 'ProcessStreamRequest' }),
     generationId,
   };
 }

@@ -51,11 +51,19 @@ export function registerRest(app: FastifyInstance, options: RestOptions): void {
 
   app.post<{ Params: { config: string } }>('/api/llm/process_stream/:config', async (request, reply) => {
     const caller = authenticate(request);
-    if (request.body === null || request.body === undefined) throw emptyBody();
-    const { messages, variables } = parse(schemas.restBody, request.body);
+    if (request.body === undefined) throw emptyBody();
+    const body = parse(schemas.restBody, request.body);
     const key = header(request, 'idempotency-key');
-    const generationId = key === undefined ? undefined : parse(schemas.generationId, key, 'Idempotency-Key');
-    const asked = { config: request.params.config, messages, variables, generationId, ...cursor(request) };
+    const named = key === undefined ? undefined : parse(schemas.generationId, key, 'Idempotency-Key');
+    if (named !== undefined && body.generationId !== undefined && named !== body.generationId) {
+      throw LlmError.invalidInput([{ path: 'generationId', message: 'differs from the header Idempotency-Key' }]);
+    }
+    const asked = {
+      ...body,
+      generationId: named ?? body.generationId,
+      config: request.params.config,
+      ...cursor(request),
+    };
     await send(reply, sse, (signal) => generations.stream(caller, asked, signal));
   });
 

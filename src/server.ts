@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerOptions as ServerOptionsOfNode } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
@@ -192,11 +192,11 @@ function registerRefusals(app: FastifyInstance, refusals: HttpRefusals): void {
 /** JSON is the only body, and every key in it is data: fastify's own parser refuses `__proto__`, and says it is no JSON. */
 function registerBodies(app: FastifyInstance, body: BodyLimits, admit: Admit): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', async ({ raw, headers }: FastifyRequest, payload: Readable) => {
+  app.addContentTypeParser('application/json', async ({ raw, headers }: FastifyRequest) => {
     using held = admit(raw);
-    const bytes = await readBody(payload, body.bytesMax, held);
+    const bytes = await readBody(raw, body.bytesMax, held);
     // Clients that always name a content type do so without a body, too.
-    return bytes.length === 0 ? null : parseJsonBody(bytes, headers['content-type'], body.json);
+    return bytes.length === 0 ? undefined : parseJsonBody(bytes, headers['content-type'], body.json);
   });
 }
 

@@ -7,6 +7,7 @@ import {
   type Reconnect,
 } from '../src/client.ts';
 import type { AnyConfigRouter } from './support/doors.ts';
+import { until } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { ask, serviceForEachTest } from './support/service.ts';
 
@@ -109,7 +110,7 @@ describe('a body that fails in mid-answer is a lost connection, and the rest arr
     const text = llm.stream(ask('hi')).text();
     const request = await upstream.nextRequest();
     await request.text('first ');
-    while (failing.bodies < 2) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => failing.bodies >= 2);
     await request.text('second');
     request.finish();
     expect(await text).toBe('first second');

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLlmClient, LlmClientError, type LlmClientOptions, type Reconnect } from '../src/client.ts';
 import type { AnyConfigRouter } from './support/doors.ts';
+import { until } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { ask, serviceForEachTest } from './support/service.ts';
 import { startTcpProxy } from './support/tcp-proxy.ts';
@@ -115,7 +116,7 @@ describe.each(transports)('over %s', (transport) => {
     const { connections } = proxy;
     browser.become('visible');
     await llm.failed(1);
-    while (proxy.connections === connections) await turn();
+    await until(() => proxy.connections > connections);
     proxy.resume();
     await request.text('after');
     expect((await next).value).toMatchObject({ type: 'text', text: 'after' });
@@ -207,9 +208,9 @@ it('many runs on one WebSocket that is still opening come back on one other, whe
   await using llm = connect({ transport: 'ws', url: nowhere.url });
   upstream.respondWith({ kind: 'text', text: ['ok'] });
   const texts = Array.from({ length: 5 }, () => llm.stream(ask('hi')).text());
-  while (nowhere.connections === 0) await turn();
+  await until(() => nowhere.connections > 0);
   browser.goOnline();
-  while (nowhere.connections === 1) await turn();
+  await until(() => nowhere.connections > 1);
   nowhere.resume();
   expect(await Promise.all(texts)).toEqual(texts.map(() => 'ok'));
   expect(nowhere.connections).toBe(2);

@@ -7,7 +7,7 @@ import { parseConfigs } from '../src/configs.ts';
 import { livenessFor } from '../src/doors/liveness.ts';
 import { startSimulator } from '../src/simulator.ts';
 import type { AnyConfigRouter } from './support/doors.ts';
-import { eventually } from './support/eventually.ts';
+import { eventually, until } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { ask, plainConfig, serviceForEachTest } from './support/service.ts';
 import { startServiceProcess } from './support/service-process.ts';
@@ -15,7 +15,6 @@ import { startTcpProxy } from './support/tcp-proxy.ts';
 
 finishesCleanly();
 const transports = ['sse', 'ws'] as const;
-const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 function connect(url: string, options: Partial<LlmClientOptions>) {
   const reconnects: Reconnect[] = [];
@@ -58,7 +57,7 @@ describe.each(transports)('over %s', (transport) => {
     const { connections } = proxy;
     proxy.pause();
     const next = events.next();
-    while (proxy.connections === connections) await turn();
+    await until(() => proxy.connections > connections);
     proxy.resume();
     await request.text('after');
     expect((await next).value).toMatchObject({ type: 'text', text: 'after' });
@@ -79,7 +78,7 @@ describe.each(transports)('over %s', (transport) => {
     const { connections } = proxy;
     proxy.pause();
     const next = events.next();
-    while (proxy.connections < connections + 2) await turn();
+    await until(() => proxy.connections >= connections + 2);
     proxy.resume();
     await request.text('after');
     expect((await next).value).toMatchObject({ type: 'text', text: 'after' });

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createLlmClient, type LlmClientOptions, type LlmEvent, type Reconnect, type Run } from '../src/client.ts';
 import type { SimulatorRequest } from '../src/simulator.ts';
 import type { AnyConfigRouter } from './support/doors.ts';
+import { until } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { ask, plainConfig, serviceForEachTest } from './support/service.ts';
 import { sixConnections } from './support/six-connections.ts';
@@ -24,11 +25,6 @@ function read(run: Run): Reading {
 }
 
 const textIn = ({ events }: Reading) => events.map((event) => (event.type === 'text' ? event.text : '')).join('');
-const turn = () => new Promise((resolve) => setImmediate(resolve));
-
-async function until(what: () => boolean): Promise<void> {
-  while (!what()) await turn();
-}
 
 function connect(url: string, fetch: NonNullable<LlmClientOptions['fetch']>) {
   const reconnects: Reconnect[] = [];

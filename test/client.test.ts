@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { createLlmClient, LlmClientError, type LlmClientOptions, type LlmEvent, type Run } from '../src/client.ts';
 import type { AnyConfigRouter } from './support/doors.ts';
+import { until } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { ask, plainConfig, serviceForEachTest } from './support/service.ts';
 import { startTcpProxy } from './support/tcp-proxy.ts';
@@ -293,7 +294,7 @@ describe.each(transports)('over %s', (transport) => {
     });
     const request = await upstream.nextRequest();
     await request.text('one ');
-    while (states.lastIndexOf('connecting') <= states.indexOf('pending')) await turn();
+    await until(() => states.lastIndexOf('connecting') > states.indexOf('pending'));
     await request.text('two');
     request.finish();
     await completed;

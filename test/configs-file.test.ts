@@ -52,6 +52,7 @@ describe('a config file', () => {
     ['llm.config.ts', typescript('Be brief.')],
     ['llm.config.mjs', `export default { one: ${JSON.stringify(plain)} };`],
     ['llm.config.js', `export default { one: ${JSON.stringify(plain)} };`],
+    ['llm.config.js', `module.exports = { one: ${JSON.stringify(plain)}, default: ${JSON.stringify(plain)} };`],
     ['llm.config.json', JSON.stringify({ one: plain })],
     ['llm.config.yaml', 'one:\n  model: m\n  max_tokens: 10\n  system_prompt: Be brief.\n'],
     ['llm.config.yml', `\uFEFF${JSON.stringify({ one: plain })}`],
@@ -107,6 +108,7 @@ describe('a config file', () => {
     ['a.json', '{"one": {"model": 1,}}', 'Expected double-quoted property name in line 1, column 21'],
     ['a.json', '{\n  "one": nope\n}', /^expected JSON: .* in line 2, column 10$/],
     ['a.json', '{\n', /^expected JSON: .* in line 2, column 1$/],
+    ['a.json', '{"one": {},\n "one": {}}', 'expected JSON: a key that stands there twice in line 2, column 2'],
     ['a.json', '// none\n{}', "Unexpected token '/' in line 1, column 1; JSON has no comments"],
     ['a.yaml', 'one:\n\tmodel: m', 'a tab at the beginning of a line in line 2, column 1; indent with blanks'],
     ['a.yaml', 'one: *two', /an alias \(\*name\) without an anchor .* in line 1, column 6; .* quotes$/],
@@ -179,14 +181,14 @@ describe('a prompt file', () => {
     await write('a.json', JSON.stringify(Object.fromEntries(configs)));
     await write('binary.md', Buffer.from([0xff, 0xfe, 0x00]));
     await write('big.md', Buffer.alloc(1024 * 1024 + 1, 'x'));
-    const expected = 'expected a text file of at most 1 MiB, found';
+    const expected = 'expected a text file of at most 1 MiB at';
     expect(await refusalOf('a.json')).toBe(
       [
         'a.json is not a valid config file:',
-        `  missing.system_prompt: ${expected} nothing there`,
-        `  folder.system_prompt: ${expected} a directory`,
-        `  binary.system_prompt: ${expected} bytes that are not UTF-8`,
-        `  big.system_prompt: ${expected} 1048577 bytes`,
+        `  missing.system_prompt: ${expected} missing.md, found nothing there`,
+        `  folder.system_prompt: ${expected} ., found a directory`,
+        `  binary.system_prompt: ${expected} binary.md, found bytes that are not UTF-8`,
+        `  big.system_prompt: ${expected} big.md, found 1048577 bytes`,
       ].join('\n'),
     );
   });

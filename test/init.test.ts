@@ -16,7 +16,7 @@ it('init writes a config file that is valid and a client, once, and says what co
   for (const said of [
     'npm install',
     'llm-service serve',
-    'npx tsx ask.mts',
+    'npx -y tsx ask.mts',
     'tsconfig.json',
     'npm pkg set type=module',
   ])

@@ -1,4 +1,5 @@
 /** What a body is, is said truly: JSON in UTF-8 is taken however it was written, and anything else is called what it is. */
+import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { send } from './support/raw-http.ts';
@@ -59,4 +60,20 @@ it('no body at all is called that, and a DELETE needs none even where it names a
   expect(answer).toMatchObject({ status: 400, text: expect.stringContaining('The body is empty') as string });
   const gone = await send(`${url}/api/llm/generations/${crypto.randomUUID()}`, { method: 'DELETE', headers });
   expect(gone).toMatchObject({ status: 404, text: expect.stringContaining('generation_not_found') as string });
+});
+
+describe.each(['/api/llm/process_stream/default', '/trpc/llm.stream', '/trpc/llm.cancel'])('over %s', (path) => {
+  it.each(['gzip', 'br', 'x-unknown'])('a body that is compressed (%s) is called that', async (encoding) => {
+    const headers = { 'content-type': 'application/json', 'content-encoding': encoding };
+    const { text } = await send(test.current.url + path, { method: 'POST', headers, body: gzipSync('{}') });
+    expect(text).toContain('"code":"invalid_input"');
+    expect(text).toMatch(/not compressed/);
+  });
+});
+
+it('null is called null, and not an empty body', async () => {
+  const headers = { 'content-type': 'application/json' };
+  const path = '/api/llm/process_stream/default';
+  const { text } = await send(test.current.url + path, { method: 'POST', headers, body: 'null' });
+  expect(text).toMatch(/expected object, received null/);
 });

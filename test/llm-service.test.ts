@@ -1,10 +1,12 @@
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { hello, startBench, takeApart, testConfig } from './support/llm-stream.ts';
+import { hello, startBench, takeApart, testConfig, type Bench } from './support/llm-stream.ts';
 
 finishesCleanly();
 afterEach(() => void vi.unstubAllEnvs());
@@ -34,6 +36,22 @@ describe('an answer', () => {
       timing: { firstTokenMs: expect.any(Number), totalMs: expect.any(Number) },
       config: 'test',
       model: 'claude-sonnet-5-5',
+    });
+  });
+
+  test.each([
+    ['a reason of another server', 'content_filter', 'content_filter'],
+    ['a sentence', 'the key sk-test was used', null],
+    ['what stands in the request', 'conversation-9f3a', null],
+    ['a key', 'sk-secret-0123456789', null],
+    ['a word without end', 'x'.repeat(1_000), null],
+  ])('tells a stop reason only if it is one word of upstream’s own: %s', async (_what, stopReason, told) => {
+    await using bench = await startBench({ address: () => ({ apiKey: 'sk-secret-0123456789' }) });
+    bench.simulator.enqueue({ kind: 'blocks', blocks: [], stopReason });
+    const messages = [{ role: 'user' as const, content: 'Name: conversation-9f3a' }];
+    expect((await bench.hear(testConfig(), undefined, messages)).terminal).toMatchObject({
+      type: 'done',
+      stopReason: told,
     });
   });
 
@@ -105,29 +123,69 @@ describe('an answer', () => {
     expect(bench.simulator.openSockets).toBe(1);
   });
 
-  test('survives the close of an idle socket, with one request', async () => {
-    const ports = new Set<number | undefined>();
-    let requests = 0;
-    // Answers the first request of each connection, and resets it at the second.
-    const server = http.createServer(({ socket }, response) => {
-      requests += 1;
-      if (ports.has(socket.remotePort)) {
-        socket.resetAndDestroy();
-        return;
+  describe('on a kept socket that upstream resets', () => {
+    // Answers the first request of each connection, and resets it at the second: whether it took that, nobody can tell.
+    async function withResets(use: (bench: Bench, requests: () => number) => Promise<void>): Promise<void> {
+      const ports = new Set<number | undefined>();
+      let requests = 0;
+      const server = http.createServer(({ socket }, response) => {
+        requests += 1;
+        if (ports.has(socket.remotePort)) return void socket.resetAndDestroy();
+        ports.add(socket.remotePort);
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        response.end('data: {"type":"message_start","message":{}}\n\ndata: {"type":"message_stop"}\n\n');
+      });
+      await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+      try {
+        const { port } = server.address() as { port: number };
+        const retryTiming = { firstDelayMs: 60_000, delayMaxMs: 60_000, random: () => 0 };
+        await using bench = await startBench({ address: () => ({ baseUrl: `http://127.0.0.1:${port}` }), retryTiming });
+        await use(bench, () => requests);
+      } finally {
+        await new Promise((resolve) => server.close(resolve));
       }
-      ports.add(socket.remotePort);
+    }
+
+    test('a retry goes out at once, on another, and the usage says that it is an estimate', () =>
+      withResets(async (bench, requests) => {
+        const config = testConfig({ retries: { max: 1 } });
+        // Kept are two, of which both would be reset.
+        await Promise.all([bench.hear(config), bench.hear(config)]);
+        const { terminal } = await bench.hear(config);
+        expect(terminal).toMatchObject({ type: 'done', usage: { estimated: true } });
+        expect(bench.failures).toMatchObject([{ attempt: 1, error: { code: 'upstream_unreachable' }, retryInMs: 0 }]);
+        expect(requests()).toBe(4);
+      }));
+
+    test('nothing is sent twice where no retry is allowed', () =>
+      withResets(async (bench, requests) => {
+        const config = testConfig({ retries: { max: 0 } });
+        await bench.hear(config);
+        const { terminal } = await bench.hear(config);
+        expect(terminal).toMatchObject({ type: 'error', code: 'upstream_unreachable', usage: { estimated: true } });
+        expect(requests()).toBe(2);
+      }));
+  });
+
+  test('closes a kept socket on which upstream speaks out of turn, and takes another', async () => {
+    const sockets = new Set<Socket>();
+    const server = http.createServer(({ socket }, response) => {
+      sockets.add(socket);
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.end('data: {"type":"message_start","message":{}}\n\ndata: {"type":"message_stop"}\n\n');
     });
     await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-    const { port } = server.address() as { port: number };
     {
+      const { port } = server.address() as { port: number };
       await using bench = await startBench({ address: () => ({ baseUrl: `http://127.0.0.1:${port}` }) });
       const config = testConfig({ retries: { max: 0 } });
+      await bench.hear(config);
+      const [kept] = sockets;
+      const closed = once(kept!, 'close');
+      kept!.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+      await closed;
       expect((await bench.hear(config)).terminal.type).toBe('done');
-      expect((await bench.hear(config)).terminal.type).toBe('done');
-      expect(bench.failures).toEqual([]);
-      expect(requests).toBe(3);
+      expect(sockets.size).toBe(2);
     }
     await new Promise((resolve) => server.close(resolve));
   });

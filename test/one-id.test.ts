@@ -98,3 +98,30 @@ it('a cursor in the URL, or in a header, is one whatever its case', async () => 
 function trpc(url: string) {
   return createTRPCClient<AnyConfigRouter>({ links: [httpLink({ url: `${url}/trpc`, transformer: superjson })] });
 }
+
+describe('over REST', () => {
+  const messages = [{ role: 'user', content: 'hi' }];
+  const path = '/api/llm/process_stream/default';
+  const asked = (body: object, headers: Readonly<Record<string, string>> = {}) =>
+    send(`${test.current.url}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ messages, ...body }),
+    });
+
+  it('the id may stand in the header or in the body, and is one', async () => {
+    const first = await asked({ generationId: upper });
+    expect(first.text).toContain(lower);
+    expect((await asked({}, { 'idempotency-key': mixed })).text).toBe(first.text);
+    expect((await asked({ generationId: lower }, { 'idempotency-key': upper })).text).toBe(first.text);
+    expect(test.current.upstream.requestCount).toBe(1);
+  });
+
+  it('two ids are refused, and so is one that is none', async () => {
+    const two = await asked({ generationId: lower }, { 'idempotency-key': crypto.randomUUID() });
+    expect(two).toMatchObject({ status: 400, text: expect.stringContaining('Idempotency-Key') as string });
+    const none = await asked({ generationId: 'mine' });
+    expect(none).toMatchObject({ status: 400, text: expect.stringContaining('expected a UUID') as string });
+    expect(test.current.upstream.requestCount).toBe(0);
+  });
+});

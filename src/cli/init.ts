@@ -76,7 +76,7 @@ async function nextSteps(folder: string): Promise<string[]> {
   return [
     '',
     ...(isInstalledIn(folder) ? [] : ['This folder has no llm-service installed yet, which both files import.']),
-    'Next: `npx llm-service serve`, and in a second terminal `npx tsx ask.mts`.',
+    'Next: `npx llm-service serve`, and in a second terminal `npx -y tsx ask.mts`.',
     'To check their types: `npm install --save-dev typescript @types/node`, and in tsconfig.json under "compilerOptions"',
     '  "module": "nodenext", "types": ["node"], "strict": true',
     ...((await isModule(folder)) ? [] : ['and in package.json "type": "module": `npm pkg set type=module`.']),

@@ -151,7 +151,7 @@ const initHelp = `
 Overwrites nothing, and changes neither package.json nor tsconfig.json. Prints the names of the files that it wrote.
 
 Example:
-  $ llm-service init && llm-service serve    # then, in a second terminal: npx tsx ask.mts`;
+  $ llm-service init && llm-service serve    # then, in a second terminal: npx -y tsx ask.mts`;
 
 const chatHelp = `
 What is piped in comes before the words. Beside words, a pipe that has delivered nothing after 5 s is left alone, and

@@ -34,30 +34,49 @@ export interface UpstreamFailureOptions {
   readonly retry?: boolean | undefined;
 }
 
-/** What may be passed on as upstream's id of a request; anything else in its place could be a quotation. */
-const requestIds = /^[\w.:-]{1,128}$/;
-
 /** Why an attempt ended without an answer. */
 export class UpstreamFailure extends LlmError {
   declare readonly code: UpstreamCode;
-  readonly #said: string | undefined;
+  readonly #options: UpstreamFailureOptions;
   readonly maybeBilled: boolean;
   readonly final: boolean;
   /** Whether the same request may be sent again to the same config's upstream. */
   readonly retry: boolean;
 
   constructor(code: UpstreamCode, options: UpstreamFailureOptions = {}) {
-    const requestId = requestIds.test(options.requestId ?? '') ? options.requestId : undefined;
-    super(code, options.message ?? messages[code], { ...options, requestId });
-    this.#said = options.said;
+    super(code, options.message ?? messages[code], options);
+    this.#options = options;
     this.maybeBilled = options.maybeBilled ?? true;
     this.final = options.final ?? false;
     this.retry = options.retry ?? this.traits.retryable;
   }
 
+  /** Whether it may be no more than an idle socket that upstream had closed: another one may do, and at once. */
+  get onKeptSocket(): boolean {
+    return this.cause instanceof UpstreamFault && this.cause.onKeptSocket;
+  }
+
   /** No property, so that nothing that prints an error prints it. */
   get said(): string | undefined {
-    return this.#said;
+    return this.#options.said;
+  }
+
+  /** Whether anything in it is in upstream's own words. */
+  get holdsWords(): boolean {
+    const { cause, requestId, said } = this.#options;
+    return (
+      said !== undefined || requestId !== undefined || (cause instanceof UpstreamFault && cause.type !== undefined)
+    );
+  }
+
+  /** The same with each of upstream's words as `ownWord` gives it back: they may quote the request, and the key that went with it. */
+  inWordsOf(ownWord: (word: string | undefined) => string | undefined): UpstreamFailure {
+    const { cause, requestId } = this.#options;
+    return new UpstreamFailure(this.code, {
+      ...this.#options,
+      requestId: ownWord(requestId),
+      cause: cause instanceof UpstreamFault ? cause.inWordsOf(ownWord) : cause,
+    });
   }
 }
 
@@ -68,6 +87,7 @@ interface UpstreamFaultFacts {
   readonly requestPath?: string | undefined;
   readonly check?: string | undefined;
   readonly sent?: boolean;
+  readonly onKeptSocket?: boolean;
   readonly cause?: unknown;
 }
 
@@ -85,6 +105,8 @@ export class UpstreamFault extends Error {
   readonly check: string | undefined;
   /** Whether anything of the request can have reached upstream. */
   readonly sent: boolean;
+  /** Whether it went out on a socket that had been kept idle, and that upstream may have closed just then. */
+  readonly onKeptSocket: boolean;
 
   constructor(message: string, facts: UpstreamFaultFacts) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
@@ -94,6 +116,13 @@ export class UpstreamFault extends Error {
     this.requestPath = facts.requestPath;
     this.check = facts.check;
     this.sent = facts.sent ?? true;
+    this.onKeptSocket = facts.onKeptSocket ?? false;
+  }
+
+  /** As a failure's. The names of errors that are known here are no quotation. */
+  inWordsOf(ownWord: (word: string | undefined) => string | undefined): UpstreamFault {
+    const { message, type, cause } = this;
+    return new UpstreamFault(message, { ...this, type: isErrorType(type) ? type : ownWord(type), cause });
   }
 }
 

@@ -59,7 +59,9 @@ export class RetryPlan {
     const { max, totalMs } = this.#config.retries;
     if (!failure.retry || this.#retries >= max) return undefined;
     const { firstDelayMs, delayMaxMs, random } = this.#timing;
-    const backoffMs = Math.min(firstDelayMs * 2 ** this.#retries, delayMaxMs) * (1 - jitter * random());
+    const backoffMs = failure.onKeptSocket
+      ? 0
+      : Math.min(firstDelayMs * 2 ** this.#retries, delayMaxMs) * (1 - jitter * random());
     // What upstream asks for is kept to; where it doesn't fit, a retry could only fail again.
     const delayMs = failure.retryAfterMs || backoffMs;
     return nowMs + delayMs <= Math.min(this.#sinceMs + totalMs, totalAtMs) ? delayMs : undefined;

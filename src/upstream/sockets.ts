@@ -4,6 +4,7 @@
  */
 import http, { type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import { urlToHttpOptions } from 'node:url';
 import { ResponseBody } from './body.ts';
 import { decoderFor } from './decoding.ts';
@@ -17,8 +18,6 @@ const idleSocketMs = 30_000;
 /** What is read of an answer that is a refusal: more, or later, isn't worth the wait. */
 const refusalBytesMax = 64 * 1024;
 const refusalMs = 5_000;
-/** A socket that upstream closed while it was idle shows it this soon; a later close can be that of a request at work. */
-const staleMs = 1_000;
 
 const agentOptions = { keepAlive: true, maxFreeSockets: idleSocketsMax, timeout: idleSocketMs, noDelay: true, onread };
 
@@ -82,24 +81,21 @@ interface Agents {
 
 /** The sockets to all upstreams. Dispose it to close those that are idle; those in use close with their requests. */
 export class UpstreamSockets implements Disposable {
-  readonly #http = { kept: new http.Agent(agentOptions), fresh: new http.Agent() };
-  readonly #https = { kept: new https.Agent(agentOptions), fresh: new https.Agent() };
+  readonly #http = { kept: watchIdle(new http.Agent(agentOptions)), fresh: new http.Agent() };
+  readonly #https = { kept: watchIdle(new https.Agent(agentOptions)), fresh: new https.Agent() };
   /** By proxy, of which the environment names two at most. */
   readonly #tunnels = new Map<string, Agents>();
 
   /**
    * Sends a request. Once the signal aborts it rejects, but not before the socket is closed.
    *
-   * @throws UpstreamFault `sent` says whether upstream can have got the request
+   * @param fresh Whether it must go out on a socket of its own.
+   * @throws UpstreamFault `sent` says whether upstream can have got the request, `onKeptSocket` whether the socket had been
+   *   idle: upstream may have closed it just as we took it up, or may have taken the request first. Nobody can tell.
    */
-  async send(request: PreparedRequest, body: string, signal: AbortSignal): Promise<UpstreamAnswer> {
-    const { kept, fresh } = this.#agentsFor(request);
-    const answer = await exchange(request, kept, body, signal);
-    if (answer !== 'stale') return answer;
-    // Upstream closed an idle socket just as we took it up: the request was not looked at, so this is no second attempt.
-    const second = await exchange(request, fresh, body, signal);
-    if (second === 'stale') throw connectionFault('ECONNRESET', true);
-    return second;
+  async send(request: PreparedRequest, body: string, signal: AbortSignal, fresh = false): Promise<UpstreamAnswer> {
+    const agents = this.#agentsFor(request);
+    return exchange(request, fresh ? agents.fresh : agents.kept, body, signal);
   }
 
   [Symbol.dispose](): void {
@@ -113,7 +109,7 @@ export class UpstreamSockets implements Disposable {
     if (!tunnel) return secure ? this.#https : this.#http;
     let agents = this.#tunnels.get(tunnel.href);
     if (!agents) {
-      agents = { kept: new TunnelAgent(tunnel, agentOptions), fresh: new TunnelAgent(tunnel, {}) };
+      agents = { kept: watchIdle(new TunnelAgent(tunnel, agentOptions)), fresh: new TunnelAgent(tunnel, {}) };
       this.#tunnels.set(tunnel.href, agents);
     }
     return agents;
@@ -145,13 +141,21 @@ export async function readRefusal(body: ResponseBody, signal: AbortSignal): Prom
   return Buffer.concat(chunks).toString('utf8', 0, refusalBytesMax);
 }
 
-/** Sends the request; `stale` if it went out on a reused socket that turned out to be closed. */
+/** Closes a socket on which something comes while it is idle: it would be taken for the answer to the next request. */
+function watchIdle(agent: http.Agent): http.Agent {
+  return agent.on('free', (socket: Socket) => void socket.on('data', closeSpeaker));
+}
+
+function closeSpeaker(this: Socket): void {
+  this.destroy();
+}
+
 function exchange(
   { secure, proxied, options }: PreparedRequest,
   agent: http.Agent,
   body: string,
   signal: AbortSignal,
-): Promise<UpstreamAnswer | 'stale'> {
+): Promise<UpstreamAnswer> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const whole: TunnelRequestOptions = { ...options, agent, tunnelSignal: signal };
@@ -159,13 +163,10 @@ function exchange(
     let error: NodeJS.ErrnoException | undefined;
     let answered = false;
     let sent = false;
-    let bytesRead = () => 0;
-    const startedAtMs = performance.now();
     const abort = () => void request.destroy();
     signal.addEventListener('abort', abort);
     request.on('socket', (socket) => {
-      const before = socket.bytesRead;
-      bytesRead = () => socket.bytesRead - before;
+      socket.off('data', closeSpeaker);
       if (!socket.connecting) sent = true;
       else socket.once(secure ? 'secureConnect' : 'connect', () => (sent = true));
     });
@@ -185,19 +186,18 @@ function exchange(
     request.on('close', () => {
       if (answered) return;
       signal.removeEventListener('abort', abort);
-      const reset = error?.code === 'ECONNRESET' || error?.code === 'EPIPE';
-      const soon = performance.now() - startedAtMs < staleMs;
-      const stale = reset && soon && request.reusedSocket && bytesRead() === 0;
-      if (stale && !signal.aborted) resolve('stale');
-      else if (error instanceof UpstreamFault) reject(error);
+      if (error instanceof UpstreamFault) reject(error);
       else if (proxied && !sent) reject(proxyFault('proxy_unreachable', { cause: error }));
-      else reject(connectionFault(error?.code ?? 'closed', sent));
+      else reject(connectionFault(error?.code ?? 'closed', { sent, onKeptSocket: request.reusedSocket }));
     });
     request.end(body);
   });
 }
 
 /** Its message names no address. */
-function connectionFault(code: string, sent: boolean): UpstreamFault {
-  return new UpstreamFault('the exchange with upstream failed', { code, sent });
+function connectionFault(
+  code: string,
+  facts: { readonly sent: boolean; readonly onKeptSocket: boolean },
+): UpstreamFault {
+  return new UpstreamFault('the exchange with upstream failed', { code, ...facts });
 }

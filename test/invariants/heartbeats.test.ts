@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { WebSocket, type ClientOptions } from 'ws';
 import { startSimulator } from '../../src/simulator.ts';
 import { doors, readAll, textOf, view, type AnyConfigRouter, type View } from '../support/doors.ts';
+import { until } from '../support/eventually.ts';
 import { lastingDoors } from '../support/every-door.ts';
 import { finishesCleanly } from '../support/finishes-cleanly.ts';
 import { ask, serviceForEachTest } from '../support/service.ts';
@@ -62,7 +63,7 @@ describe('on connections where nothing is said', () => {
     await viewer.until((event) => event.type === 'start');
     const connections = proxy.connections;
     proxy.pause();
-    while (proxy.connections === connections) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => proxy.connections > connections);
     proxy.resume();
     await request.text('after the break');
     request.finish();

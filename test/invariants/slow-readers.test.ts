@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { doors, readAll, terminalOf, textOf } from '../support/doors.ts';
+import { until } from '../support/eventually.ts';
 import { lastingDoors } from '../support/every-door.ts';
 import { finishesCleanly } from '../support/finishes-cleanly.ts';
 import { ask, serviceForEachTest } from '../support/service.ts';
@@ -38,7 +39,7 @@ it('a reader that takes nothing is let go, and comes back for the rest', async (
     for (const piece of pieces) await request.text(piece);
     request.finish();
   }
-  while (service.core.access.load.viewers > 0) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => service.core.access.load.viewers === 0);
   proxy.resume();
   for (const view of views) {
     const seen = await readAll(view);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { doors, readAll, refusalOf, terminalOf, textOf } from '../support/doors.ts';
+import { until } from '../support/eventually.ts';
 import { inProcessDoor, lastingDoors } from '../support/every-door.ts';
 import { finishesCleanly } from '../support/finishes-cleanly.ts';
 import { ask, plainConfig, serviceForEachTest, type TestService } from '../support/service.ts';
@@ -90,6 +91,6 @@ describe('with logs that go as soon as they have ended', () => {
   });
 });
 
-async function ended({ service }: TestService): Promise<void> {
-  while (service.core.generations.running > 0) await new Promise((resolve) => setImmediate(resolve));
+function ended({ service }: TestService): Promise<void> {
+  return until(() => service.core.generations.running === 0);
 }
