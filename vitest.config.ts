@@ -30,7 +30,6 @@ const onOneNode = [
   'test/request-identity.test.ts',
   'test/settings.test.ts',
   'test/simulator-validation.test.ts',
-  'test/spent-ids.test.ts',
   'test/types.test.ts',
   'test/usage-and-cost.test.ts',
 ];
