@@ -61,6 +61,13 @@ describe.each([
 describe('without names', () => {
   const test = serviceForEachTest({ env: { HOST: '0.0.0.0', ...noKey } });
 
+  it.each(['any.example', '192.168.1.5:3000', '0.0.0.0'])('a URL alone starts nothing at %s either', async (host) => {
+    const input = encodeURIComponent(JSON.stringify({ json: ask('hi') }));
+    const answer = await send(`${urlOf(test.current)}/trpc/llm.stream?input=${input}`, { headers: { host } });
+    expect(answer.text).toContain('"code":"forbidden"');
+    expect(test.current.upstream.requestCount).toBe(0);
+  });
+
   it('every name is answered to', async () => {
     const { status } = await send(`${urlOf(test.current)}/api/llm/configs`, { headers: { host: 'any.example' } });
     expect(status).toBe(200);
