@@ -23,6 +23,8 @@ const flags = [
   '--disable-component-update',
   '--disable-sync',
   '--disable-gpu',
+  // Names for tests that need some.
+  '--host-resolver-rules=MAP *.test 127.0.0.1',
   // Tabs side by side are all looked at.
   '--disable-backgrounding-occluded-windows',
   '--disable-renderer-backgrounding',
