@@ -50,6 +50,12 @@ export function planFrom(env: Readonly<Record<string, string | undefined>>): Att
   };
 }
 
+/** The streams of upstream alone, in a few minutes. */
+export async function fuzzSoak(plan: AttackPlan, report: Report): Promise<void> {
+  console.log(`ATTACK_SEED=${plan.seed}`);
+  await streamsOf(plan, report);
+}
+
 /** Each part in a process of its own, so that one which kills its process leaves the others to be seen. */
 export async function attackSoak(plan: AttackPlan, report: Report): Promise<void> {
   process.env['ATTACK_REPORT'] = '1';
