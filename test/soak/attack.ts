@@ -174,6 +174,8 @@ async function streamsOf({ streams, extremes, seed }: AttackPlan, report: Report
   await using target = await startTarget({
     upstreamUrl: upstream.url,
     heapMiB,
+    // Small, so that two thousand answers without an end reach it in minutes.
+    env: { LLM_LOG_BYTES_MAX: `${4 * MiB}` },
     configs: { default: { ...plainConfig, retries: { max: 0 }, timeouts } },
   });
   const wrong: string[] = [];
