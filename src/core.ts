@@ -74,6 +74,8 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     configs,
     admission: access,
     telemetry,
+    held,
+    logBytesMax: limits.logBytesMax,
     barMs: limits.barMs,
     onGenerationEnd,
   });

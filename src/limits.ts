@@ -75,7 +75,7 @@ export const limits = {
     name: 'LLM_HELD_BYTES_MAX',
     default: 256 * MiB,
     min: KiB,
-    meaning: 'Memory for requests that are read or run, of all callers',
+    meaning: 'Memory for requests that are read or run, and for blocks that aren’t in a log yet, of all callers',
   },
   heldBytesPerCallerMax: {
     name: 'LLM_HELD_BYTES_PER_CALLER_MAX',
@@ -100,7 +100,8 @@ export const limits = {
     name: 'LLM_LOG_BYTES_MAX',
     default: 32 * MiB,
     min: KiB,
-    meaning: 'The stream log of one generation, which ends with `log_limit` there',
+    meaning:
+      'The stream log of one generation, which ends with `log_limit` there; and what is held of it beside its log',
   },
   logsBytesMax: {
     name: 'LLM_LOGS_BYTES_MAX',

@@ -13,6 +13,7 @@ import type { CancelReason, LlmEvent, Message, TerminalEvent } from './protocol.
 import { iterate, type Sink } from './sink.ts';
 import type { Telemetry } from './telemetry.ts';
 import { laterTurn } from './turns.ts';
+import { AnswerRoom } from './upstream/answer-room.ts';
 import { Attempt, type Answer } from './upstream/attempt.ts';
 import { parseShouldRetry, UpstreamFailure, UpstreamFault } from './upstream/failures.ts';
 import { Ledger } from './upstream/ledger.ts';
@@ -56,6 +57,8 @@ export interface LlmRequest {
   readonly messages: readonly Message[];
   /** Values for the prompt's variables, and for those of its fallbacks; checked before. */
   readonly variables: Readonly<Record<string, string>>;
+  /** For what is held of the answer until it is told; without a bound unless given. */
+  readonly room?: AnswerRoom;
   /** What timing counts from, on the clock of `performance.now()`; now, unless given. */
   readonly startedAtMs?: number;
 }
@@ -177,13 +180,19 @@ export class LLMService implements AsyncDisposable {
     this.#sockets[Symbol.dispose]();
   }
 
-  #attempt(config: Config, { messages, variables }: LlmRequest, watchdog: Watchdog, freshSocket?: boolean): Attempt {
+  #attempt(
+    config: Config,
+    { messages, variables, room = new AnswerRoom() }: LlmRequest,
+    watchdog: Watchdog,
+    freshSocket?: boolean,
+  ): Attempt {
     const { headers, body } = buildMessageRequest(config, messages, variables);
     const address = this.#options.resolveUpstream(config);
     return new Attempt({
       watchdog,
       timeouts: config.timeouts,
       showThinking: config.thinking?.show === true,
+      room,
       send: async (signal): Promise<Answer> => {
         const prepared = await this.#prepared(address, headers);
         const json = wellFormedJson(JSON.stringify(body));

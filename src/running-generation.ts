@@ -5,6 +5,7 @@
 import type { Config } from './configs.ts';
 import { LlmError } from './errors.ts';
 import { tellEnd, type OnGenerationEnd } from './generation-end.ts';
+import type { HeldBytes } from './held-bytes.ts';
 import type { LLMService } from './llm-service.ts';
 import {
   isTerminal,
@@ -18,11 +19,16 @@ import {
 import type { Sink } from './sink.ts';
 import type { GenerationKey, StreamLog, StreamLogs } from './stream-log/stream-log.ts';
 import type { Telemetry } from './telemetry.ts';
+import { AnswerRoom } from './upstream/answer-room.ts';
 
 /** What a generation needs of the service. */
 export interface GenerationParts {
   readonly logs: StreamLogs;
   readonly llm: LLMService;
+  /** Where counts what is held of an answer beside its log. */
+  readonly held: HeldBytes;
+  /** What one answer may hold there, as in its log. */
+  readonly logBytesMax: number;
   readonly telemetry: Telemetry;
   readonly onGenerationEnd?: OnGenerationEnd | undefined;
 }
@@ -140,11 +146,14 @@ export class RunningGeneration {
 
   /** Moves events from upstream to the log, one batch at a time, until the terminal one is in it. */
   async #pump(log: StreamLog): Promise<TerminalEvent> {
+    const { llm, held, logBytesMax: bytesMax } = this.#parts;
+    using hold = held.take(this.#key.caller, 0);
     const request = {
       config: this.#config,
       messages: this.#request.messages,
       variables: this.#variables,
       startedAtMs: this.#startedAtMs,
+      room: new AnswerRoom({ bytesMax, hold }),
     };
     let failure: LlmError | undefined;
     let ended: TerminalEvent | undefined;
@@ -159,7 +168,7 @@ export class RunningGeneration {
       return failure ? undefined : log.append(batch)?.catch(fail);
     };
     try {
-      await this.#parts.llm.pipe(request, this.#abort.signal, store);
+      await llm.pipe(request, this.#abort.signal, store);
     } catch (error) {
       failure ??= LlmError.from(error);
     }
@@ -170,8 +179,16 @@ export class RunningGeneration {
     if (failure.code === 'internal') this.#parts.telemetry.internalError('pump', failure.cause);
     const { issues: _issues, ...data } = failure.data;
     const terminal: TerminalEvent = { type: 'error', ...data, ...(ended ? accountOf(ended) : this.#unknownAccount()) };
-    await log.append([terminal]);
-    return terminal;
+    try {
+      await log.append([terminal]);
+      return terminal;
+    } catch (error) {
+      // Of all that is in it, only upstream's own words can be what does not go into a log.
+      this.#parts.telemetry.internalError('terminal event', error);
+      const bare = { ...terminal, usage: { ...terminal.usage, raw: null } };
+      await log.append([bare]);
+      return bare;
+    }
   }
 
   #unknownAccount(): Account {

@@ -123,3 +123,14 @@ it('what it quotes of the request is left out of the log', async () => {
     expect(bench.failures[0]!.said).toBe('… is not … prompt');
   });
 });
+
+it.each([
+  ['nested beyond any stack', `${'['.repeat(20_000)}429${']'.repeat(20_000)}`],
+  ['no number', '{"toString":1,"valueOf":1}'],
+])('a status that is %s is none', async (_what, status) => {
+  const json = `{"type":"error","error":{"message":"x","code":${status}}}`;
+  for (const sent of [json, `data: ${json}\n\n`]) {
+    const { terminal } = await answering(sent, {}, ({ hear }) => hear(testConfig({ retries: { max: 0 } })));
+    expect(terminal).toMatchObject({ type: 'error', code: 'upstream_error' });
+  }
+});

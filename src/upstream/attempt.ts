@@ -4,6 +4,7 @@
  */
 import type { LlmEvent } from '../protocol.ts';
 import type { Sink } from '../sink.ts';
+import type { AnswerRoom } from './answer-room.ts';
 import type { ResponseBody } from './body.ts';
 import { UpstreamFailure, UpstreamFault } from './failures.ts';
 import { MessageReader } from './message-reader.ts';
@@ -28,6 +29,7 @@ export interface AttemptOptions {
    */
   readonly send: (signal: AbortSignal) => Promise<Answer>;
   readonly showThinking: boolean;
+  readonly room: AnswerRoom;
   readonly timeouts: { readonly firstByteMs: number; readonly idleMs: number };
   readonly watchdog: Watchdog;
 }
@@ -47,7 +49,7 @@ export class Attempt {
 
   constructor(options: AttemptOptions) {
     this.#options = options;
-    this.message = new MessageReader({ showThinking: options.showThinking });
+    this.message = new MessageReader(options);
   }
 
   get over(): boolean {

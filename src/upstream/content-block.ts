@@ -3,22 +3,30 @@
  * nothing of events or indexes. Upstream's fields stay as they came, kinds and deltas of the future included, but for halves
  * of surrogate pairs.
  */
-import { isNestedTooDeep } from './nesting.ts';
+import { bytesOf } from './answer-room.ts';
+import { GrowingText } from './growing-text.ts';
+import { exceedsBounds } from './nesting.ts';
 import { wellFormedJson } from './well-formed.ts';
 
 type Fields = Record<string, unknown>;
+
+/** What an open block takes beside what came of it. */
+const blockBytes = 512;
 
 export class ContentBlock {
   /** Upstream's name of the block's kind: `text`, `thinking`, `tool_use`, … */
   readonly kind: string;
   readonly #fields: Fields;
-  #inputJson: string | undefined;
+  /** About how many bytes of memory it takes. What was replaced is among them: a block doesn't stay open for long. */
+  bytes: number;
+  #inputJson: GrowingText | undefined;
   #mayHoldHalves = false;
 
   /** Takes over `start`, the `content_block` of a `content_block_start`. */
   constructor(kind: string, start: Fields) {
     this.kind = kind;
     this.#fields = start;
+    this.bytes = blockBytes + bytesOf(start);
   }
 
   /** To be called if what it is given can hold half of a surrogate pair. The other half may come in a delta, so it is mended at the end. */
@@ -28,10 +36,14 @@ export class ContentBlock {
 
   /** Takes any delta but those whose text is told as it comes: `text_delta` in a text block, `thinking_delta` in a thinking one. */
   merge(delta: Fields): void {
+    if (delta['type'] === 'input_json_delta') {
+      const json = asString(delta['partial_json']);
+      (this.#inputJson ??= new GrowingText()).push(json);
+      this.bytes += json.length;
+      return;
+    }
+    this.bytes += bytesOf(delta);
     switch (delta['type']) {
-      case 'input_json_delta':
-        this.#inputJson = (this.#inputJson ?? '') + asString(delta['partial_json']);
-        return;
       case 'citations_delta': {
         const citations = this.#fields['citations'];
         if (Array.isArray(citations)) citations.push(delta['citation']);
@@ -53,7 +65,7 @@ export class ContentBlock {
   }
 
   #assembled(): Fields | undefined {
-    const block = this.#inputJson === undefined ? this.#fields : withInput(this.#fields, this.#inputJson);
+    const block = this.#inputJson === undefined ? this.#fields : withInput(this.#fields, this.#inputJson.toString());
     if (this.kind !== 'text' && this.kind !== 'thinking') return block;
     const rest = Object.entries(block).filter(
       ([name, value]) => name !== this.kind && name !== 'type' && !isEmpty(value),
@@ -79,11 +91,11 @@ export class ContentBlock {
   }
 }
 
-/** The block with its input assembled; one that was cut short, or is nested too deep, stays text under another name. */
+/** The block with its input assembled; one that was cut short, or is nested too deep or too large, stays text under another name. */
 function withInput(block: Fields, json: string): Fields {
   if (json.trim() === '') return block;
   try {
-    if (isNestedTooDeep(json)) throw new RangeError('nested too deep');
+    if (exceedsBounds(json)) throw new RangeError('beyond the bounds');
     return { ...block, input: JSON.parse(wellFormedJson(json)) as unknown };
   } catch {
     const { input: _input, ...rest } = block;

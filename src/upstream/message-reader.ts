@@ -3,13 +3,14 @@
  * stream, nothing of HTTP, timeouts or retries. Only `message_stop` completes a message; nothing after it is read.
  */
 import type { LlmEvent } from '../protocol.ts';
+import { AnswerRoom, bytesOf } from './answer-room.ts';
 import { ContentBlock } from './content-block.ts';
 import { UpstreamFault, type UpstreamCode } from './failures.ts';
 import { SseParser } from './sse-parser.ts';
 import { parseTextDelta } from './text-delta.ts';
 import { readError, tellsError } from './told-error.ts';
 import { UsageMeter } from './usage.ts';
-import { isNestedTooDeep } from './nesting.ts';
+import { exceedsBounds } from './nesting.ts';
 import { mayHoldHalves, Pieces, wellFormedJson } from './well-formed.ts';
 
 /** What may stand in an event of upstream's; none of it is taken for granted. */
@@ -36,6 +37,11 @@ const anonymousNames = new Set(['', 'message', 'data']);
 /** Blocks after which upstream itself is at work: it runs the tool whose call they are. */
 const callsOfUpstreamsOwn = new Set(['server_tool_use', 'mcp_tool_use']);
 
+/** Past it a block's index is no number of a block. */
+const indexMax = 2 ** 31 - 1;
+/** What it takes to remember that an index was used. */
+const indexBytes = 32;
+
 /** Why a stream is no message. */
 export interface StreamFailure {
   readonly code: UpstreamCode;
@@ -48,6 +54,7 @@ export interface StreamFailure {
 export class MessageReader {
   readonly usage = new UsageMeter();
   readonly #showThinking: boolean;
+  readonly #room: AnswerRoom;
   readonly #parser = new SseParser((name, data) => this.#read(name, data), {
     onLine: (line, start, end) => this.#readText(line, start, end),
     onKeepAlive: () => this.#keptAlive(),
@@ -55,6 +62,11 @@ export class MessageReader {
   readonly #open = new Map<number, ContentBlock>();
   readonly #used = new Set<number>();
   readonly #pieces = new Pieces();
+  /** What open blocks take, and what it takes to know the indexes that are used. */
+  #blocksBytes = 0;
+  /** What the words of the message's end take. */
+  #endBytes = 0;
+  #replacedBytes = 0;
   #runsTool = false;
   #batch: LlmEvent[] = [];
   #started = false;
@@ -66,8 +78,16 @@ export class MessageReader {
   #stopSequence: string | undefined;
   #stopDetails: unknown;
 
-  constructor(options: { readonly showThinking: boolean }) {
-    this.#showThinking = options.showThinking;
+  /** @param options.room For what is held of the answer; without a bound unless given. */
+  constructor({
+    showThinking,
+    room = new AnswerRoom(),
+  }: {
+    readonly showThinking: boolean;
+    readonly room?: AnswerRoom;
+  }) {
+    this.#showThinking = showThinking;
+    this.#room = room;
   }
 
   /** Whether `message_stop` was read: the one success. */
@@ -111,6 +131,8 @@ export class MessageReader {
   /**
    * The events of one read, adjacent text of one block in one. Those before a failure are among them; a block that is
    * still open then is not.
+   *
+   * @throws LlmError `log_limit` if there is no room for what has to be held. Nothing is held any more then.
    */
   push(chunks: readonly Buffer[]): LlmEvent[] {
     try {
@@ -122,6 +144,7 @@ export class MessageReader {
       if (!(error instanceof UpstreamFault)) throw error;
       this.#failure = { code: 'upstream_error', cause: error };
     }
+    this.#count();
     const batch = this.#batch;
     this.#batch = [];
     return batch;
@@ -129,6 +152,20 @@ export class MessageReader {
 
   get #over(): boolean {
     return this.#complete || this.#failure !== undefined;
+  }
+
+  /** Once for each read, since no read brings more than a socket holds. */
+  #count(): void {
+    const held = this.#blocksBytes + this.#endBytes + this.usage.heldBytes + this.#parser.heldBytes;
+    try {
+      this.#room.resize(held, this.#replacedBytes + this.usage.replacedBytes);
+    } catch (error) {
+      this.#batch = [];
+      this.#open.clear();
+      this.#used.clear();
+      this.usage.dropRaw();
+      throw error;
+    }
   }
 
   /** The short way for text of an open block; everything else, and whatever is wrong, is for `#read`. */
@@ -148,7 +185,7 @@ export class MessageReader {
 
   #read(name: string, data: string): void {
     if (this.#over) return;
-    if (isNestedTooDeep(data)) throw malformed();
+    if (exceedsBounds(data)) throw malformed();
     const event = parseEvent(data);
     if (!event) return this.#readOther(name, data);
     // What the data says is the truth; many compatible servers send no `event:` lines.
@@ -209,6 +246,7 @@ export class MessageReader {
     this.#hasOutput = true;
     const block = new ContentBlock(start['type'], start);
     this.#open.set(index, block);
+    this.#blocksBytes += indexBytes + block.bytes;
     this.#runsTool = false;
     if (halves) block.expectHalves();
     if (block.kind === 'text') this.#text(index, start['text']);
@@ -229,7 +267,9 @@ export class MessageReader {
     } else {
       if (halves) block.expectHalves();
       if (typeof delta['partial_json'] === 'string') this.usage.received(delta['partial_json'].length);
+      const before = block.bytes;
       block.merge(delta);
+      this.#blocksBytes += block.bytes - before;
     }
   }
 
@@ -250,6 +290,8 @@ export class MessageReader {
       }
       if (typeof delta['stop_sequence'] === 'string') this.#stopSequence = delta['stop_sequence'];
       this.#stopDetails = delta['stop_details'] ?? this.#stopDetails;
+      this.#replacedBytes += this.#endBytes;
+      this.#endBytes = bytesOf(this.#stopReason) + bytesOf(this.#stopSequence) + bytesOf(this.#stopDetails);
     }
     this.usage.update(usage, this.#stopReason !== null);
   }
@@ -291,6 +333,7 @@ export class MessageReader {
 
   #finish(index: number, open: ContentBlock): void {
     this.#open.delete(index);
+    this.#blocksBytes -= open.bytes;
     this.#runsTool = callsOfUpstreamsOwn.has(open.kind);
     if (open.kind === 'text' || open.kind === 'thinking') this.#append(open.kind, index, this.#pieces.end(index));
     const block = open.finish();
@@ -300,8 +343,9 @@ export class MessageReader {
   #indexOf(event: UpstreamEvent): number {
     if (!this.#started) throw notStarted();
     const { index } = event;
-    if (!Number.isSafeInteger(index) || (index as number) < 0) throw malformed();
-    return index as number;
+    if (!Number.isInteger(index) || (index as number) < 0 || (index as number) > indexMax) throw malformed();
+    // JSON knows a zero below zero.
+    return Math.abs(index as number);
   }
 }
 

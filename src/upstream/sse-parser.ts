@@ -3,6 +3,7 @@
  * mean. Works on bytes and decodes whole lines only, so a character that is split over two reads stays whole.
  */
 import { UpstreamFault } from './failures.ts';
+import { GrowingText } from './growing-text.ts';
 
 /** One event may hold this much before its blank line comes; more is a fault. */
 const eventBytesMax = 8 * 1_024 * 1_024;
@@ -10,6 +11,8 @@ const eventBytesMax = 8 * 1_024 * 1_024;
 /** Room for a partial line: made at least this large, and not kept for the next one if larger than that. */
 const keptBytesMin = 1_024;
 const keptBytesMax = 64 * 1_024;
+/** A name that is longer isn't kept for the next event to be compared with. */
+const keptNameBytesMax = 128;
 const emptyBuffer = Buffer.alloc(0);
 
 const lf = 0x0a;
@@ -41,7 +44,9 @@ export class SseParser {
   #eventBytes = 0;
   #name = '';
   #lastName = { bytes: emptyBuffer, text: '' };
+  /** Its data, and its data where that has several lines. */
   #data: string | undefined;
+  #lines: GrowingText | undefined;
   #atStart = true;
   /** A CR ended the last line, so that an LF right after it belongs to the same line end. */
   #afterCr = false;
@@ -51,6 +56,11 @@ export class SseParser {
     this.#onLine = options.onLine ?? (() => false);
     this.#onKeepAlive = options.onKeepAlive ?? (() => {});
     this.#eventBytesMax = options.eventBytesMax ?? eventBytesMax;
+  }
+
+  /** Bytes that are held until a line or an event ends. */
+  get heldBytes(): number {
+    return this.#partial.length + this.#eventBytes - this.#partialBytes;
   }
 
   /**
@@ -123,7 +133,8 @@ export class SseParser {
       // What was taken is told already, so that the blank line finds no data to tell.
       if (last && this.#data === undefined && this.#onLine(line, valueAt, end)) return;
       const value = line.toString('utf8', valueAt, end);
-      this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`;
+      if (this.#data === undefined) this.#data = value;
+      else this.#addLine(this.#data, value);
     } else if (startsWith(line, from, end, eventField)) {
       this.#name = this.#nameAt(line, valueStart(line, from + eventField.length, end), end);
     } else if (line[from] === colon) {
@@ -131,8 +142,17 @@ export class SseParser {
     }
   }
 
+  #addLine(first: string, line: string): void {
+    if (!this.#lines) {
+      this.#lines = new GrowingText();
+      this.#lines.push(first);
+    }
+    this.#lines.push(`\n${line}`);
+  }
+
   /** Most events of a stream have the name of the one before: to see that costs less than to decode it again. */
   #nameAt(line: Buffer, start: number, end: number): string {
+    if (end - start > keptNameBytesMax) return line.toString('utf8', start, end);
     const last = this.#lastName;
     if (end - start !== last.bytes.length || !standsAt(line, start, end, last.bytes)) {
       // A copy, since the line's bytes are not ours.
@@ -144,9 +164,10 @@ export class SseParser {
 
   #dispatch(): void {
     const name = this.#name;
-    const data = this.#data;
+    const data = this.#lines?.toString() ?? this.#data;
     this.#name = '';
     this.#data = undefined;
+    this.#lines = undefined;
     this.#eventBytes = 0;
     if (data !== undefined && data !== '') this.#onEvent(name, data);
     else if (name === 'ping') this.#onKeepAlive();

@@ -6,6 +6,9 @@ import { classify, isErrorType, type UpstreamCode } from './failures.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
+/** What is longer is no name of an error. */
+const nameCharsMax = 128;
+
 /** An error as upstream told it. */
 export interface ToldError {
   /** By its type where that is a known one, else by the status inside it. */
@@ -40,14 +43,19 @@ export function readError(value: unknown, status?: number): ToldError {
   const held = outer['error'] ?? firstOfErrors;
   const inner = isFields(held) ? held : {};
   const names = [inner['type'], inner['code'], inner['status'], outer['type'], outer['code'], outer['status']].filter(
-    (name) => typeof name === 'string' && name !== 'error',
+    (name) => typeof name === 'string' && name !== 'error' && name.length <= nameCharsMax,
   );
   // A bare text may be a type as well; if it isn't a known one it is a sentence, which may quote anything.
   const type = [...names, held].find(isErrorType) ?? names.find((name): name is string => typeof name === 'string');
   const statuses = [inner, outer].flatMap((fields) => [fields['status'], fields['status_code'], fields['code']]);
-  const within = statuses.map(Number).find((number) => Number.isInteger(number) && number >= 400 && number < 600);
+  const within = statuses.map(numberOf).find((number) => Number.isInteger(number) && number >= 400 && number < 600);
   const requestId = [outer['request_id'], inner['request_id']].find((id) => typeof id === 'string');
   return { code: classify(type, status ?? within), type, said: saidIn(body, held, inner, outer), requestId };
+}
+
+/** An object has no number, and may throw if it is asked for one. */
+function numberOf(value: unknown): number {
+  return typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN;
 }
 
 function saidIn(body: unknown, held: unknown, inner: Fields, outer: Fields): string | undefined {

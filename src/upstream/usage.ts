@@ -3,6 +3,7 @@
  * A number that was inferred is never passed off as told.
  */
 import type { Usage } from '../protocol.ts';
+import { bytesOf } from './answer-room.ts';
 
 /** Tokens with one price list: those of a whole message, or of one of its iterations. */
 export interface TokenCounts {
@@ -34,10 +35,29 @@ export class UsageMeter {
   #outputTold = false;
   #final = false;
   #receivedChars = 0;
+  #rawBytes = 0;
+  #iterationsBytes = 0;
+  #replacedBytes = 0;
 
   /** Whether the message began, from where on upstream bills it. */
   get started(): boolean {
     return this.#started;
+  }
+
+  /** About how many bytes of memory upstream's usage takes. */
+  get heldBytes(): number {
+    return this.#rawBytes + this.#iterationsBytes;
+  }
+
+  /** What earlier usage took, in whose place something newer stands. */
+  get replacedBytes(): number {
+    return this.#replacedBytes;
+  }
+
+  /** Lets go of upstream's usage as it came; what was counted of it stays. */
+  dropRaw(): void {
+    this.#raw = null;
+    this.#rawBytes = 0;
   }
 
   /** Takes the usage of `message_start`. */
@@ -92,11 +112,16 @@ export class UsageMeter {
    */
   #overlay(usage: unknown): void {
     if (typeof usage !== 'object' || usage === null) return;
+    this.#replacedBytes += this.#rawBytes;
     this.#raw = usage;
+    this.#rawBytes = bytesOf(usage);
     const fields = fieldsOf(usage);
     const iterations = fields['iterations'];
     const itemized = Array.isArray(iterations) && iterations.length > 0;
-    if (itemized) this.#told.iterations = iterations;
+    if (itemized) {
+      this.#told.iterations = iterations;
+      this.#iterationsBytes = this.#rawBytes;
+    }
     const { counts } = this.#told;
     for (const name of countNames) {
       const told = count(fields[name]);

