@@ -23,6 +23,7 @@ const ranks: readonly (readonly string[])[] = [
 
 /** Files that a module has split into without getting a folder. */
 const partOf: Readonly<Record<string, string>> = {
+  'answer-room': 'held-bytes',
   'api-keys': 'settings',
   'config-environment': 'configs',
   'config-file': 'configs',
@@ -48,6 +49,7 @@ const partOf: Readonly<Record<string, string>> = {
   'request-identity': 'generations',
   'running-generation': 'generations',
   'sse-cursor': 'sse-response',
+  stalls: 'server',
   'unwanted-upgrade': 'server',
   'upstream-variables': 'settings',
 };
