@@ -123,10 +123,24 @@ export class Access {
     return origin !== undefined && this.#allowedOrigins.has(canonicalOrigin(origin)) ? origin : undefined;
   }
 
+  /** Whether everyone is `anonymous`. */
+  get keyless(): boolean {
+    return this.#keys.length === 0;
+  }
+
+  /**
+   * As `authenticate`; undefined where a key is needed and none was shown, which may still come.
+   *
+   * @throws LlmError `unauthorized`
+   */
+  identify(credentials: Credentials): Caller | undefined {
+    return this.keyless || tokenIn(credentials) !== undefined ? this.authenticate(credentials) : undefined;
+  }
+
   /** @throws LlmError `unauthorized` */
-  authenticate({ headers, connectionParams }: Credentials): Caller {
-    if (this.#keys.length === 0) return { name: 'anonymous' };
-    const token = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1] ?? connectionParams?.['token'];
+  authenticate(credentials: Credentials): Caller {
+    if (this.keyless) return { name: 'anonymous' };
+    const token = tokenIn(credentials);
     if (token === undefined) {
       throw new LlmError('unauthorized', 'A key is needed: send it as "Authorization: Bearer <key>"');
     }
@@ -202,6 +216,10 @@ export class Access {
   get load(): { readonly generations: number; readonly viewers: number } {
     return { generations: this.#running, viewers: this.#watching };
   }
+}
+
+function tokenIn({ headers, connectionParams }: Credentials): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1] ?? connectionParams?.['token'];
 }
 
 function takePlace(places: Map<string, number>, { name }: Caller, max: number, what: string): Disposable {

@@ -1,7 +1,6 @@
 /**
  * Back pressure for the doors: wait until a client has room again. No door queues; while it waits, the log holds what
- * its viewer has not taken. A client that takes nothing for too long is told by its socket's timeout; to close it is the
- * listener's.
+ * its viewer has not taken. To close the connection of a client that takes nothing for too long is the listener's.
  */
 import type { Socket } from 'node:net';
 
@@ -66,28 +65,16 @@ async function waitForRoom(
 }
 
 /**
- * Sets the socket's timeout while something is unsent, and takes it off when nothing is: with one, each read and write winds
- * a timer up. To be called after a write that leaves something, and now and then. Node takes each part of a long write
- * that leaves for progress.
- */
-export function watchForStall(socket: Socket, { socketStallMs }: Pick<FlowLimits, 'socketStallMs'>): void {
-  if (socket.writableCorked > 0) return;
-  const timeoutMs = socket.writableLength > 0 ? socketStallMs : 0;
-  if (socket.timeout !== timeoutMs) socket.setTimeout(timeoutMs);
-}
-
-/**
  * What is written to the socket before the promises at hand have settled leaves in one piece: each write to the system costs
  * as much as half a token.
  */
-export function leaveTogether(socket: Socket, limits: Pick<FlowLimits, 'socketStallMs'>): void {
+export function leaveTogether(socket: Socket): void {
   socket.cork();
-  process.nextTick(uncork, socket, limits);
+  process.nextTick(uncork, socket);
 }
 
-function uncork(socket: Socket, limits: Pick<FlowLimits, 'socketStallMs'>): void {
+function uncork(socket: Socket): void {
   socket.uncork();
-  if (socket.writableLength > 0) watchForStall(socket, limits);
 }
 
 function waitersOf(outlet: Outlet): Set<() => void> {

@@ -16,6 +16,7 @@ import {
   type FollowRequest,
   type GenerationSnapshot,
   type GenerationSummary,
+  type PageRequest,
   type Resumable,
   type StreamRequest,
 } from './protocol.ts';
@@ -52,6 +53,14 @@ export interface Admission {
   admitViewer(caller: Caller): Disposable;
 }
 
+/** Called with what an answer will hold in memory, and awaited, before it is made. May throw what refuses it. */
+export type TakeRoom = (bytes: number) => Promise<void> | undefined;
+
+/** For callers within the process, whose answers wait in no socket. */
+const unbounded: TakeRoom = () => undefined;
+const pageEntriesDefault = 100;
+/** What a summary holds until it has left: an object, and its JSON. */
+const summaryBytes = 2_048;
 /** A refusal repeats no more of a config's name than this. */
 const namedConfigCharsMax = 100;
 const shutdownRetryAfterMs = 1_000;
@@ -135,17 +144,24 @@ export class Generations implements AsyncDisposable {
     return 'already_ended';
   }
 
-  /** @throws LlmError `generation_not_found` */
-  async snapshot(caller: Caller, generationId: string): Promise<GenerationSnapshot> {
+  /** @throws LlmError `generation_not_found`, and what `room` throws */
+  async snapshot(caller: Caller, generationId: string, room: TakeRoom = unbounded): Promise<GenerationSnapshot> {
     const log = await this.#find({ caller: caller.name, generationId });
     if (!log) throw generationNotFound();
+    await room((await log.status()).bytes);
     const { text, ...status } = await log.snapshot();
     return { ...summarize(log, status), text };
   }
 
-  /** The caller's generations that run or are kept, newest first. */
-  async list(caller: Caller): Promise<GenerationSummary[]> {
-    const logs = await this.#options.logs.list(caller.name);
+  /**
+   * A page of the caller's generations that run or are kept, newest first.
+   *
+   * @throws LlmError `generation_not_found` where the one that it begins after is gone, and what `room` throws
+   */
+  async list(caller: Caller, page: PageRequest = {}, room: TakeRoom = unbounded): Promise<GenerationSummary[]> {
+    const { limit = pageEntriesDefault, before } = page;
+    const logs = await this.#options.logs.list(caller.name, { limit, before });
+    await room(logs.length * summaryBytes);
     return Promise.all(logs.map(async (log) => summarize(log, await log.status())));
   }
 

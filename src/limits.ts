@@ -75,7 +75,8 @@ export const limits = {
     name: 'LLM_HELD_BYTES_MAX',
     default: 256 * MiB,
     min: KiB,
-    meaning: 'Memory for requests that are read or run, and for blocks that aren’t in a log yet, of all callers',
+    meaning:
+      'Memory for requests that are read or run, for blocks that aren’t in a log yet, and for answers that wait, of all callers',
   },
   heldBytesPerCallerMax: {
     name: 'LLM_HELD_BYTES_PER_CALLER_MAX',
@@ -89,12 +90,42 @@ export const limits = {
     min: 1,
     meaning: 'Subscriptions open on a WebSocket',
   },
-  socketsMax: { name: 'LLM_SOCKETS_MAX', default: 5_000, min: 1, meaning: 'WebSockets open at once' },
+  callsPerSocketMax: {
+    name: 'LLM_CALLS_PER_SOCKET_MAX',
+    default: 100,
+    min: 1,
+    meaning: 'Calls in progress on a WebSocket, which isn’t read on meanwhile',
+  },
+  pipelinedMax: {
+    name: 'LLM_PIPELINED_MAX',
+    default: 100,
+    min: 1,
+    meaning: 'Requests on one HTTP connection that are not answered yet; past it the connection is closed',
+  },
+  answerBytesMax: {
+    name: 'LLM_ANSWER_BYTES_MAX',
+    default: 4 * MiB,
+    min: KiB,
+    meaning: 'Snapshots and lists that one request asks for together; a single one may be larger',
+  },
+  socketsMax: { name: 'LLM_SOCKETS_MAX', default: 5_000, min: 1, meaning: 'WebSockets of known callers open at once' },
+  socketsPerCallerMax: {
+    name: 'LLM_SOCKETS_PER_CALLER_MAX',
+    default: 4_000,
+    min: 1,
+    meaning: 'WebSockets of a caller open at once; where there are keys, at most four fifths of `LLM_SOCKETS_MAX`',
+  },
+  unprovenSocketsMax: {
+    name: 'LLM_UNPROVEN_SOCKETS_MAX',
+    default: 200,
+    min: 1,
+    meaning: 'WebSockets that have not shown a key yet, where there are keys; past it the oldest is closed',
+  },
   connectionParamsMs: {
     name: 'LLM_CONNECTION_PARAMS_MS',
     default: 10_000,
     min: 1,
-    meaning: 'Time for a WebSocket to send its connection params',
+    meaning: 'Time for a WebSocket to send its connection params, or to show a key where there are keys',
   },
   logBytesMax: {
     name: 'LLM_LOG_BYTES_MAX',

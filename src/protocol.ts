@@ -211,10 +211,19 @@ export interface StreamRequest extends Resumable {
 export interface FollowRequest extends Resumable {
   readonly generationId: string;
 }
+/** Which of the caller's generations `llm.generations` lists: a page of them, newest first. */
+export interface PageRequest {
+  /** How many at most: 1 to 1,000; 100 unless given. */
+  readonly limit?: number | undefined;
+  /** The generation that the page begins after: the last one of the page before. */
+  readonly before?: string | undefined;
+}
 export interface Resumable {
   /** The id of the last event that was seen. tRPC's links add it by themselves when they reconnect. */
   readonly lastEventId?: string | null | undefined;
 }
+
+const pageEntriesMax = 1_000;
 
 /** The input schemas under the given limits. Their refusals are turned into issues by `inputIssues`. */
 export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
@@ -254,6 +263,9 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
     }),
     follow: z.strictObject({ generationId, lastEventId }),
     generation: z.strictObject({ generationId }),
+    generations: z
+      .strictObject({ limit: z.int().min(1).max(pageEntriesMax).optional(), before: generationId.optional() })
+      .nullish(),
     /**
      * The REST body. Fields that it doesn't know are ignored, as the service before this one did. Its `generationId` is what
      * the header `Idempotency-Key` is: ignored, it would cost whoever expects it there a second generation.

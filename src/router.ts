@@ -18,6 +18,7 @@ import {
 import superjson from 'superjson';
 import type { z } from 'zod';
 import type { Credentials } from './access.ts';
+import type { ResponseRoom } from './response-room.ts';
 import type { Caller } from './caller.ts';
 import type { ConfigNames, ConfigSnapshot, Expected, VariablesOf } from './configs.ts';
 import { LlmError } from './errors.ts';
@@ -53,6 +54,8 @@ export interface RequestNote {
   caller?: string | undefined;
   /** @throws LlmError where the request may attach to a generation, but start none. */
   readonly checkStart?: (() => void) | undefined;
+  /** Where answers find room that may be long; absent where the door knows not when they have left. */
+  readonly room?: ResponseRoom;
 }
 
 /** What the procedures look for in the context: what tRPC's adapters pass to `createContext`. All of it may be absent. */
@@ -162,6 +165,8 @@ export function createRouter<C>(options: RouterOptions) {
   // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
   const parseStream: (input: unknown) => unknown = parse(schemas.stream);
 
+  const roomFor = (ctx: LlmContext & { readonly caller: Caller }) => (bytes: number) =>
+    ctx.note?.room?.take(ctx.caller, bytes);
   const answer = (ctx: LlmContext & { readonly caller: Caller }, signal: AbortSignal, view: LogView) =>
     new EventBatches(view, {
       refusal: (thrown) => publicError(thrown, options, ctx.caller),
@@ -188,9 +193,11 @@ export function createRouter<C>(options: RouterOptions) {
         outcome: await generations.cancel(ctx.caller, input.generationId),
       })),
 
-      generation: byId.query(({ ctx, input }) => generations.snapshot(ctx.caller, input.generationId)),
+      generation: byId.query(({ ctx, input }) => generations.snapshot(ctx.caller, input.generationId, roomFor(ctx))),
 
-      generations: procedure.query(({ ctx }) => generations.list(ctx.caller)),
+      generations: procedure
+        .input(parse(schemas.generations))
+        .query(({ ctx, input }) => generations.list(ctx.caller, input ?? {}, roomFor(ctx))),
     }),
   });
 }

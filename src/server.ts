@@ -3,12 +3,13 @@
  * goes to which door, and who is kept out before any; nothing of what the doors say.
  */
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerOptions as ServerOptionsOfNode } from 'node:http';
+import { createServer, type IncomingMessage, type ServerOptions as ServerOptionsOfNode } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from './access.ts';
+import { ResponseRoom } from './response-room.ts';
 import type { ConfigSnapshot } from './configs.ts';
 import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
 import { livenessFor } from './doors/liveness.ts';
@@ -21,13 +22,15 @@ import type { Generations } from './generations.ts';
 import type { HeldBytes } from './held-bytes.ts';
 import { asLlmError, HttpRefusals, invalidRequest } from './http-refusals.ts';
 import { checkJsonBounds, isJson, parseJsonBody, readBody, type BodyLimits } from './json-body.ts';
-import { firstOf, OpenAnswers } from './open-answers.ts';
+import { OpenAnswers } from './open-answers.ts';
 import { registerPage } from './page.ts';
 import type { InputSchemas } from './protocol.ts';
 import { registerRest } from './rest.ts';
 import { asTrpcError, type LlmRouter, type RequestNote } from './router.ts';
 import type { SseOptions } from './sse-response.ts';
+import { StallWatch } from './stalls.ts';
 import type { Telemetry } from './telemetry.ts';
+import { ownTurn } from './turns.ts';
 import { serveWithoutUpgrade, wantsWebSocket } from './unwanted-upgrade.ts';
 
 export interface ServerOptions extends FlowLimits {
@@ -46,9 +49,14 @@ export interface ServerOptions extends FlowLimits {
   readonly blockDepthMax: number;
   readonly heartbeatMs: number;
   readonly reconnectMs: number;
+  readonly pipelinedMax: number;
   readonly socketsMax: number;
+  readonly socketsPerCallerMax: number;
+  readonly unprovenSocketsMax: number;
   readonly connectionParamsMs: number;
   readonly subscriptionsPerSocketMax: number;
+  readonly callsPerSocketMax: number;
+  readonly answerBytesMax: number;
 }
 
 export interface Server extends AsyncDisposable {
@@ -62,10 +70,14 @@ export interface Server extends AsyncDisposable {
 
 /** Calls that one batched request of tRPC's links may hold. */
 const batchSizeMax = 100;
+/** The part of all WebSockets that one caller may have. */
+const callerShareMax = 4 / 5;
 /** A refusal repeats no more of a path than this. */
 const namedPathCharsMax = 200;
 /** Levels of a request's JSON around a content block: batch, call, input, messages, content. */
 const envelopeDepth = 10;
+/** How long a connection is kept for a next request: longer than the minute of most load balancers, which then close first. */
+const keepAliveMs = 72_000;
 /** How long a client may take to send a request whole. */
 const requestTimeoutMs = 120_000;
 /** How long answers that have been given may take to leave when the listener closes. */
@@ -85,12 +97,21 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     reply.raw.setHeader('x-request-id', request.id);
     allowCrossOrigin(request, reply, access);
   };
+  const answers = new OpenAnswers(options.pipelinedMax);
   const app = fastify({
     bodyLimit: bodyBytesMax,
     forceCloseConnections: true,
-    // Of Node 24.9 and later, which ask; earlier ones hand over every offer of an upgrade.
-    http: { shouldUpgradeCallback: wantsWebSocket } as ServerOptionsOfNode,
-    requestTimeout: requestTimeoutMs,
+    serverFactory(route) {
+      // Of Node 24.9 and later, which ask; earlier ones hand over every offer of an upgrade.
+      const optionsOfNode = {
+        shouldUpgradeCallback: wantsWebSocket,
+        keepAliveTimeout: keepAliveMs,
+        requestTimeout: requestTimeoutMs,
+      };
+      return createServer(optionsOfNode as ServerOptionsOfNode, (request, response) => {
+        if (answers.admit(request, response)) route(request, response);
+      });
+    },
     // Else a HEAD would run what GET runs, and a subscription is among that.
     exposeHeadRoutes: false,
     // A config's name that isn't one must reach the handler, to be told which there are.
@@ -102,16 +123,20 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       refusals.send(request, reply, invalidRequest('The URL can’t be read'));
     },
   });
-  const answers = new OpenAnswers(app.server);
-  // Node takes each part of a long write that leaves for progress. A client that is closed so resumes where it was. Whoever
-  // listens here has to close idle connections too, which node would do.
+  answers.watch(app.server);
+  // A client that is closed so resumes where it was.
+  const stalls = new StallWatch(app.server, socketStallMs);
   app.server.setTimeout(socketStallMs, (socket) => {
-    if (socket.writableLength > 0 || answers.isIdle(socket)) socket.destroy();
+    if (answers.isIdle(socket)) socket.destroy();
   });
   registerRefusals(app, refusals);
   const admit: Admit = (request) => options.held.take(access.authenticate(request).name, 0);
   registerBodies(app, body, admit);
   app.addHook('onRequest', async (request, reply) => {
+    const { socket } = request.raw;
+    await answers.turnOf(reply.raw, socket);
+    // Its client has left before its turn came: there is nobody to run it for.
+    if (socket.destroyed) return reply.hijack();
     prepare(request, reply);
     access.checkHost(request.headers);
     // Before its body is read: nobody asked for one.
@@ -125,7 +150,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
     registerRest(guarded, { ...options, sse, authenticate });
     const checkStart = (request: IncomingMessage) => access.checkStart(request);
-    const door = { router, body, admit, checkStart, sse, liveness, telemetry };
+    const roomForResponses = () => new ResponseRoom(options.held, options.answerBytesMax);
+    const door = { router, body, admit, checkStart, sse, liveness, telemetry, roomForResponses };
     await guarded.register((scope) => registerTrpc(scope, refusals, door));
   });
 
@@ -135,15 +161,16 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     refuseUpgrade(socket, error, requestId, status);
   };
   const webSockets = createWebSocketDoor({
-    router,
+    ...options,
     flow,
     json,
-    bodyBytesMax,
     liveness,
-    socketsMax: options.socketsMax,
-    subscriptionsPerSocketMax: options.subscriptionsPerSocketMax,
-    connectionParamsMs: options.connectionParamsMs,
     telemetry,
+    // A caller leaves some for others; where there are no keys, there are no others.
+    socketsPerCallerMax: access.keyless
+      ? options.socketsPerCallerMax
+      : Math.min(options.socketsPerCallerMax, Math.ceil(options.socketsMax * callerShareMax)),
+    identify: (credentials) => access.identify(credentials),
     check: ({ headers }) => access.checkOrigin(headers),
     refuse: refuseSocket,
   });
@@ -160,6 +187,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (error) {
+    stalls[Symbol.dispose]();
     await webSockets[Symbol.asyncDispose]();
     throw error;
   }
@@ -173,6 +201,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       return answers.size;
     },
     async [Symbol.asyncDispose]() {
+      stalls[Symbol.dispose]();
       const impatient = new AbortController();
       const patience = setTimeout(() => impatient.abort(), closeMs);
       await Promise.all([webSockets[Symbol.asyncDispose](), answers.left(impatient.signal)]);
@@ -205,15 +234,8 @@ function registerBodies(app: FastifyInstance, body: BodyLimits, admit: Admit): v
  * can be written in other ways (`/%61pi/…`) than the router understands it.
  */
 function guard(scope: FastifyInstance, access: Access): void {
-  scope.addHook('onRequest', async (request, reply) => {
+  scope.addHook('onRequest', async (request) => {
     access.checkOrigin(request.headers);
-    // One of several requests that were sent at once waits for its turn: without the socket, nothing could hold its
-    // answer back, nor tell it that the client has left.
-    if (reply.raw.socket) return;
-    const { socket } = request.raw;
-    await firstOf([reply.raw, 'socket'], [socket, 'close']);
-    // Its client has left before its turn came: there is nobody to run it for.
-    if (socket.destroyed) reply.hijack();
   });
   scope.options('/*', async (_request, reply) => reply.code(204).send());
 }
@@ -237,7 +259,11 @@ function registerHealth(app: FastifyInstance, generations: Generations): void {
   );
 }
 
-async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, options: SseDoorOptions): Promise<void> {
+interface TrpcOptions extends SseDoorOptions {
+  readonly roomForResponses: () => ResponseRoom;
+}
+
+async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, options: TrpcOptions): Promise<void> {
   const { router, telemetry } = options;
   // The handler below reads the body, once it knows who asks.
   scope.removeAllContentTypeParsers();
@@ -261,9 +287,15 @@ async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, opti
       await serveSubscription(request.raw, reply.raw, { path, requestId: request.id }, options);
       return;
     }
+    // Before anything is waited for, or its end could pass unheard.
+    const room = options.roomForResponses();
+    reply.raw.once('close', () => room[Symbol.dispose]());
     await giveBody(request, options);
+    // A batch is up to a hundred calls, which all begin at once.
+    if (path.includes(',')) await ownTurn();
     reply.hijack();
-    const note: RequestNote = { door: 'trpc', requestId: request.id };
+    if (request.raw.socket.destroyed) return;
+    const note: RequestNote = { door: 'trpc', requestId: request.id, room };
     await nodeHTTPRequestHandler({
       router,
       path,

@@ -35,7 +35,10 @@ export function sharesOf(limits: Limits): readonly Share[] {
     { limits: ['heldBytesMax'], bytes: limits.heldBytesMax },
     { limits: ['generationsMax'], bytes: limits.generationsMax * generationBytes },
     { limits: ['viewersMax', 'socketBufferBytesMax', 'viewerBatchBytesMax'], bytes: limits.viewersMax * perViewer },
-    { limits: ['socketsMax'], bytes: limits.socketsMax * socketBytes },
+    {
+      limits: ['socketsMax', 'unprovenSocketsMax'],
+      bytes: (limits.socketsMax + limits.unprovenSocketsMax) * socketBytes,
+    },
     { limits: ['tombstonesMax', 'barsMax'], bytes: (limits.tombstonesMax + limits.barsMax) * idBytes },
   ];
   return shares.toSorted((one, other) => other.bytes - one.bytes);

@@ -10,7 +10,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { leaveTogether, untilRoom, watchForStall, type FlowLimits } from './flow-control.ts';
+import { leaveTogether, untilRoom, type FlowLimits } from './flow-control.ts';
 import { escapeLineEnds } from './json-line.ts';
 import { soon } from './turns.ts';
 
@@ -47,7 +47,6 @@ export class SseResponse {
       // A full socket needs no sign of life, and must not be given more to hold.
       if (this.#silent && this.#opened && response.writableLength === 0) void this.write(heartbeat);
       else this.#silent = true;
-      if (this.#socket) watchForStall(this.#socket, options);
     }, options.heartbeatMs / 2);
     response.once('close', () => {
       clearInterval(this.#heartbeat);
@@ -73,7 +72,7 @@ export class SseResponse {
     const socket = this.#socket;
     if (last) {
       this.#endsLater = soon();
-      if (socket && !this.#endsLater) leaveTogether(socket, this.#options);
+      if (socket && !this.#endsLater) leaveTogether(socket);
     }
     if (!socket) {
       this.#response.write(escapeLineEnds(frames));
@@ -81,7 +80,6 @@ export class SseResponse {
     }
     const { text, encoding } = chunkOf(frames);
     socket.write(text, encoding);
-    if (socket.writableLength > 0) watchForStall(socket, this.#options);
     return untilRoom(socket, this.signal, this.#options);
   }
 
@@ -114,7 +112,9 @@ export class SseResponse {
     });
     if (!response.chunkedEncoding || !response.socket) return;
     this.#socket = response.socket;
-    leaveTogether(this.#socket, this.#options);
+    leaveTogether(this.#socket);
+    // It may be quiet for as long as it likes.
+    this.#socket.setTimeout(0);
     response.flushHeaders();
   }
 

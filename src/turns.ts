@@ -27,6 +27,14 @@ export function laterTurn(): Promise<void> {
   });
 }
 
+let lastOwn: Promise<void> = Promise.resolve();
+
+/** Settles in a later turn, and for one only in each: for work that takes a while by itself. */
+export function ownTurn(): Promise<void> {
+  lastOwn = lastOwn.then(() => new Promise((resolve) => setImmediate(resolve)));
+  return lastOwn;
+}
+
 function letGo(): void {
   for (const resolve of waiting.splice(0, Math.ceil(waiting.length * turnShare))) resolve();
   if (waiting.length > 0) setImmediate(letGo);

@@ -8,14 +8,17 @@ import type { IncomingMessage } from 'node:http';
 import { transformTRPCResponse, TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import { parseTRPCMessage, type TRPCClientOutgoingMessage, type TRPCResponseMessage } from '@trpc/server/rpc';
 import type { WebSocket } from 'ws';
+import { ResponseRoom } from '../response-room.ts';
 import { LlmError } from '../errors.ts';
 import type { EventBatches } from '../event-batches.ts';
+import type { HeldBytes } from '../held-bytes.ts';
 import { checkJsonBounds } from '../json-body.ts';
 import type { JsonBounds } from '../json-bounds.ts';
-import { leaveTogether, untilRoom, watchForStall, type FlowLimits } from '../flow-control.ts';
+import { leaveTogether, untilRoom, type FlowLimits } from '../flow-control.ts';
 import { asTrpcError, wrapJson, type LlmContext, type RequestNote } from '../router.ts';
 import { onceForBatch } from '../stream-log/stream-log.ts';
 import type { Telemetry } from '../telemetry.ts';
+import type { Intake } from './intake.ts';
 import type { Liveness } from './liveness.ts';
 import { callProcedure, errorOnWire, logRefusal, type ProcedureCall } from './procedure-call.ts';
 import { encodeTextFrame, type TextFrame } from './text-frame.ts';
@@ -28,6 +31,9 @@ export interface TrpcSocketOptions {
   readonly liveness: () => Liveness;
   /** How long a client that announced connection params may take to send them. */
   readonly connectionParamsMs: number;
+  /** Where answers find room until they have left. */
+  readonly held: HeldBytes;
+  readonly answerBytesMax: number;
   /** What the JSON of one message may hold. */
   readonly json: JsonBounds;
   readonly telemetry: Telemetry;
@@ -44,9 +50,20 @@ type Id = TRPCClientOutgoingMessage['id'];
 type Context = LlmContext & { readonly note: RequestNote };
 type CallMessage = Extract<TRPCClientOutgoingMessage, { params: unknown }>;
 
-/** Serves a WebSocket that has just opened, until it closes. Never throws. */
-export function serveSocket(webSocket: WebSocket, request: IncomingMessage, options: TrpcSocketOptions): void {
-  new TrpcSocket(webSocket, request, options).listen();
+export type ConnectionParams = Readonly<Record<string, string>> | null;
+
+/** A WebSocket that has just opened. */
+export interface OpenedSocket {
+  readonly webSocket: WebSocket;
+  readonly request: IncomingMessage;
+  readonly intake: Intake;
+  /** Called with the connection params, which may hold a key. */
+  readonly prove: (params: ConnectionParams) => void;
+}
+
+/** Serves a WebSocket until it closes. Never throws. */
+export function serveSocket(socket: OpenedSocket, options: TrpcSocketOptions): void {
+  new TrpcSocket(socket, options).listen();
 }
 
 /** Clients number their subscriptions alike, so those that watch one generation are often sent the same bytes. */
@@ -60,16 +77,20 @@ const framesOf = onceForBatch((batch, subscription): TextFrame[] =>
 class TrpcSocket {
   readonly #webSocket: WebSocket;
   readonly #request: IncomingMessage;
+  readonly #intake: Intake;
+  readonly #prove: OpenedSocket['prove'];
   readonly #options: TrpcSocketOptions;
   readonly #closed = new AbortController();
   /** Those that are open, by the ids that the client gave them. */
   readonly #subscriptions = new Map<Id, AbortController>();
   /** Undefined until the client has sent what it announced. */
-  #connectionParams: Record<string, string> | null | undefined;
+  #connectionParams: ConnectionParams | undefined;
 
-  constructor(webSocket: WebSocket, request: IncomingMessage, options: TrpcSocketOptions) {
+  constructor({ webSocket, request, intake, prove }: OpenedSocket, options: TrpcSocketOptions) {
     this.#webSocket = webSocket;
     this.#request = request;
+    this.#intake = intake;
+    this.#prove = prove;
     this.#options = options;
   }
 
@@ -90,8 +111,10 @@ class TrpcSocket {
     webSocket.on('message', (data, isBinary) => {
       const bytes = isBinary || !Buffer.isBuffer(data) ? undefined : data;
       if (bytes?.equals(pong)) return;
-      if (bytes?.equals(ping)) this.#send('PONG');
-      else this.#take(bytes);
+      this.#intake.take(() => (bytes?.equals(ping) ? this.#send('PONG') : this.#take(bytes)));
+    });
+    webSocket.on('ping', (data) => {
+      this.#intake.take(() => webSocket.pong(data, false, this.#intake.answering(data.length)));
     });
   }
 
@@ -103,6 +126,7 @@ class TrpcSocket {
       const parsed = parseText(bytes);
       if (this.#connectionParams === undefined) {
         this.#connectionParams = parseConnectionParams(parsed);
+        this.#prove(this.#connectionParams);
         return;
       }
       messages = Array.isArray(parsed) ? parsed : [parsed];
@@ -112,7 +136,7 @@ class TrpcSocket {
     } catch (error) {
       return this.#refuse(null, error instanceof LlmError ? asTrpcError(error) : error);
     }
-    for (const message of messages) this.#dispatch(message);
+    this.#intake.takeParts(messages.map((message) => () => this.#dispatch(message)));
   }
 
   #dispatch(message: unknown): void {
@@ -129,12 +153,18 @@ class TrpcSocket {
   }
 
   async #respond(message: CallMessage): Promise<void> {
-    const context = this.#context();
+    const room = new ResponseRoom(this.#options.held, this.#options.answerBytesMax);
+    const context = this.#context(room);
+    // The answer to a query may be long; a mutation's is short, and may take its time.
+    const answered = this.#intake.begin(message.method === 'query');
     try {
       const data = await this.#call(message, context, this.#closed.signal);
-      this.#answer({ id: message.id, result: { type: 'data', data } });
+      this.#answer({ id: message.id, result: { type: 'data', data } }, room);
     } catch (error) {
+      room[Symbol.dispose]();
       this.#refuse(message.id, error, callOf(message), context);
+    } finally {
+      answered();
     }
   }
 
@@ -143,19 +173,22 @@ class TrpcSocket {
     const left = new AbortController();
     const context = this.#context();
     let events: EventBatches | undefined;
+    const begun = this.#intake.begin();
     try {
       this.#admit(id);
       this.#subscriptions.set(id, left);
       // An unknown path is told by the call; every subscription of this router returns its batches.
       events = (await this.#call(message, context, left.signal)) as EventBatches;
       // With it goes `start`, as a rule; and with the end of an answer that of its subscription.
-      leaveTogether(this.#request.socket, this.#options.flow);
+      leaveTogether(this.#request.socket);
       const { silenceMs } = this.#options.liveness();
       // As the SSE door says it in `connected`; clients that don't know it leave it.
       this.#send(JSON.stringify({ id, result: { type: 'started', reconnectAfterInactivityMs: silenceMs } }));
       const subscription = JSON.stringify(id);
+      // By then it has been refused or has attached; after that it may be quiet for as long as it likes.
+      setImmediate(begun);
       await events.view.pipe((batch) => {
-        if (batch.at(-1)?.terminal) leaveTogether(this.#request.socket, this.#options.flow);
+        if (batch.at(-1)?.terminal) leaveTogether(this.#request.socket);
         for (const frame of framesOf(batch, subscription)) this.#write(frame);
         return this.#ready(left.signal);
       });
@@ -163,6 +196,7 @@ class TrpcSocket {
     } catch (error) {
       this.#refuse(id, events ? events.refusal(error) : error, callOf(message), context);
     } finally {
+      begun();
       if (this.#subscriptions.get(id) === left) this.#subscriptions.delete(id);
     }
   }
@@ -181,17 +215,18 @@ class TrpcSocket {
   }
 
   /** For each call: its note has an id of its own. */
-  #context(): Context {
+  #context(room?: ResponseRoom): Context {
     const info = { connectionParams: this.#connectionParams };
-    return { req: this.#request, res: this.#webSocket, info, note: { door: 'websocket', requestId: randomUUID() } };
+    const note: RequestNote = { door: 'websocket', requestId: randomUUID(), ...(room ? { room } : {}) };
+    return { req: this.#request, res: this.#webSocket, info, note };
   }
 
   #ready(signal: AbortSignal): Promise<void> | undefined {
     return untilRoom(this.#request.socket, signal, this.#options.flow);
   }
 
-  #answer(message: TRPCResponseMessage): void {
-    this.#send(JSON.stringify(transformTRPCResponse(this.#options.router._def._config, message)));
+  #answer(message: TRPCResponseMessage, room?: Disposable): void {
+    this.#send(JSON.stringify(transformTRPCResponse(this.#options.router._def._config, message)), room);
   }
 
   #refuse(id: Id, cause: unknown, call: Partial<ProcedureCall> = {}, context = this.#context()): void {
@@ -202,16 +237,20 @@ class TrpcSocket {
     this.#send(JSON.stringify({ id, error }));
   }
 
-  #send(text: string): void {
-    this.#write(encodeTextFrame(text));
+  /** What isn't an event: an answer, for which room was needed. */
+  #send(text: string, room?: Disposable): void {
+    const frame = encodeTextFrame(text);
+    const left = this.#intake.answering(frame.length);
+    this.#write(frame, () => {
+      left();
+      room?.[Symbol.dispose]();
+    });
   }
 
-  #write(frame: TextFrame): void {
+  #write(frame: TextFrame, left?: () => void): void {
     // A closed socket drops what it is given, with an error that its close has told already.
-    if (this.#webSocket.readyState !== this.#webSocket.OPEN) return;
-    const { socket } = this.#request;
-    socket.write(frame, 'latin1');
-    if (socket.writableLength > 0) watchForStall(socket, this.#options.flow);
+    if (this.#webSocket.readyState !== this.#webSocket.OPEN) return left?.();
+    this.#request.socket.write(frame, 'latin1', left);
   }
 }
 

@@ -3,21 +3,23 @@
  * are checked before the upgrade. What is said on a socket is trpc-socket.ts's.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
+import type { Caller } from '../caller.ts';
 import { LlmError } from '../errors.ts';
-import { watchForStall } from '../flow-control.ts';
-import { serveSocket, type TrpcSocketOptions } from './trpc-socket.ts';
+import type { HeldBytes } from '../held-bytes.ts';
+import { closeCodes, closeMs, Intake, type IntakeLimits } from './intake.ts';
+import { SocketPlaces, type SocketPlacesOptions } from './socket-places.ts';
+import { serveSocket, type ConnectionParams, type TrpcSocketOptions } from './trpc-socket.ts';
 
-export interface WebSocketDoorOptions extends TrpcSocketOptions {
+export interface WebSocketDoorOptions extends TrpcSocketOptions, IntakeLimits, SocketPlacesOptions {
   /** @throws LlmError if the page that a request comes from may not ask. */
   readonly check: (request: IncomingMessage) => void;
   /** Answers a request that may not come in. */
   readonly refuse: (socket: Duplex, error: LlmError) => void;
   /** Bytes of one message from a client. */
   readonly bodyBytesMax: number;
-  readonly socketsMax: number;
+  readonly held: HeldBytes;
 }
 
 export interface WebSocketDoor extends AsyncDisposable {
@@ -26,8 +28,12 @@ export interface WebSocketDoor extends AsyncDisposable {
   readonly sockets: number;
 }
 
-/** How long a client may take to answer that its socket is to be closed. */
-const closeMs = 1_000;
+/** All that a client may send before it has shown a key: connection params, and calls behind them. */
+const unprovenBytesMax = 16 * 1_024;
+interface OpenSocket {
+  /** When its client was last heard. */
+  heardAtMs: number;
+}
 
 export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoor {
   const server = new WebSocketServer({
@@ -35,21 +41,59 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     maxPayload: options.bodyBytesMax,
     // Compressing each event costs six times what sending it does.
     perMessageDeflate: false,
+    // A pong is an answer, for which room is needed as for any other.
+    autoPong: false,
   });
   const { liveness, flow } = options;
-  const lastHeard = new Map<WebSocket, { readonly socket: Socket; atMs: number }>();
+  const open = new Map<WebSocket, OpenSocket>();
+  const places = new SocketPlaces(options);
 
-  server.on('connection', (webSocket: WebSocket, request: IncomingMessage) => {
+  server.on('connection', (webSocket: WebSocket, request: IncomingMessage, caller: Caller | undefined) => {
     const { socket } = request;
-    const heard = { socket, atMs: performance.now() };
-    lastHeard.set(webSocket, heard);
-    webSocket.on('message', () => (heard.atMs = performance.now()));
-    webSocket.on('close', () => lastHeard.delete(webSocket));
-    watchForStall(socket, flow);
-    socket.on('timeout', () => {
-      if (webSocket.bufferedAmount > 0) webSocket.terminate();
+    const entry: OpenSocket = { heardAtMs: performance.now() };
+    open.set(webSocket, entry);
+    webSocket.on('message', () => (entry.heardAtMs = performance.now()));
+    const intake = new Intake(webSocket, socket, options);
+    let place: Disposable | undefined;
+    const known = (by: Caller) => {
+      const proven = places.take(by);
+      place?.[Symbol.dispose]();
+      place = proven;
+      intake.count(options.held.take(by.name, 0));
+    };
+    let prove = (_params: ConnectionParams) => {};
+    if (caller) {
+      known(caller);
+    } else {
+      const closeUnproven = () => intake.close(closeCodes.policyViolation, 'no key');
+      place = places.takeUnproven(closeUnproven);
+      const patience = setTimeout(closeUnproven, options.connectionParamsMs);
+      const limit = () => intake.bytes > unprovenBytesMax && closeUnproven();
+      const judged = () => {
+        clearTimeout(patience);
+        socket.off('data', limit);
+      };
+      socket.on('data', limit);
+      webSocket.on('close', judged);
+      prove = (connectionParams) => {
+        try {
+          const shown = options.identify({ headers: request.headers, connectionParams });
+          if (!shown) return;
+          known(shown);
+          judged();
+          prove = () => {};
+        } catch (error) {
+          // A wrong key is told in the answers to what is asked with it, for as long as the socket is open.
+          if (LlmError.from(error).code === 'unauthorized') return;
+          intake.close(closeCodes.tryAgainLater, 'too many sockets');
+        }
+      };
+    }
+    webSocket.on('close', () => {
+      open.delete(webSocket);
+      place?.[Symbol.dispose]();
     });
-    serveSocket(webSocket, request, options);
+    serveSocket({ webSocket, request, intake, prove: (params) => prove(params) }, options);
   });
 
   // One timer for all sockets. 'PING' as text is tRPC's own word: its clients answer with 'PONG'. A client may leave one
@@ -64,35 +108,35 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
   };
   const beat = (heartbeatMs: number) => {
     const now = performance.now();
-    for (const [webSocket, heard] of lastHeard) {
-      // Whoever still has something to read is merely slow; the socket's timeout judges those.
-      if (webSocket.bufferedAmount > 0) heard.atMs = now;
-      else if (now - heard.atMs > heartbeatMs + flow.socketStallMs) webSocket.terminate();
+    for (const [webSocket, entry] of open) {
+      // Whoever still has something to read is merely slow, which the listener judges; and whoever isn't read can't be heard.
+      if (webSocket.bufferedAmount > 0 || webSocket.isPaused) entry.heardAtMs = now;
+      else if (now - entry.heardAtMs > heartbeatMs + flow.socketStallMs) webSocket.terminate();
       else webSocket.send('PING');
-      watchForStall(heard.socket, flow);
     }
   };
   beatLater();
 
   return {
     upgrade(request, socket, head) {
+      let caller: Caller | undefined;
       try {
         options.check(request);
         refuseBody(request);
-        if (lastHeard.size >= options.socketsMax) throw new LlmError('at_capacity', 'Too many sockets are open');
+        caller = places.admit({ headers: request.headers });
       } catch (error) {
         return options.refuse(socket, LlmError.from(error));
       }
-      server.handleUpgrade(request, socket, head, (webSocket) => server.emit('connection', webSocket, request));
+      server.handleUpgrade(request, socket, head, (webSocket) => server.emit('connection', webSocket, request, caller));
     },
     get sockets() {
-      return lastHeard.size;
+      return open.size;
     },
     async [Symbol.asyncDispose]() {
       clearTimeout(heartbeat);
       const closed = new Promise((resolve) => server.close(resolve));
       // What was sent before goes out first, so that nobody misses the end of an answer.
-      for (const webSocket of server.clients) webSocket.close(1001, 'shutting down');
+      for (const webSocket of server.clients) webSocket.close(closeCodes.goingAway, 'shutting down');
       const patience = setTimeout(() => {
         for (const webSocket of server.clients) webSocket.terminate();
       }, closeMs);

@@ -118,6 +118,7 @@ export class MemoryStreamLog implements StreamLog {
       state: this.#terminalType ?? 'running',
       lastOffset: this.#events.length - 1,
       terminal: this.#terminalType && (JSON.parse(this.#events.lastJson()) as TerminalEvent),
+      bytes: this.bytes,
     };
   }
 

@@ -11,6 +11,7 @@ import {
   generationNotFound,
   type GenerationKey,
   type GenerationRecord,
+  type LogPage,
   type StreamLog,
   type StreamLogs,
 } from './stream-log.ts';
@@ -86,9 +87,12 @@ export class MemoryStreamLogs implements StreamLogs {
     return this.#get(key);
   }
 
-  async list(caller: string): Promise<readonly StreamLog[]> {
+  async list(caller: string, { limit, before }: LogPage): Promise<readonly StreamLog[]> {
     // A map iterates in order of insertion, which is the order of starting.
-    return [...(this.#callers.get(caller)?.logs.values() ?? [])].toReversed();
+    const logs = [...(this.#callers.get(caller)?.logs.values() ?? [])];
+    const end = before === undefined ? logs.length : logs.findIndex(({ record }) => record.generationId === before);
+    if (end === -1) throw generationNotFound();
+    return logs.slice(Math.max(0, end - limit), end).toReversed();
   }
 
   async bar(key: GenerationKey, durationMs: number): Promise<StreamLog | undefined> {

@@ -87,6 +87,14 @@ export interface LogStatus {
   readonly state: GenerationState;
   readonly lastOffset: number;
   readonly terminal: TerminalEvent | undefined;
+  /** Bytes that it takes; its text is no longer. */
+  readonly bytes: number;
+}
+
+/** Which of a caller's logs are listed: at most so many, after the given one, newest first. */
+export interface LogPage {
+  readonly limit: number;
+  readonly before?: string | undefined;
 }
 
 /** The log of one generation. */
@@ -142,8 +150,12 @@ export interface StreamLogs extends AsyncDisposable {
 
   find(key: GenerationKey): Promise<StreamLog | undefined>;
 
-  /** The caller's logs, newest first. */
-  list(caller: string): Promise<readonly StreamLog[]>;
+  /**
+   * The caller's logs, newest first.
+   *
+   * @throws LlmError `generation_not_found` if there is none of the id in `before`
+   */
+  list(caller: string, page: LogPage): Promise<readonly StreamLog[]>;
 
   /**
    * Makes an id that was never started unusable for a time, so that a cancel which overtook its start still holds.

@@ -33,7 +33,16 @@ afterAll(() => upstream[Symbol.asyncDispose]());
 const options = (env: Readonly<Record<string, string>> = {}) => ({
   upstreamUrl: upstream.url,
   heapMiB,
-  env: { LLM_BARS_PER_CALLER_MAX: '1000000', ...env },
+  env: {
+    LLM_BARS_PER_CALLER_MAX: '1000000',
+    // What fits such a heap, as the defaults fit one of two gigabytes.
+    LLM_HELD_BYTES_MAX: `${16 << 20}`,
+    LLM_HELD_BYTES_PER_CALLER_MAX: `${12 << 20}`,
+    LLM_LOGS_BYTES_MAX: `${48 << 20}`,
+    LLM_LOGS_BYTES_PER_CALLER_MAX: `${48 << 20}`,
+    LLM_LOG_BYTES_MAX: `${24 << 20}`,
+    ...env,
+  },
   configs: { default: { ...plainConfig, on_disconnect: { cancel_after_ms: 1 } } },
 });
 // Where a stalled connection is not closed for a minute, what waits on it has to be bounded by itself.
@@ -76,11 +85,11 @@ describe('a WebSocket that reads nothing', () => {
 describe('over HTTP, whoever reads nothing', () => {
   it('has few of its answers made', async () => {
     const toll = await target.current.withstands('A7 large answers over HTTP, not read', async (signal) => {
-      await keepLargeAnswer(signal);
-      const input = encodeURIComponent(JSON.stringify({ json: { generationId: id } }));
+      const largeId = await keepLargeAnswer(signal);
+      const input = encodeURIComponent(JSON.stringify({ json: { generationId: largeId } }));
       const batch = encodeURIComponent(
         JSON.stringify(
-          Object.fromEntries(Array.from({ length: 50 }, (_, index) => [index, { json: { generationId: id } }])),
+          Object.fromEntries(Array.from({ length: 50 }, (_, index) => [index, { json: { generationId: largeId } }])),
         ),
       );
       const calls = Array.from({ length: 50 }, () => 'llm.generation').join();
@@ -88,7 +97,7 @@ describe('over HTTP, whoever reads nothing', () => {
         headOf('GET', `/trpc/llm.generation?input=${input}`),
         headOf('GET', `/trpc/${calls}?batch=1&input=${batch}`),
         headOf('GET', `/trpc/llm.generation?input=${input}`).repeat(20),
-        headOf('GET', `/api/llm/generations/${id}/events`),
+        headOf('GET', `/api/llm/generations/${largeId}/events`),
       ];
       const verdicts = Array.from({ length: 120 }, async (_, index) => {
         const wire = await openWire(target.current.url, signal);
@@ -107,7 +116,9 @@ describe('over HTTP, whoever reads nothing', () => {
 });
 
 describe('a viewer that only sends is closed, and its model call ended,', () => {
-  const hasty = targetForTests(() => options({ LLM_SOCKET_STALL_MS: `${socketStallMs}`, LLM_HEARTBEAT_MS: '500' }));
+  const hasty = targetForTests(() =>
+    options({ LLM_SOCKET_STALL_MS: `${socketStallMs}`, LLM_HEARTBEAT_MS: '500', LLM_LOG_RETENTION_MS: '0' }),
+  );
 
   it('over a WebSocket', async () => {
     const toll = await hasty.current.withstands('A3 a viewer that only sends', async (signal) => {
@@ -126,7 +137,7 @@ describe('a viewer that only sends is closed, and its model call ended,', () => 
         signal.addEventListener('abort', () => clearInterval(sending));
         // More than sockets hold, and then upstream waits for the service to close.
         void (async () => {
-          for (let piece = 0; piece < 300 && !signal.aborted; piece += 1) await request.text('x'.repeat(64 << 10));
+          for (let piece = 0; piece < 200 && !signal.aborted; piece += 1) await request.text('x'.repeat(64 << 10));
         })();
         return outcome;
       });
@@ -148,7 +159,7 @@ describe('a viewer that only sends is closed, and its model call ended,', () => 
         const sending = setInterval(() => wire.write(headOf('GET', '/healthz')), 100);
         signal.addEventListener('abort', () => clearInterval(sending));
         void (async () => {
-          for (let piece = 0; piece < 300 && !signal.aborted; piece += 1) await asked.text('x'.repeat(64 << 10));
+          for (let piece = 0; piece < 200 && !signal.aborted; piece += 1) await asked.text('x'.repeat(64 << 10));
         })();
         return asked.outcome.finally(() => clearInterval(sending));
       });
@@ -160,10 +171,10 @@ describe('a viewer that only sends is closed, and its model call ended,', () => 
 
 it('has few of the answers to queries over one WebSocket made that nobody reads', async () => {
   const toll = await target.current.withstands('A3 large answers over a WebSocket, not read', async (signal) => {
-    await keepLargeAnswer(signal);
+    const largeId = await keepLargeAnswer(signal);
     const query = (number: number) =>
       frame(
-        `{"id":${number},"method":"query","params":{"path":"llm.generation","input":{"json":{"generationId":"${id}"}}}}`,
+        `{"id":${number},"method":"query","params":{"path":"llm.generation","input":{"json":{"generationId":"${largeId}"}}}}`,
       );
     const wires = [await unread(signal), await unread(signal)];
     const ends = wires.map((wire) => wire.flood(Array.from({ length: 400 }, (_, number) => query(number))));
@@ -223,13 +234,17 @@ async function unread(signal: AbortSignal): Promise<Wire> {
   return wire;
 }
 
-/** An answer of two megabytes under `id`. */
-async function keepLargeAnswer(signal: AbortSignal): Promise<void> {
+/** Keeps an answer of two megabytes, and gives its id: one of its own, which nobody has cancelled. */
+async function keepLargeAnswer(signal: AbortSignal): Promise<string> {
+  const largeId = crypto.randomUUID();
   upstream.enqueue({ kind: 'text', text: ['x'.repeat(2 << 20)] });
   const wire = await openWire(target.current.url, signal);
   const body = '{"messages":[{"role":"user","content":"x"}]}';
-  wire.write(posted('/api/llm/process_stream/default', body, { 'idempotency-key': id, connection: 'close' }));
+  wire.write(posted('/api/llm/process_stream/default', body, { 'idempotency-key': largeId, connection: 'close' }));
+  // Else a later test would take it for one of its own.
+  await upstream.nextRequest(signal);
   await wire.closed;
+  return largeId;
 }
 
 /** Over a few connections, each answer read to its end. */

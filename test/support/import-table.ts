@@ -23,6 +23,7 @@ const ranks: readonly (readonly string[])[] = [
 
 /** Files that a module has split into without getting a folder. */
 const partOf: Readonly<Record<string, string>> = {
+  'response-room': 'held-bytes',
   'api-keys': 'settings',
   'config-environment': 'configs',
   'config-file': 'configs',
@@ -49,6 +50,7 @@ const partOf: Readonly<Record<string, string>> = {
   'running-generation': 'generations',
   sizing: 'settings',
   'sse-cursor': 'sse-response',
+  stalls: 'server',
   'unwanted-upgrade': 'server',
   'upstream-variables': 'settings',
   'web-pages': 'access',

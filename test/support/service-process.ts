@@ -73,7 +73,7 @@ export async function startServiceProcess(options: ServiceProcessOptions): Promi
   const { upstreamUrl, configs = { default: plainConfig }, env = {}, heapMiB } = options;
   const child = fork(fileURLToPath(new URL('service-child.ts', import.meta.url)), {
     execArgv: [
-      ...['--import', 'tsx', '--expose-gc'],
+      ...['--import', 'tsx', '--expose-gc', '--unhandled-rejections=strict'],
       ...(heapMiB === undefined ? [] : [`--max-old-space-size=${heapMiB}`]),
     ],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
