@@ -1,6 +1,6 @@
 /** The configs that this deployment serves, and the type of the router that serves them. */
 import { defineConfigs } from './src/define-configs.ts';
-import type { LlmRouter } from './src/router.ts';
+import type { LlmRouter } from './src/doors/trpc/router.ts';
 
 const configs = defineConfigs({
   default: {

@@ -2,19 +2,19 @@
  * Wires all of the service but its listener: the one place that knows which parts there are, and which log they write to.
  * Starts nothing and reads nothing; who builds it has the configs, and disposes it.
  */
-import { secretIn } from './address/headers.ts';
-import { Access } from './access.ts';
+import { secretIn } from './upstream/address/headers.ts';
+import { Access } from './access/access.ts';
 import type { Caller } from './caller.ts';
-import type { Config, ConfigSnapshot } from './configs.ts';
-import type { OnGenerationEnd } from './generation-end.ts';
-import { Generations } from './generations.ts';
-import { HeldBytes } from './held-bytes.ts';
-import { LLMService, type UpstreamAddress } from './llm-service.ts';
+import type { Config, ConfigSnapshot } from './configs/configs.ts';
+import type { OnGenerationEnd } from './generations/generation-end.ts';
+import { Generations } from './generations/generations.ts';
+import { HeldBytes } from './access/held-bytes.ts';
+import { LLMService, type UpstreamAddress } from './upstream/llm-service.ts';
 import { createInputSchemas } from './protocol.ts';
-import { createRouter, type AuthRequest, type LlmRouter } from './router.ts';
-import type { Settings } from './settings.ts';
+import { createRouter, type AuthRequest, type LlmRouter } from './doors/trpc/router.ts';
+import type { Settings } from './settings/settings.ts';
 import { MemoryStreamLogs } from './stream-log/memory.ts';
-import type { Telemetry } from './telemetry.ts';
+import type { Telemetry } from './telemetry/telemetry.ts';
 import type { RetryTiming } from './upstream/retry.ts';
 
 export interface CoreParts {

@@ -2,7 +2,7 @@
  * Configs as people write them in TypeScript: the type of a config and `defineConfigs`. Loads nothing, since every
  * reload of a config file compiles this module anew. The types hand on names and variables, never a prompt.
  */
-import type { VariablesIn } from './prompt.ts';
+import type { VariablesIn } from './configs/prompt.ts';
 
 /** What the compiler prints where it would say `never`. Nothing can be given for it. */
 export interface Expected<What extends string> {

@@ -2,22 +2,22 @@
  * The service without a listener, as a router for somebody else's tRPC app, or for callers in the same process. Knows the
  * parts only through core.ts, and nothing of the app that it is mounted in but what `authenticate` makes of it.
  */
-import { baseUrlExpected, isBaseUrl } from './address/base-url.ts';
-import { headerNameProblem, headerValueExpected, isHeaderValue, lowerCaseNames } from './address/headers.ts';
+import { baseUrlExpected, isBaseUrl } from './upstream/address/base-url.ts';
+import { headerNameProblem, headerValueExpected, isHeaderValue, lowerCaseNames } from './upstream/address/headers.ts';
 import type { Caller } from './caller.ts';
-import { promptReader } from './config-file.ts';
-import { ConfigError, parseConfigs, type Configs } from './configs.ts';
+import { promptReader } from './configs/config-file.ts';
+import { ConfigError, parseConfigs, type Configs } from './configs/configs.ts';
 import { assembleCore } from './core.ts';
 import { LlmError } from './errors.ts';
-import { quote, type Fault } from './faults.ts';
-import type { OnGenerationEnd } from './generation-end.ts';
-import { limits as limitTable, type Limits } from './limits.ts';
-import type { AuthRequest, LlmRouter } from './router.ts';
-import { readSettings } from './settings.ts';
+import { quote, type Fault } from './settings/faults.ts';
+import type { OnGenerationEnd } from './generations/generation-end.ts';
+import { limits as limitTable, type Limits } from './settings/limits.ts';
+import type { AuthRequest, LlmRouter } from './doors/trpc/router.ts';
+import { readSettings } from './settings/settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
-import type { LlmLogger } from './log-lines.ts';
-import { Telemetry, type TelemetryOptions } from './telemetry.ts';
-import { proxyVariablesIn } from './upstream-variables.ts';
+import type { LlmLogger } from './telemetry/log-lines.ts';
+import { Telemetry, type TelemetryOptions } from './telemetry/telemetry.ts';
+import { proxyVariablesIn } from './settings/upstream-variables.ts';
 
 export interface LlmRouterOptions {
   /** Goes to Anthropic or to `baseUrl`. With neither of them the built-in simulator answers, and says so in `start`. */

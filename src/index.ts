@@ -1,6 +1,6 @@
 /** The package's face: what a config file and an embedding app import, and the types that those mention. */
-export type { ApiKey } from './api-keys.ts';
-export type { Credentials } from './access.ts';
+export type { ApiKey } from './access/api-keys.ts';
+export type { Credentials } from './access/access.ts';
 export type { Caller } from './caller.ts';
 export {
   ConfigError,
@@ -12,12 +12,12 @@ export {
   type PromptFileInput,
   type PromptInput,
   type VariablesOf,
-} from './configs.ts';
+} from './configs/configs.ts';
 export { createLlmRouter, type LlmRouterOptions } from './embed.ts';
 export { LlmError, type LlmErrorOptions } from './errors.ts';
-export type { Fault } from './faults.ts';
-export type { EndedGeneration, OnGenerationEnd } from './generation-end.ts';
-export type { Limits } from './limits.ts';
+export type { Fault } from './settings/faults.ts';
+export type { EndedGeneration, OnGenerationEnd } from './generations/generation-end.ts';
+export type { Limits } from './settings/limits.ts';
 export type {
   CancelOutcome,
   ConfigSummary,
@@ -39,9 +39,9 @@ export {
   type LlmRouter,
   type StreamInput,
   type StreamInputOf,
-} from './router.ts';
+} from './doors/trpc/router.ts';
 export { startService, type Service, type ServiceOptions } from './service.ts';
-export { readSettings, SettingsError, type LogLevel, type Settings } from './settings.ts';
-export type { LlmLogger } from './log-lines.ts';
-export { Telemetry, type TelemetryOptions } from './telemetry.ts';
+export { readSettings, SettingsError, type LogLevel, type Settings } from './settings/settings.ts';
+export type { LlmLogger } from './telemetry/log-lines.ts';
+export { Telemetry, type TelemetryOptions } from './telemetry/telemetry.ts';
 export type { RetryTiming } from './upstream/retry.ts';

@@ -3,16 +3,16 @@
  * front of it. Reads no environment of its own; who starts it passes settings, and disposes it.
  */
 import { getHeapStatistics } from 'node:v8';
-import { promptReader } from './config-file.ts';
-import { openConfigs, type LiveConfigs } from './config-watch.ts';
-import { parseConfigs } from './configs.ts';
+import { promptReader } from './configs/config-file.ts';
+import { openConfigs, type LiveConfigs } from './configs/config-watch.ts';
+import { parseConfigs } from './configs/configs.ts';
 import { assembleCore, type Core } from './core.ts';
-import type { OnGenerationEnd } from './generation-end.ts';
+import type { OnGenerationEnd } from './generations/generation-end.ts';
 import { createInputSchemas } from './protocol.ts';
-import { startServer, type Server } from './server.ts';
-import { doubtsOf, type Settings } from './settings.ts';
+import { startServer, type Server } from './server/server.ts';
+import { doubtsOf, type Settings } from './settings/settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
-import { Telemetry } from './telemetry.ts';
+import { Telemetry } from './telemetry/telemetry.ts';
 import type { RetryTiming } from './upstream/retry.ts';
 
 export interface ServiceOptions {

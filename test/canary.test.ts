@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { faults, startSimulator, type Answer, type SimulatorRequest } from '../src/simulator.ts';
-import { Telemetry } from '../src/telemetry.ts';
+import { Telemetry } from '../src/telemetry/telemetry.ts';
 import { withoutRequest } from '../src/upstream/said.ts';
 import { doors, readAll, refusalOf, terminalOf, type Seen } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { createLlmClient, type LlmClientOptions, type LlmEvent, type Reconnect } from '../src/client.ts';
-import { parseConfigs } from '../src/configs.ts';
+import { parseConfigs } from '../src/configs/configs.ts';
 import { livenessFor } from '../src/doors/liveness.ts';
 import { startSimulator } from '../src/simulator.ts';
 import type { AnyConfigRouter } from './support/doors.ts';

@@ -9,7 +9,7 @@ import {
 } from '../src/client.ts';
 import { defineConfigs } from '../src/define-configs.ts';
 import type { CancelOutcome, ConfigSummary, InputIssue } from '../src/protocol.ts';
-import type { LlmRouter } from '../src/router.ts';
+import type { LlmRouter } from '../src/doors/trpc/router.ts';
 
 const common = { model: 'm', max_tokens: 10 } as const;
 export const configs = defineConfigs({

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Ajv } from 'ajv';
 import { describe, expect, it } from 'vitest';
-import { configFileJsonSchema, configSchema } from '../src/config-schema.ts';
-import { parseConfigs } from '../src/configs.ts';
+import { configFileJsonSchema, configSchema } from '../src/configs/config-schema.ts';
+import { parseConfigs } from '../src/configs/configs.ts';
 
 const schema = configFileJsonSchema();
 // Strict, so that a keyword that is none is an error.

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseConfigs, type ConfigSource } from '../src/configs.ts';
+import { parseConfigs, type ConfigSource } from '../src/configs/configs.ts';
 import { commandLine } from './support/command-line.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 

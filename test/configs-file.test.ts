@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { loadConfigs, type LoadConfigsOptions } from '../src/config-file.ts';
-import { ConfigError } from '../src/configs.ts';
+import { loadConfigs, type LoadConfigsOptions } from '../src/configs/config-file.ts';
+import { ConfigError } from '../src/configs/configs.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const secret = 'the-secret-of-the-prompt';

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { checkVariables, ConfigError, defineConfigs, parseConfigs, type ConfigSource } from '../src/configs.ts';
+import { checkVariables, ConfigError, defineConfigs, parseConfigs, type ConfigSource } from '../src/configs/configs.ts';
 import { LlmError } from '../src/errors.ts';
 
 const plain = { model: 'claude-sonnet-5-5', max_tokens: 1_000, system_prompt: 'Be brief.' };

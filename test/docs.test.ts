@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { errorTable } from '../src/errors.ts';
 import { errorCodes } from '../src/protocol.ts';
-import { settingsReference } from '../src/settings.ts';
+import { settingsReference } from '../src/settings/settings.ts';
 
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
 

@@ -3,11 +3,11 @@ import superjson from 'superjson';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createLlmClient } from '../src/client.ts';
 import { createLlmRouter, type LlmRouterOptions } from '../src/embed.ts';
-import { defineConfigs } from '../src/configs.ts';
+import { defineConfigs } from '../src/configs/configs.ts';
 import { LlmError } from '../src/errors.ts';
-import type { EndedGeneration } from '../src/generation-end.ts';
+import type { EndedGeneration } from '../src/generations/generation-end.ts';
 import { isTerminal, type ErrorData, type LlmEvent } from '../src/protocol.ts';
-import type { AuthRequest } from '../src/router.ts';
+import type { AuthRequest } from '../src/doors/trpc/router.ts';
 import { startSimulator, type Simulator } from '../src/simulator.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import {

@@ -1,7 +1,7 @@
 /** What is held for callers is bounded for each and for all, and is given back whole. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { HeldBytes, type Hold } from '../src/held-bytes.ts';
+import { HeldBytes, type Hold } from '../src/access/held-bytes.ts';
 
 it('refuses a caller beyond its bound, and everyone beyond that of the process', () => {
   const held = new HeldBytes({ heldBytesMax: 100, heldBytesPerCallerMax: 60 });

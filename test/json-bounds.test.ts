@@ -1,7 +1,7 @@
 /** JSON is measured before it is parsed: the count is that of the parsed value, whatever stands in its strings. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { excessOf } from '../src/json-bounds.ts';
+import { excessOf } from '../src/json/json-bounds.ts';
 
 const measure = (json: string, valuesMax: number, depthMax = Infinity) =>
   excessOf(Buffer.from(json), { valuesMax, depthMax });

@@ -1,7 +1,7 @@
 /** A key for a caller: made by one command, known to the service by its digest alone. */
 import { createHash } from 'node:crypto';
 import { describe, expect, it, vi } from 'vitest';
-import { readSettings, SettingsError } from '../src/settings.ts';
+import { readSettings, SettingsError } from '../src/settings/settings.ts';
 import { commandLine } from './support/command-line.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { startTestService } from './support/service.ts';

@@ -1,11 +1,11 @@
 /** A generation ends with a terminal event, whatever in it can't be stored, and its account stays. */
 import { expect, it } from 'vitest';
-import { HeldBytes } from '../src/held-bytes.ts';
-import type { LLMService } from '../src/llm-service.ts';
+import { HeldBytes } from '../src/access/held-bytes.ts';
+import type { LLMService } from '../src/upstream/llm-service.ts';
 import type { LlmEvent, TerminalEvent } from '../src/protocol.ts';
-import { RunningGeneration } from '../src/running-generation.ts';
+import { RunningGeneration } from '../src/generations/running-generation.ts';
 import { MemoryStreamLogs } from '../src/stream-log/memory.ts';
-import { Telemetry } from '../src/telemetry.ts';
+import { Telemetry } from '../src/telemetry/telemetry.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { hello, testConfig } from './support/llm-stream.ts';
 

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { expect, it } from 'vitest';
-import { Telemetry, type TelemetryOptions } from '../src/telemetry.ts';
+import { Telemetry, type TelemetryOptions } from '../src/telemetry/telemetry.ts';
 import { doors, readAll } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { ask, startTestService } from './support/service.ts';
@@ -81,7 +81,7 @@ it.skipIf(!script && !process.env['CI'])(
   'a stdout that is a terminal is shown lines to read, any other gets JSON',
   () => {
     const program = [
-      "const { Telemetry } = await import('./src/telemetry.ts');",
+      "const { Telemetry } = await import('./src/telemetry/telemetry.ts');",
       "new Telemetry({ logLevel: 'info', logContent: false }).listening('http://here', { simulated: true, configs: [] });",
     ].join(' ');
     const node = [process.execPath, '--import', 'tsx', '--input-type=module', '--eval', program];
@@ -96,7 +96,7 @@ it.skipIf(!script && !process.env['CI'])(
 
 it('lines that nobody reads are kept up to a bound, and cost the process no more', async () => {
   const program = [
-    "const { Telemetry } = await import('./src/telemetry.ts');",
+    "const { Telemetry } = await import('./src/telemetry/telemetry.ts');",
     "const { setImmediate: turn } = await import('node:timers/promises');",
     "const telemetry = new Telemetry({ logLevel: 'info', logContent: false });",
     "const facts = { simulated: true, configs: ['x'.repeat(1_000)] };",

@@ -1,9 +1,9 @@
 /** What is held of an answer beside its log is bounded as the log is, counts for the caller, and ends as one terminal event. */
 import { describe, expect, it } from 'vitest';
-import { HeldBytes } from '../src/held-bytes.ts';
+import { HeldBytes } from '../src/access/held-bytes.ts';
 import type { LlmEvent } from '../src/protocol.ts';
 import { AnswerRoom } from '../src/upstream/answer-room.ts';
-import { MessageReader } from '../src/upstream/message-reader.ts';
+import { MessageReader } from '../src/upstream/messages-api/message-reader.ts';
 import {
   blockDelta,
   blockStart,

@@ -1,6 +1,6 @@
 /** What comes as models speak, or in a burst, is passed on as it comes; what never pauses rests as long as it pays. */
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { ReadPace } from '../src/upstream/read-pace.ts';
+import { ReadPace } from '../src/upstream/http/read-pace.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['performance'], now: 0 }));
 afterEach(() => void vi.useRealTimers());

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { createLlmRouter } from '../src/embed.ts';
 import { defineConfigs } from '../src/define-configs.ts';
-import { Telemetry } from '../src/telemetry.ts';
+import { Telemetry } from '../src/telemetry/telemetry.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { postJson, send, upgrade, type RawAnswer } from './support/raw-http.ts';
 import { openSocket, query, subscription } from './support/raw-websocket.ts';

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openConfigs, type LiveConfigs } from '../src/config-watch.ts';
-import type { Fault } from '../src/faults.ts';
+import { openConfigs, type LiveConfigs } from '../src/configs/config-watch.ts';
+import type { Fault } from '../src/settings/faults.ts';
 import type { LlmEvent } from '../src/protocol.ts';
-import { readSettings } from '../src/settings.ts';
+import { readSettings } from '../src/settings/settings.ts';
 import { createCore, type ServiceCore } from '../src/service.ts';
 import { startSimulator, type Simulator, type SimulatorRequest } from '../src/simulator.ts';
-import { Telemetry, type ConfigChanges } from '../src/telemetry.ts';
+import { Telemetry, type ConfigChanges } from '../src/telemetry/telemetry.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
 finishesCleanly();

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { StreamRequest } from '../src/protocol.ts';
-import { measureRequest } from '../src/request-identity.ts';
+import { measureRequest } from '../src/generations/request-identity.ts';
 
 const ask = (more: object = {}) =>
   ({ config: 'default', messages: [{ role: 'user', content: 'hi' }], ...more }) as StreamRequest;

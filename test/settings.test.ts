@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { defaultInputLimits } from '../src/protocol.ts';
-import { readSettings, SettingsError, settingsReference } from '../src/settings.ts';
+import { readSettings, SettingsError, settingsReference } from '../src/settings/settings.ts';
 
 const digest = 'a'.repeat(64);
 const otherDigest = 'b'.repeat(64);

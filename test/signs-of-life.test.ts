@@ -1,7 +1,7 @@
 /** Upstream may think for as long as it shows that it does; what shows nothing ends in time, and everything ends at last. */
 import { describe, expect, it, vi } from 'vitest';
 import type { SimulatorRequest } from '../src/simulator.ts';
-import { MessageReader } from '../src/upstream/message-reader.ts';
+import { MessageReader } from '../src/upstream/messages-api/message-reader.ts';
 import { Watchdog } from '../src/upstream/watchdog.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { startBench, testConfig } from './support/llm-stream.ts';

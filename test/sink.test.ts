@@ -1,6 +1,6 @@
 /** Values pass from what has them to what takes them: in the same call, one at a time, each once. */
 import { expect, it } from 'vitest';
-import { ended, iterate, pour, type Sink } from '../src/sink.ts';
+import { ended, iterate, pour, type Sink } from '../src/flow/sink.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
 finishesCleanly();

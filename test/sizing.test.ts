@@ -2,8 +2,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { doubtsOf, readSettings } from '../src/settings.ts';
-import { heapBytesFor, sharesOf, sizingFault } from '../src/sizing.ts';
+import { doubtsOf, readSettings } from '../src/settings/settings.ts';
+import { heapBytesFor, sharesOf, sizingFault } from '../src/settings/sizing.ts';
 import { commandLine } from './support/command-line.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { defaultLimits } from './support/limits.ts';

@@ -1,6 +1,6 @@
 /** What can wait is done a little each turn, in order, and all of it: however much there is, it gets no longer and longer. */
 import { expect, it } from 'vitest';
-import { laterTurn, soon } from '../src/turns.ts';
+import { laterTurn, soon } from '../src/flow/turns.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
 finishesCleanly();

@@ -1,9 +1,9 @@
 /** What the compiler must know and refuse; test/types.test.ts runs it over this file. */
 import type { TRPCClient } from '@trpc/client';
 import { expectTypeOf } from 'vitest';
-import { defineConfigs, type ConfigNames, type Configs, type VariablesOf } from '../src/configs.ts';
+import { defineConfigs, type ConfigNames, type Configs, type VariablesOf } from '../src/configs/configs.ts';
 import type { ConfigSummary, ErrorData, LlmEvent, Message } from '../src/protocol.ts';
-import type { LlmRouter } from '../src/router.ts';
+import type { LlmRouter } from '../src/doors/trpc/router.ts';
 
 // ---------------------------------------------------------------------------------------------------------- configs
 

@@ -48,7 +48,7 @@ async function complaintsAbout(snippets: readonly string[]): Promise<string[]> {
   const known = [
     `import { createLlmClient, type Message } from ${from('client.ts')};`,
     `import { defineConfigs } from ${from('define-configs.ts')};`,
-    `import type { LlmRouter } from ${from('router.ts')};`,
+    `import type { LlmRouter } from ${from('doors/trpc/router.ts')};`,
     `import { initTRPC } from ${JSON.stringify(join(root, 'node_modules/@trpc/server/dist/index.d.mts'))};`,
     "const common = { model: 'm', max_tokens: 10 } as const;",
     'const configs = defineConfigs({',

@@ -1,12 +1,12 @@
 /** What goes to which upstream: the path, the key and its header, and headers that an operator adds. */
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { messagesUrl } from '../src/address/base-url.ts';
-import { ConfigError, defineConfigs, parseConfigs } from '../src/configs.ts';
+import { messagesUrl } from '../src/upstream/address/base-url.ts';
+import { ConfigError, defineConfigs, parseConfigs } from '../src/configs/configs.ts';
 import { createLlmRouter, type LlmRouterOptions } from '../src/embed.ts';
-import { readSettings, SettingsError } from '../src/settings.ts';
+import { readSettings, SettingsError } from '../src/settings/settings.ts';
 import { startSimulator, type Simulator, type SimulatorRequest } from '../src/simulator.ts';
-import { Telemetry } from '../src/telemetry.ts';
+import { Telemetry } from '../src/telemetry/telemetry.ts';
 import { doors, readAll, terminalOf } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { startBench, testConfig } from './support/llm-stream.ts';

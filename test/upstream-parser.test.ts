@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LlmEvent } from '../src/protocol.ts';
-import { MessageReader } from '../src/upstream/message-reader.ts';
-import { SseParser } from '../src/upstream/sse-parser.ts';
+import { MessageReader } from '../src/upstream/messages-api/message-reader.ts';
+import { SseParser } from '../src/upstream/messages-api/sse-parser.ts';
 
 /** What the parser tells of these bytes, given in chunks that end at `cuts`. */
 function parse(bytes: Buffer, cuts: readonly number[] = []): [name: string, data: string][] {

@@ -8,7 +8,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import tls from 'node:tls';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { prepareRequest, UpstreamSockets } from '../src/upstream/sockets.ts';
+import { prepareRequest, UpstreamSockets } from '../src/upstream/http/sockets.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { selfSigned, trustSelfSigned } from './support/tls.ts';
 

@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LlmEvent } from '../src/protocol.ts';
-import { MessageReader } from '../src/upstream/message-reader.ts';
-import { Pieces, wellFormedJson } from '../src/upstream/well-formed.ts';
+import { MessageReader } from '../src/upstream/messages-api/message-reader.ts';
+import { Pieces, wellFormedJson } from '../src/upstream/messages-api/well-formed.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { startBench, testConfig } from './support/llm-stream.ts';
 

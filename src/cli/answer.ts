@@ -1,6 +1,6 @@
 /** One answer on its way to the terminal: text (or each event as a line of JSON) to stdout, all else to stderr. */
 import { styleText } from 'node:util';
-import { escapeLineEnds } from '../json-line.ts';
+import { escapeLineEnds } from '../json/json-line.ts';
 import { isTerminal, type LlmEvent, type TerminalEvent } from '../protocol.ts';
 import { exitCodeOf, exitCodes, type ExitCode } from './exit-codes.ts';
 import { withoutControls, type Host } from './host.ts';

@@ -1,9 +1,9 @@
 /** `configs`, `config check` and `config schema`: what is served, whether it can be, and how it is written. */
-import { loadConfigs } from '../config-file.ts';
-import { configFileJsonSchema } from '../config-schema.ts';
-import { linesOf } from '../faults.ts';
+import { loadConfigs } from '../configs/config-file.ts';
+import { configFileJsonSchema } from '../configs/config-schema.ts';
+import { linesOf } from '../settings/faults.ts';
 import type { ConfigSummary } from '../protocol.ts';
-import { readSettings } from '../settings.ts';
+import { readSettings } from '../settings/settings.ts';
 import { exitCodes } from './exit-codes.ts';
 import { withoutControls, type Host } from './host.ts';
 import type { RemoteOptions } from './options.ts';

@@ -1,7 +1,7 @@
 /** What a command ends with: the exit codes, what leads to each, and the words on stderr. Knows no command. */
 import { CommanderError } from 'commander';
 import type { LlmClientErrorCode } from '../client.ts';
-import { FaultsError } from '../faults.ts';
+import { FaultsError } from '../settings/faults.ts';
 
 export const exitCodes = { success: 0, failure: 1, usage: 2, auth: 3, limited: 4, interrupted: 130 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];

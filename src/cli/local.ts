@@ -1,7 +1,7 @@
 /** A service put together within this process, without a listener, for one command. */
 import { createCore } from '../service.ts';
-import { readSettings } from '../settings.ts';
-import { Telemetry } from '../telemetry.ts';
+import { readSettings } from '../settings/settings.ts';
+import { Telemetry } from '../telemetry/telemetry.ts';
 import type { Host } from './host.ts';
 import type { Target } from './target.ts';
 

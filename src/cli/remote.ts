@@ -1,8 +1,8 @@
 /** A service elsewhere, over the typed client. */
 import { createLlmClient, LlmClientError } from '../client.ts';
-import type { Configs } from '../configs.ts';
+import type { Configs } from '../configs/configs.ts';
 import type { ConfigSummary, LlmEvent } from '../protocol.ts';
-import type { LlmRouter } from '../router.ts';
+import type { LlmRouter } from '../doors/trpc/router.ts';
 import type { Host } from './host.ts';
 import type { Target } from './target.ts';
 

@@ -1,6 +1,6 @@
 /** `serve`: the service as a process, from its settings to its last generation. */
 import { startService } from '../service.ts';
-import { readSettings } from '../settings.ts';
+import { readSettings } from '../settings/settings.ts';
 import type { Host } from './host.ts';
 import { listening } from './listen.ts';
 import { aborted, Interrupt } from './interrupt.ts';

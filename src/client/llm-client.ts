@@ -16,12 +16,12 @@ import { sseLink } from './sse-link.ts';
 import { plainTransformer, type Transformer } from './transformer.ts';
 import { UnderWay } from './under-way.ts';
 import type { FollowRequest, StreamRequest } from '../protocol.ts';
-import type { StreamInputOf } from '../router.ts';
+import type { StreamInputOf } from '../doors/trpc/router.ts';
 
 export { LlmClientError, type LlmClientErrorCode } from './error.ts';
 export type { Reconnect, ReconnectLimits } from './reconnect-link.ts';
 export type { Run, RunOptions } from './run.ts';
-export type { StreamInputOf } from '../router.ts';
+export type { StreamInputOf } from '../doors/trpc/router.ts';
 export type { Token } from './service-fetch.ts';
 export type { ErrorCode, InputIssue, LlmEvent, Message, TerminalEvent, Usage } from '../protocol.ts';
 

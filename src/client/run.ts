@@ -5,7 +5,7 @@
 import type { TRPCClient } from '@trpc/client';
 import type { Unsubscribable } from '@trpc/server/observable';
 import type { CancelOutcome, FollowRequest, LlmEvent, StreamRequest } from '../protocol.ts';
-import type { LlmRouter } from '../router.ts';
+import type { LlmRouter } from '../doors/trpc/router.ts';
 import { LlmClientError } from './error.ts';
 import { EventQueue, type Arrived } from './event-queue.ts';
 

@@ -2,7 +2,7 @@
  * How often a quiet connection gives a sign of life, and for how long a client is to believe one that gives none. A client
  * must notice and be back before its answer's grace time is over, so the shortest grace of the configs bounds both.
  */
-import type { ConfigSnapshot } from '../configs.ts';
+import type { ConfigSnapshot } from '../configs/configs.ts';
 
 export interface Liveness {
   /** Between two signs of life. */

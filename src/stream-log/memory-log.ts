@@ -4,7 +4,7 @@
  */
 import { LlmError } from '../errors.ts';
 import { formatEventId, isTerminal, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
-import { ended, pour, type Sink } from '../sink.ts';
+import { ended, pour, type Sink } from '../flow/sink.ts';
 import { EventList, type Weighed } from './event-list.ts';
 import {
   LoggedEvent,

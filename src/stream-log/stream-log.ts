@@ -7,7 +7,7 @@
  */
 import { LlmError } from '../errors.ts';
 import type { GenerationState, LlmEvent, StartEvent, TerminalEvent } from '../protocol.ts';
-import type { Sink } from '../sink.ts';
+import type { Sink } from '../flow/sink.ts';
 
 /** Generations are owned: the same id under another caller is another generation. */
 export interface GenerationKey {

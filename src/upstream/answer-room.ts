@@ -3,7 +3,7 @@
  * end, upstream's usage. It keeps to the same bound as the log, and counts among what is held for the caller.
  */
 import { LlmError } from '../errors.ts';
-import type { Hold } from '../held-bytes.ts';
+import type { Hold } from '../access/held-bytes.ts';
 
 /** Changes are counted in steps of this many bytes, so that an ordinary answer never comes to be counted. */
 const stepBytes = 8 * 1_024;

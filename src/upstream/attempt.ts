@@ -3,12 +3,12 @@
  * ends, it ends as complete, with a failure, or stopped, and its socket is closed or fit for reuse after `close`.
  */
 import type { LlmEvent } from '../protocol.ts';
-import type { Sink } from '../sink.ts';
+import type { Sink } from '../flow/sink.ts';
 import type { AnswerRoom } from './answer-room.ts';
-import type { ResponseBody } from './body.ts';
+import type { ResponseBody } from './http/body.ts';
 import { UpstreamFailure, UpstreamFault } from './failures.ts';
-import { MessageReader } from './message-reader.ts';
-import { ObjectBody } from './object-body.ts';
+import { MessageReader } from './messages-api/message-reader.ts';
+import { ObjectBody } from './messages-api/object-body.ts';
 import type { AttemptUsage } from './usage.ts';
 import type { Watchdog } from './watchdog.ts';
 

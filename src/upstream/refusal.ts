@@ -3,9 +3,9 @@
  * the SDK. A 404 that means the path, not the model, is told as such: a base URL with a part too many is easily written.
  */
 import { isErrorType, parseRetryAfter, parseShouldRetry, UpstreamFailure, UpstreamFault } from './failures.ts';
-import type { PreparedRequest, UpstreamAnswer } from './sockets.ts';
-import { readError, type ToldError } from './told-error.ts';
-import { proxyFault } from './tunnel.ts';
+import type { PreparedRequest, UpstreamAnswer } from './http/sockets.ts';
+import { readError, type ToldError } from './messages-api/told-error.ts';
+import { proxyFault } from './http/tunnel.ts';
 
 const proxyAuthenticationRequired = 407;
 const pathStatuses = new Set([404, 405]);

@@ -2,7 +2,7 @@
  * What to try after a failure: the same config again after a wait, its fallback, or nothing. Decides, and does nothing.
  * It is asked only while the generation has no output, for output that has been seen can't be taken back.
  */
-import type { Config } from '../configs.ts';
+import type { Config } from '../configs/configs.ts';
 import type { UpstreamFailure } from './failures.ts';
 
 export interface RetryTiming {

@@ -2,7 +2,7 @@ import { createTRPCClient, createWSClient, httpLink, wsLink } from '@trpc/client
 import superjson from 'superjson';
 import { describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import { Telemetry } from '../../src/telemetry.ts';
+import { Telemetry } from '../../src/telemetry/telemetry.ts';
 import { readAll, terminalOf, textOf, type AnyConfigRouter } from '../support/doors.ts';
 import { inProcessDoor, lastingDoors } from '../support/every-door.ts';
 import { finishesCleanly } from '../support/finishes-cleanly.ts';

@@ -10,8 +10,8 @@ import {
   type LlmEvent,
   type StreamRequest,
 } from '../../src/protocol.ts';
-import type { LlmRouter } from '../../src/router.ts';
-import type { Configs } from '../../src/configs.ts';
+import type { LlmRouter } from '../../src/doors/trpc/router.ts';
+import type { Configs } from '../../src/configs/configs.ts';
 
 export interface Seen {
   readonly id: string;

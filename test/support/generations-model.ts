@@ -4,15 +4,15 @@
  */
 import { expect } from 'vitest';
 import type { Caller } from '../../src/caller.ts';
-import { parseConfigs } from '../../src/configs.ts';
+import { parseConfigs } from '../../src/configs/configs.ts';
 import { LlmError } from '../../src/errors.ts';
-import { Generations, type LogView } from '../../src/generations.ts';
-import { HeldBytes } from '../../src/held-bytes.ts';
-import type { LLMService } from '../../src/llm-service.ts';
+import { Generations, type LogView } from '../../src/generations/generations.ts';
+import { HeldBytes } from '../../src/access/held-bytes.ts';
+import type { LLMService } from '../../src/upstream/llm-service.ts';
 import { isTerminal, type Account, type LlmEvent, type StreamRequest, type TerminalEvent } from '../../src/protocol.ts';
 import { MemoryStreamLogs } from '../../src/stream-log/memory.ts';
 import type { LogBatch } from '../../src/stream-log/stream-log.ts';
-import { Telemetry } from '../../src/telemetry.ts';
+import { Telemetry } from '../../src/telemetry/telemetry.ts';
 
 export const stateNames = ['none', 'barred', 'watched', 'unwatched', 'ended', 'gone'] as const;
 export type StateName = (typeof stateNames)[number];

@@ -10,10 +10,10 @@ import { createHTTPServer, type CreateHTTPContextOptions } from '@trpc/server/ad
 import { applyWSSHandler, type CreateWSSContextFnOptions } from '@trpc/server/adapters/ws';
 import { EventSource } from 'eventsource';
 import { WebSocket, WebSocketServer } from 'ws';
-import { defineConfigs } from '../../src/configs.ts';
+import { defineConfigs } from '../../src/configs/configs.ts';
 import { createLlmRouter, type LlmRouterOptions } from '../../src/embed.ts';
 import { LlmError } from '../../src/errors.ts';
-import { llmErrorFormatter } from '../../src/router.ts';
+import { llmErrorFormatter } from '../../src/doors/trpc/router.ts';
 
 export const secrets = { prompt: 'the-secret-of-the-prompt', error: 'the-secret-of-an-error' } as const;
 

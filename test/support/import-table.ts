@@ -1,66 +1,31 @@
 /**
  * The table of who may import whom in src/, and the check of source texts against it. Reads no files.
  *
- * A module is a file or folder right under src/; what stands in a folder belongs to the module of the folder's name.
+ * A module is a file or a folder of src/ that the ranks name; whatever stands in a folder belongs to the nearest that is named.
  */
 import { posix } from 'node:path';
 
-/** From the top down. A module imports from lower ranks only: never upward, never from its own rank. */
-const ranks: readonly (readonly string[])[] = [
-  ['cli', 'index'],
-  ['service', 'client'],
-  ['server'],
-  ['doors'],
-  ['router', 'rest', 'page'],
-  ['access', 'generations', 'sse-response', 'openapi'],
-  ['llm-service'],
-  ['upstream'],
-  ['stream-log', 'simulator', 'configs', 'json-body'],
-  ['telemetry', 'settings', 'flow-control', 'held-bytes'],
-  ['errors', 'faults', 'json-bounds', 'json-line', 'limits', 'address', 'sink', 'turns', 'within'],
-  ['protocol', 'caller'],
-];
+/** Modules from the top down. One imports from lower ranks only: never upward, never from its own rank. */
+export type Ranks = readonly (readonly string[])[];
 
-/** Files that a module has split into without getting a folder. */
-const partOf: Readonly<Record<string, string>> = {
-  'response-room': 'held-bytes',
-  'api-keys': 'settings',
-  'config-environment': 'configs',
-  'config-file': 'configs',
-  'config-models': 'configs',
-  'config-schema': 'configs',
-  'config-text': 'configs',
-  'config-warnings': 'configs',
-  'config-watch': 'configs',
-  core: 'service',
-  cors: 'access',
-  'define-configs': 'configs',
-  embed: 'service',
-  'generation-end': 'generations',
-  prompt: 'configs',
-  'prompt-warnings': 'configs',
-  'event-batches': 'router',
-  'http-refusals': 'server',
-  'log-lines': 'telemetry',
-  'open-answers': 'server',
-  origin: 'access',
-  'plain-input': 'router',
-  'refusal-lines': 'telemetry',
-  'request-identity': 'generations',
-  'running-generation': 'generations',
-  sizing: 'settings',
-  'sse-cursor': 'sse-response',
-  stalls: 'server',
-  'unwanted-upgrade': 'server',
-  'upstream-variables': 'settings',
-  'web-pages': 'access',
-};
+/** The ranks, as the page that describes them has them: the first block of lines that all but the first begin with `›`. */
+export function readRanks(page: string): Ranks {
+  const block = /^```\n([^`›]+\n(?:› [^`\n]+\n)+)```$/m.exec(page)?.[1];
+  if (block === undefined) throw new Error('expected a block of lines that begin with ›');
+  return block
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.replace('› ', '').split(', '));
+}
+
+/** A file that is imported by its own name from outside, and so stands beside the folder that it belongs to. */
+const partOf: Readonly<Record<string, string>> = { 'define-configs': 'configs' };
 
 /** Who alone may import a package, or one of its subpaths. */
 const packageUsers: Readonly<Record<string, readonly string[]>> = {
-  '@anthropic-ai/sdk': ['llm-service'],
+  '@anthropic-ai/sdk': ['upstream/llm-service'],
   '@trpc/client': ['client', 'cli'],
-  '@trpc/server': ['router', 'event-batches', 'server', 'doors', 'client'],
+  '@trpc/server': ['doors/trpc', 'server', 'client'],
   'node:process': ['cli'],
   process: ['cli'],
   redis: ['stream-log/redis'],
@@ -68,12 +33,12 @@ const packageUsers: Readonly<Record<string, readonly string[]>> = {
 
 /** Who alone may import a file: everyone else knows the stream log by its interface. */
 const fileUsers: Readonly<Record<string, readonly string[]>> = {
-  'stream-log/memory': ['service', 'index'],
-  'stream-log/redis': ['service', 'index'],
+  'stream-log/memory': ['core', 'index'],
+  'stream-log/redis': ['core', 'index'],
 };
 
 /** It runs in browsers, so it takes types alone: the values of the protocol would bring zod along. */
-const clientImports = new Set(['protocol', 'router']);
+const clientImports = new Set(['protocol', 'doors/trpc']);
 
 const vagueNames = new Set(['utils', 'util', 'common', 'types', 'lib', 'helpers', 'helper', 'misc', 'shared']);
 const linesMax = 400;
@@ -88,20 +53,43 @@ interface Import {
  *
  * @param sources Texts by path below src/, with forward slashes: `stream-log/memory.ts`.
  */
-export function findBreaches(sources: ReadonlyMap<string, string>): string[] {
+export function findBreaches(sources: ReadonlyMap<string, string>, ranks: Ranks): string[] {
+  const table = new Table(ranks);
   return [...sources].flatMap(([path, text]) => {
     const code = withoutComments(text);
     const breaches = [
-      ...breachesOfFile(path, text, code),
-      ...importsOf(code).flatMap((each) => breachesOfImport(path, each)),
+      ...breachesOfFile(path, text, code, table),
+      ...importsOf(code).flatMap((each) => breachesOfImport(path, each, table)),
     ];
     return breaches.map((breach) => `src/${path} ${breach}`);
   });
 }
 
-function breachesOfFile(path: string, text: string, code: string): string[] {
+class Table {
+  readonly #ranks: Ranks;
+  /** The longest first, so that the nearest is found. */
+  readonly #modules: readonly string[];
+
+  constructor(ranks: Ranks) {
+    this.#ranks = ranks;
+    this.#modules = ranks.flat().toSorted((a, b) => b.length - a.length);
+  }
+
+  moduleOf(path: string): string {
+    const name = withoutExtension(path);
+    return this.#modules.find((module) => isWithin(path, module)) ?? partOf[name] ?? name;
+  }
+
+  /** 0 at the top; -1 for a module that the table doesn't know. */
+  rankOf(path: string): number {
+    const module = this.moduleOf(path);
+    return this.#ranks.findIndex((modules) => modules.includes(module));
+  }
+}
+
+function breachesOfFile(path: string, text: string, code: string, table: Table): string[] {
   const breaches: string[] = [];
-  if (rankOf(path) === -1) breaches.push('has no rank: give its module a place in the import table');
+  if (table.rankOf(path) === -1) breaches.push('has no rank: give its module a place in ARCHITECTURE.md');
   const names = withoutExtension(path).split('/');
   if (names.some((name) => vagueNames.has(name))) breaches.push('has a name that says nothing of its job');
   const lines = text.trimEnd().split('\n').length;
@@ -112,7 +100,7 @@ function breachesOfFile(path: string, text: string, code: string): string[] {
   return breaches;
 }
 
-function breachesOfImport(path: string, { specifier, typeOnly }: Import): string[] {
+function breachesOfImport(path: string, { specifier, typeOnly }: Import, table: Table): string[] {
   const breach = (rule: string) => [`imports ${specifier}: ${rule}`];
   if (!specifier.startsWith('.')) {
     const packageRule = Object.entries(packageUsers).find(([name]) => isWithin(specifier, name));
@@ -122,16 +110,16 @@ function breachesOfImport(path: string, { specifier, typeOnly }: Import): string
   if (target.startsWith('..')) return breach('src imports nothing from outside of it');
 
   const fileRule = Object.entries(fileUsers).find(([file]) => isWithin(target, file) && !isWithin(path, file));
-  if (fileRule && !fileRule[1].includes(moduleOf(path))) return breach(`only ${fileRule[1].join(', ')} may`);
-  const [from, to] = [moduleOf(path), moduleOf(target)];
+  if (fileRule && !fileRule[1].includes(table.moduleOf(path))) return breach(`only ${fileRule[1].join(', ')} may`);
+  const [from, to] = [table.moduleOf(path), table.moduleOf(target)];
   if (from === to) return [];
   if (from === 'client' && !(typeOnly && clientImports.has(to))) {
-    return breach('client imports types of protocol and router');
+    return breach('client imports types of protocol and doors/trpc');
   }
   if (to === 'stream-log' && !fileRule && !isWithin(target, 'stream-log/stream-log')) {
     return breach('of stream-log/, others know stream-log.ts only');
   }
-  if (rankOf(target) > rankOf(path)) return [];
+  if (table.rankOf(target) > table.rankOf(path)) return [];
   return breach(`${from} does not stand above ${to}, and imports go down only`);
 }
 
@@ -150,16 +138,6 @@ function importsOf(code: string): Import[] {
 function withoutComments(text: string): string {
   const stringOrComment = /(['"])(?:\\.|(?!\1)[^\\\n])*\1|`(?:\\.|[^\\`])*`|\/\/[^\n]*|\/\*[\s\S]*?\*\//g;
   return text.replace(stringOrComment, (match) => (match.startsWith('/') ? ' ' : match));
-}
-
-function moduleOf(path: string): string {
-  const name = withoutExtension(path.split('/')[0]!);
-  return partOf[name] ?? name;
-}
-
-/** 0 at the top; -1 for a module that the table doesn't know. */
-function rankOf(path: string): number {
-  return ranks.findIndex((modules) => modules.includes(moduleOf(path)));
 }
 
 function isOneOf(path: string, parents: readonly string[]): boolean {

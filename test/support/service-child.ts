@@ -4,7 +4,7 @@
  */
 import { Socket } from 'node:net';
 import { startService } from '../../src/service.ts';
-import { readSettings } from '../../src/settings.ts';
+import { readSettings } from '../../src/settings/settings.ts';
 import type { LlmEvent, StreamRequest } from '../../src/protocol.ts';
 import type { Effort, Held, Order } from './service-process.ts';
 

@@ -1,6 +1,6 @@
 /** A service under test, with a simulator as its upstream that the test steers. */
 import { afterEach, beforeEach, expect } from 'vitest';
-import { readSettings } from '../../src/settings.ts';
+import { readSettings } from '../../src/settings/settings.ts';
 import { startService, type Service, type ServiceOptions } from '../../src/service.ts';
 import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator.ts';
 

@@ -1,0 +1,246 @@
+/**
+ * Loads configs: reads the config file in its language, the prompt files beside it, and hands all of it to configs.ts
+ * to be judged. Keeps nothing between two loads, so that a changed file is read as it is now. What it says of a broken
+ * file never quotes the file, which may hold prompts.
+ */
+import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, extname, join, relative, resolve } from 'node:path';
+import { createJiti } from 'jiti';
+import { parseJson, parseYaml, TextError } from './config-text.ts';
+import { ConfigError, parseConfigs, type ConfigSnapshot } from './configs.ts';
+import { suggestion, type Fault } from '../settings/faults.ts';
+import { configFileDefault } from '../settings/settings.ts';
+
+export interface LoadConfigsOptions {
+  /** `.ts`, `.mts`, `.js` or `.mjs` with a default export, `.json`, `.yaml` or `.yml`; relative to `cwd`. */
+  readonly file: string;
+  /** The JSON text of `LLM_CONFIGS`. */
+  readonly overrides?: string | undefined;
+  readonly cwd: string;
+  /** Where `api_key_env` must find its variable. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /**
+   * Told the absolute path of each file before it is looked at, also of those that aren't there and where the load
+   * fails: the config file, prompt files, and the TypeScript modules that the config file imports.
+   */
+  readonly onFile?: (path: string) => void;
+}
+
+/**
+ * Reads and judges the configs that a deployment serves. Paths of prompt files are relative to the config file.
+ *
+ * @throws ConfigError that tells every fault there is.
+ */
+export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSnapshot> {
+  const { file, overrides, cwd, env, onFile = () => {} } = options;
+  const path = resolve(cwd, file);
+  onFile(path);
+  // Who brings all configs in the environment needs no file.
+  const missing = !existsSync(path);
+  const unneeded = overrides !== undefined && file === configFileDefault && missing;
+  if (missing && !unneeded) throw missingFile(file, path);
+  const [written, replaced] = await Promise.all([
+    read(() => (unneeded ? {} : readConfigFile(path, onFile))),
+    read(() => (overrides === undefined ? undefined : parseJson(overrides))),
+  ]);
+  if ('unread' in written || 'unread' in replaced) throw unreadError(file, written, replaced);
+  return parseConfigs(written.value, {
+    file,
+    env,
+    readPrompt: (prompt) => {
+      const promptPath = resolve(dirname(path), prompt);
+      onFile(promptPath);
+      return readText(promptPath, prompt);
+    },
+    ...(overrides !== undefined && { overrides: replaced.value }),
+  });
+}
+
+function missingFile(file: string, path: string): ConfigError {
+  const message = `found nothing there; \`llm-service init\` writes one to begin with, and LLM_CONFIG names another${similarFile(file, path)}`;
+  return new ConfigError(`there is no config file ${basename(file)} in ${dirname(path)}:`, [{ path: '', message }]);
+}
+
+/** Names a config file of the same folder that was probably meant. */
+function similarFile(file: string, path: string): string {
+  try {
+    const others = readdirSync(dirname(path)).filter((name) => extensions.has(extname(name)));
+    return suggestion(
+      file,
+      others.map((name) => join(dirname(file), name)),
+    );
+  } catch {
+    return '';
+  }
+}
+
+/** What was read, or why it can't be. */
+type Reading = { readonly value: unknown } | { readonly unread: Error };
+
+async function read(from: () => unknown): Promise<Reading> {
+  try {
+    return { value: await from() };
+  } catch (thrown) {
+    return { unread: thrown as Error };
+  }
+}
+
+function unreadError(file: string, written: Reading, replaced: Reading): ConfigError {
+  const ofFile = faultsOf(written, 'unread' in replaced ? file : '');
+  const ofOverrides = faultsOf(replaced, 'unread' in written ? 'LLM_CONFIGS' : '');
+  const headline =
+    ofFile.length === 0
+      ? 'LLM_CONFIGS is not valid:'
+      : ofOverrides.length === 0
+        ? `${file} is not a valid config file:`
+        : `${file} and LLM_CONFIGS are not valid:`;
+  const cause = 'unread' in written ? written.unread.cause : undefined;
+  return new ConfigError(headline, [...ofFile, ...ofOverrides], cause === undefined ? {} : { cause });
+}
+
+function faultsOf(reading: Reading, path: string): Fault[] {
+  if (!('unread' in reading)) return [];
+  const { unread } = reading;
+  return (unread instanceof TextError ? unread.messages : [unread.message]).map((message) => ({ path, message }));
+}
+
+// -------------------------------------------------------------------------------------------------------- languages
+
+const extensions: ReadonlySet<string> = new Set(['.ts', '.mts', '.js', '.mjs', '.json', '.yaml', '.yml']);
+
+// All of these throw an Error whose message says what was expected, and what was found where that can be told.
+
+function readConfigFile(path: string, onFile: (path: string) => void): unknown {
+  switch (extname(path)) {
+    case '.json':
+      return parseJson(filled(readText(path)));
+    case '.yaml':
+    case '.yml':
+      return parseYaml(filled(readText(path)));
+    case '.ts':
+    case '.mts':
+    case '.js':
+    case '.mjs':
+      return importDefault(path, onFile);
+    default:
+      throw new Error('expected a name that ends in .ts, .mts, .js, .mjs, .json, .yaml or .yml');
+  }
+}
+
+function filled(text: string): string {
+  if (text.trim() === '') throw new Error('expected a map from config name to config, found an empty file');
+  return text;
+}
+
+async function importDefault(path: string, onFile: (path: string) => void): Promise<unknown> {
+  // No module cache, or a second load would see the first one's file. No cache on disk, where others might write to it.
+  const options = { moduleCache: false, fsCache: false, interopDefault: false };
+  const compiler = createJiti(import.meta.url, options);
+  const jiti = createJiti(import.meta.url, {
+    ...options,
+    transform(module) {
+      if (module.filename !== undefined) onFile(module.filename);
+      return { code: compiler.transform(module) };
+    },
+  });
+  const text = readText(path);
+  let module: { readonly default?: unknown; readonly __esModule?: unknown };
+  try {
+    // Compiled whatever its language: an ECMAScript module would otherwise go to Node's import, which reads it once.
+    const evaluated = jiti.evalModule(text, { filename: path, async: true, forceTranspile: true });
+    module = (await withinLoadTime(evaluated)) as typeof module;
+  } catch (cause) {
+    throw new Error(`expected a module that loads: ${wordsOf(cause, path)}`, { cause });
+  }
+  if (module.__esModule === true && module.default !== undefined) return module.default;
+  // Of a CommonJS module, `default` is a config's name like any other.
+  if (module.__esModule !== true && Object.keys(module).length > 0) return module;
+  throw new Error('expected a default export: export default defineConfigs({ … })');
+}
+
+/** What a module threw, on one line, with the file and line where that is known. */
+function wordsOf(thrown: unknown, path: string): string {
+  if (!(thrown instanceof Error)) return 'it throws something that is no Error';
+  const { message, stack = '' } = thrown;
+  const folder = dirname(path);
+  const [told = ''] = message.split('\nRequire stack:');
+  // The compiler puts its own class before the message, and file and line behind it.
+  const words = told
+    .replace(/^ParseError: /, '')
+    .replaceAll(`${folder}/`, '')
+    .replace(/\s+/g, ' ');
+  if (/:\d+:\d+$/.test(words)) return words;
+  const frames = stack
+    .slice(stack.indexOf(message) + message.length)
+    .matchAll(/(?:\(|at |file:\/\/)(\/[^():]+):(\d+):\d+\)?$/gm);
+  const own = [...frames].find(
+    ([, file = '']) => !/[\\/]node_modules[\\/]/.test(file) && !relative(folder, file).startsWith('..'),
+  );
+  return own ? `${words} (${relative(folder, own[1]!)}:${own[2]})` : words;
+}
+
+/** A module may await at its top level what never comes. */
+const loadMsMax = 10_000;
+
+async function withinLoadTime(loading: unknown): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`still loading after ${loadMsMax / 1_000} s`)), loadMsMax);
+  });
+  try {
+    return await Promise.race([loading, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------------- files
+
+const textBytesMax = 1024 * 1024;
+
+/** Reads prompt files below a folder, for configs that come from no file of their own. */
+export function promptReader(folder: string): (file: string) => string {
+  return (file) => readText(resolve(folder, file), file);
+}
+
+/**
+ * The file's text, without a byte order mark.
+ *
+ * @param written The path as the operator wrote it, to be told where nothing else names the file.
+ */
+function readText(path: string, written?: string): string {
+  try {
+    // Not blocking: to open a pipe would otherwise wait for its writer.
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const stats = fstatSync(descriptor);
+      if (!stats.isFile()) throw new Error(stats.isDirectory() ? 'a directory' : 'no regular file');
+      if (stats.size > textBytesMax) throw new Error(`${stats.size} bytes`);
+      return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(descriptor));
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    const place = written === undefined ? '' : ` at ${written}`;
+    const found = foundInstead(error as NodeJS.ErrnoException);
+    throw new Error(`expected a text file of at most 1 MiB${place}, found ${found}`, { cause: error });
+  }
+}
+
+function foundInstead({ code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case undefined:
+      return message;
+    case 'ENOENT':
+      return 'nothing there';
+    case 'ERR_ENCODING_INVALID_ENCODED_DATA':
+      return 'bytes that are not UTF-8';
+    case 'EACCES':
+    case 'EPERM':
+      return 'one that this user may not read';
+    case 'ELOOP':
+      return 'a symlink that leads back to itself';
+    default:
+      return `one that can't be read (${code})`;
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * JSON and YAML as an operator writes them, with every fault in words and with its place. Knows no config. Quotes nothing of
+ * the text, which may hold prompts and keys.
+ */
+import { parse as parseTolerantly, visit as visitJson, type ParseError } from 'jsonc-parser';
+import { isAlias, parseDocument, visit, type Document, type ErrorCode } from 'yaml';
+import { placeIn } from '../settings/faults.ts';
+
+/** A text that can't be read as its language. Each message says what is wrong, and where. */
+export class TextError extends Error {
+  override readonly name = 'TextError';
+  readonly messages: readonly string[];
+
+  constructor(messages: readonly string[], options?: ErrorOptions) {
+    super(messages.join('; '), options);
+    this.messages = messages;
+  }
+}
+
+/** @throws TextError */
+export function parseJson(text: string): unknown {
+  let told: string;
+  try {
+    const value: unknown = JSON.parse(text);
+    const twice = repeatedKeys(text).map(
+      (offset) => `expected JSON: ${yamlWords.DUPLICATE_KEY} in ${placeIn(text, offset)}`,
+    );
+    if (twice.length === 0) return value;
+    throw new TextError(twice.slice(0, faultsMax));
+  } catch (error) {
+    if (error instanceof TextError) throw error;
+    told = (error as SyntaxError).message;
+  }
+  // V8 may quote the text around the fault; so that is cut off here, and the error isn't kept as a cause.
+  const words = told.replace(/(, (\.\.\.)?"| in JSON at position | is not valid JSON).*$/s, '');
+  const offset = jsonFaultOffset(text, told);
+  const hint = /^(\/[/*]|#)/.test(text.slice(offset)) ? '; JSON has no comments' : '';
+  throw new TextError([`expected JSON: ${words} in ${placeIn(text, offset)}${hint}`]);
+}
+
+/** Where keys stand that their object has had before: `JSON.parse` would take the last of them, and say nothing. */
+function repeatedKeys(text: string): number[] {
+  const offsets: number[] = [];
+  const objects: Set<string>[] = [];
+  visitJson(text, {
+    onObjectBegin: () => void objects.push(new Set()),
+    onObjectEnd: () => void objects.pop(),
+    onObjectProperty(name, offset) {
+      const names = objects.at(-1)!;
+      if (names.has(name)) offsets.push(offset);
+      names.add(name);
+    },
+  });
+  return offsets;
+}
+
+/** V8 names the position in some of its messages only. */
+function jsonFaultOffset(text: string, told: string): number {
+  const position = /at position (\d+)/.exec(told)?.[1];
+  if (position !== undefined) return Number(position);
+  if (/end of JSON/.test(told)) return text.length;
+  const errors: ParseError[] = [];
+  parseTolerantly(text, errors, { disallowComments: true });
+  return errors[0]?.offset ?? 0;
+}
+
+/** More of them mostly follow from these. */
+const faultsMax = 5;
+
+/** @throws TextError */
+export function parseYaml(text: string): unknown {
+  const document = parseDocument(text, { prettyErrors: false });
+  const faults = [...document.errors, ...document.warnings].toSorted((a, b) => a.pos[0] - b.pos[0]);
+  const messages = faults.map(({ code, pos }) => yamlFault(text, code, pos[0]));
+  if (messages.length > 0) throw new TextError([...new Set(messages)].slice(0, faultsMax));
+  const unset = aliasesWithoutAnchor(document).map((offset) => yamlFault(text, 'BAD_ALIAS', offset));
+  if (unset.length > 0) throw new TextError(unset.slice(0, faultsMax));
+  try {
+    return document.toJS();
+  } catch (cause) {
+    throw new TextError(['expected YAML whose aliases can be resolved, found too many of them'], { cause });
+  }
+}
+
+function aliasesWithoutAnchor(document: Document): number[] {
+  const offsets: number[] = [];
+  visit(document, {
+    Node(_key, node) {
+      if (isAlias(node) && node.resolve(document) === undefined) offsets.push(node.range?.[0] ?? 0);
+    },
+  });
+  return offsets;
+}
+
+function yamlFault(text: string, code: ErrorCode, offset: number): string {
+  const [found, hint] = yamlWords[code].split('; ');
+  return `expected YAML: ${found} in ${placeIn(text, offset)}${hint === undefined ? '' : `; ${hint}`}`;
+}
+
+/** What the parser's codes mean for whoever wrote the text; behind a semicolon, what can be done. */
+const yamlWords: Readonly<Record<ErrorCode, string>> = {
+  ALIAS_PROPS: 'an alias (*name) with an anchor or a tag of its own',
+  BAD_ALIAS: 'an alias (*name) without an anchor (&name) before it; text that begins with * needs quotes',
+  BAD_COLLECTION_TYPE: 'a tag that doesn’t fit its list or map',
+  BAD_DIRECTIVE: 'a directive (a line that begins with %) that is not known; text that begins with % needs quotes',
+  BAD_DQ_ESCAPE: 'an escape that "double quotes" don’t know; a backslash is \\\\ there, or use \'single quotes\'',
+  BAD_INDENT:
+    'a line that is indented more or less than those around it, or a bracket or quote that is not closed before',
+  BAD_PROP_ORDER: 'an anchor or a tag in the wrong place',
+  BAD_SCALAR_START: 'text that begins with a character that needs quotes around it',
+  BLOCK_AS_IMPLICIT_KEY: 'a second key on one line; text with ": " in it needs quotes',
+  BLOCK_IN_FLOW: 'an indented block within brackets',
+  DUPLICATE_KEY: 'a key that stands there twice',
+  IMPOSSIBLE: 'something that can’t be read',
+  KEY_OVER_1024_CHARS: 'a key of more than 1024 characters',
+  MISSING_CHAR: 'a quote, bracket, comma, colon or blank that is missing',
+  MULTILINE_IMPLICIT_KEY: 'a key over several lines, or a line without its ": "',
+  MULTIPLE_ANCHORS: 'two anchors on one value',
+  MULTIPLE_DOCS: 'a second document after ---; one file holds one',
+  MULTIPLE_TAGS: 'two tags on one value',
+  NON_STRING_KEY: 'a key that is no text',
+  RESOURCE_EXHAUSTION: 'more nesting than can be read',
+  TAB_AS_INDENT: 'a tab at the beginning of a line; indent with blanks',
+  TAG_RESOLVE_FAILED: 'a tag (!name) that is not known; text that begins with ! needs quotes',
+  UNEXPECTED_TOKEN: 'a character that has no meaning there',
+};

@@ -1,0 +1,96 @@
+/**
+ * What is doubtful about a sound config: it can be served, and most likely doesn't do what its author wants. A fault is
+ * wrong whatever upstream may be; what upstream refuses as far as is known here is a warning, since that can change and
+ * another server may stand in between.
+ */
+import { isAtLeast, modelDoubt, strangerDoubt, versionOf } from './config-models.ts';
+import type { SoundConfig } from './config-schema.ts';
+import type { Fault } from '../settings/faults.ts';
+import { braceWarnings } from './prompt-warnings.ts';
+
+export interface Doubtful {
+  readonly sound: SoundConfig;
+  /** As it was written, without defaults. */
+  readonly written: unknown;
+  /** The text of the system prompt. */
+  readonly promptText: string;
+  /** Whether requests without a `base_url` go to Anthropic itself. */
+  readonly toAnthropic: boolean;
+}
+
+/** The warnings of one config; each path is relative to it. */
+export function warningsOf(config: Doubtful): Fault[] {
+  return [
+    ...modelWarnings(config),
+    ...thinkingWarnings(config.sound),
+    ...timeWarnings(config),
+    ...promptWarnings(config),
+  ];
+}
+
+function modelWarnings({ sound, toAnthropic }: Doubtful): Fault[] {
+  const { model, base_url, temperature, top_p, top_k, thinking } = sound;
+  // Another server's models bear any name and take what it likes.
+  if (base_url !== undefined) return [];
+  const doubt = modelDoubt(model) ?? (toAnthropic ? strangerDoubt(model) : undefined);
+  const warnings = doubt === undefined ? [] : [{ path: 'model', message: doubt }];
+  const sampling = Object.entries({ temperature, top_p, top_k }).filter(([, value]) => value !== undefined);
+  const version = versionOf(model);
+  if (version && isAtLeast(version, [4, 7])) {
+    const message = `refused by ${model}, as by all models from 4.7 on; leave it out`;
+    return [...warnings, ...sampling.map(([path]) => ({ path, message }))];
+  }
+  if (temperature !== undefined && top_p !== undefined) {
+    warnings.push({ path: 'top_p', message: 'refused beside temperature by many models; leave one of them out' });
+  }
+  const thinks = thinking?.type === 'enabled' || thinking?.type === 'adaptive';
+  if (version && thinks && temperature !== undefined && temperature !== 1) {
+    warnings.push({ path: 'temperature', message: 'refused while the model thinks; leave it out' });
+  }
+  return warnings;
+}
+
+/** Below it the thinking of a model may leave no tokens for text. */
+const thinkingTokensMin = 1_024;
+
+function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig): Fault[] {
+  const version = versionOf(model);
+  if (base_url !== undefined || !version || !isAtLeast(version, [5, 0])) return [];
+  const warnings: Fault[] = [];
+  if (thinking?.budget_tokens !== undefined) {
+    const message = `refused by ${model}, which decides by itself how much it thinks; leave type and budget_tokens out`;
+    warnings.push({ path: 'thinking.budget_tokens', message });
+  }
+  if (thinking?.type === 'disabled') {
+    warnings.push({ path: 'thinking.type', message: `refused by ${model}, which always thinks; leave it out` });
+  }
+  if (max_tokens < thinkingTokensMin) {
+    const message = `${model} thinks first, from these tokens too: with fewer than ${thinkingTokensMin} the answer may stay empty`;
+    warnings.push({ path: 'max_tokens', message });
+  }
+  return warnings;
+}
+
+/** Only what was written: a default that is longer than the whole does no harm. */
+function timeWarnings({ sound, written }: Doubtful): Fault[] {
+  const { timeouts, retries } = written as Partial<Pick<SoundConfig, 'timeouts' | 'retries'>>;
+  const { total_ms: total } = sound.timeouts;
+  const times = {
+    'timeouts.first_byte_ms': timeouts?.first_byte_ms,
+    'timeouts.idle_ms': timeouts?.idle_ms,
+    'retries.total_ms': retries?.total_ms,
+  };
+  return Object.entries(times)
+    .filter(([, ms]) => ms !== undefined && ms > total)
+    .map(([path, ms]) => ({
+      path,
+      message: `${ms} is never reached, since timeouts.total_ms (${total}) ends it before`,
+    }));
+}
+
+function promptWarnings({ sound, promptText }: Doubtful): Fault[] {
+  const warn = (message: string) => ({ path: 'system_prompt', message });
+  const isPath = typeof sound.system_prompt === 'string' && /^[\w./\\-]+\.(md|txt|prompt|j2|hbs)$/i.test(promptText);
+  const asText = 'the prompt is this path and not the text of the file; write {file: …} for that';
+  return [...(isPath ? [warn(asText)] : []), ...braceWarnings(promptText).map(warn)];
+}

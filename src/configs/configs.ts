@@ -1,0 +1,378 @@
+/**
+ * Configs as the service uses them. Judges all that was written together and links the fallbacks; reads no file and no
+ * environment itself. What it hands out is frozen, so that a running generation keeps the config it started with, and
+ * shows a prompt to nobody but `render`.
+ */
+import { createHash } from 'node:crypto';
+import { ConfiguredHeaders, type ApiKeyHeader } from '../upstream/address/headers.ts';
+import { variableFault, variablesOf } from './config-environment.ts';
+import { configSchema, faultsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
+import { warningsOf } from './config-warnings.ts';
+import { definedIn } from '../define-configs.ts';
+import { LlmError } from '../errors.ts';
+import { describeValue, FaultsError, quote, suggestion, type Fault } from '../settings/faults.ts';
+import { formatPath, type ConfigSummary, type InputIssue } from '../protocol.ts';
+import { createPrompt, type Prompt } from './prompt.ts';
+
+export {
+  defineConfigs,
+  type ConfigInput,
+  type ConfigNames,
+  type Configs,
+  type Expected,
+  type PromptFileInput,
+  type PromptInput,
+  type VariablesOf,
+} from '../define-configs.ts';
+
+// --------------------------------------------------------------------------------------------------------- resolved
+
+/** One config, sound and complete. Frozen through and through. */
+export interface Config {
+  readonly name: string;
+  readonly model: string;
+  readonly maxTokens: number;
+  readonly prompt: Prompt;
+  readonly description?: string;
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly stopSequences?: readonly string[];
+  readonly thinking?: {
+    readonly type?: 'adaptive' | 'enabled' | 'disabled';
+    readonly budgetTokens?: number;
+    readonly show: boolean;
+  };
+  readonly baseUrl?: string;
+  /** The name of the environment variable with the key, not the key. */
+  readonly apiKeyEnv?: string;
+  readonly apiKeyHeader?: ApiKeyHeader;
+  /** Below the base URL. */
+  readonly messagesPath?: string;
+  readonly headers?: ConfiguredHeaders;
+  readonly cachePrompt: boolean;
+  readonly onDisconnect: 'continue' | { readonly cancelAfterMs: number };
+  readonly timeouts: { readonly firstByteMs: number; readonly idleMs: number; readonly totalMs: number };
+  readonly retries: { readonly max: number; readonly totalMs: number };
+  /** Chains of them end. */
+  readonly fallback?: Config;
+  /** US dollars per million tokens. */
+  readonly price?: {
+    readonly input: number;
+    readonly output: number;
+    readonly cacheWrite: number;
+    readonly cacheRead: number;
+  };
+  /** 12 hex digits that change with anything in the config, its prompt's text included; a fallback by name only. */
+  readonly hash: string;
+}
+
+/** All configs as they stood at one moment. */
+export interface ConfigSnapshot {
+  /** In the order of the file. */
+  readonly names: readonly string[];
+  /** What is served and yet doubtful: see config-warnings.ts. */
+  readonly warnings: readonly Fault[];
+  get(name: string): Config | undefined;
+  /** What clients may know. */
+  summaries(): ConfigSummary[];
+}
+
+/** Configs that can't be served. */
+export class ConfigError extends FaultsError {
+  override readonly name = 'ConfigError';
+}
+
+/** Where configs come from, and what they may ask of the world. */
+export interface ConfigSource {
+  /** Named in the message of a fault. */
+  readonly file?: string;
+  /** `LLM_CONFIGS`: a second map, whose configs replace those of the same name. */
+  readonly overrides?: unknown;
+  /** The text of a prompt file; throws an Error whose message says what was found instead. Absent: no config may have one. */
+  readonly readPrompt?: (file: string) => string;
+  /** Where `api_key_env` and `headers` must find their variables. Absent: not looked up. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Makes configs of what was written: a `defineConfigs` result, or a map from config name to config.
+ *
+ * @throws ConfigError that tells every fault there is.
+ */
+export function parseConfigs(written: unknown, source: ConfigSource = {}): ConfigSnapshot {
+  const faults: Fault[] = [];
+  const entries = new Map([
+    ...entriesOf(written, [], faults),
+    ...entriesOf(source.overrides ?? {}, ['LLM_CONFIGS'], faults),
+  ]);
+  if (entries.size + faults.length === 0)
+    faults.push({ path: '', message: 'expected at least one config, found none' });
+
+  const drafts = new Map<string, Draft>();
+  for (const [name, entry] of entries) {
+    const draft = draftOf(entry, source, faults);
+    if (draft) drafts.set(name, draft);
+  }
+  const warnings = [...drafts.values()].flatMap((draft) => draft.warnings);
+  for (const name of entries.keys()) faults.push(...fallbackFaults(name, entries, drafts));
+  if (faults.length > 0) throw new ConfigError(headline(source), faults);
+
+  const configs = new Map<string, Config>();
+  for (const name of drafts.keys()) resolve(name, drafts, configs);
+  return Object.freeze({
+    names: Object.freeze([...entries.keys()]),
+    warnings,
+    get: (name: string) => configs.get(name),
+    summaries: () => [...entries.keys()].map((name) => summaryOf(configs.get(name)!)),
+  });
+}
+
+function headline({ file, overrides }: ConfigSource): string {
+  if (overrides !== undefined) return `${file ?? 'the configs'} and LLM_CONFIGS are not valid together:`;
+  return file === undefined ? 'the configs are not valid:' : `${file} is not a valid config file:`;
+}
+
+// ---------------------------------------------------------------------------------------------------------- judging
+
+interface Entry {
+  readonly path: readonly PropertyKey[];
+  readonly value: unknown;
+}
+
+/** A config that is sound by itself. */
+interface Draft {
+  readonly sound: SoundConfig;
+  readonly prompt: Prompt;
+  readonly hash: string;
+  readonly warnings: readonly Fault[];
+}
+
+function entriesOf(written: unknown, path: readonly PropertyKey[], faults: Fault[]): [string, Entry][] {
+  const map = definedIn(written);
+  if (typeof map !== 'object' || map === null || Array.isArray(map)) {
+    const found = typeof map === 'string' ? 'text' : describeValue(map);
+    faults.push({ path: formatPath(path), message: `expected a map from config name to config, found ${found}` });
+    return [];
+  }
+  return Object.entries(map).flatMap(([name, value]): [string, Entry][] => {
+    if (name === schemaKey && typeof value === 'string') return [];
+    if (namePattern.test(name) && !(name in Object.prototype)) return [[name, { path: [...path, name], value }]];
+    const expected = 'a name of 1 to 64 letters, digits, "_", "-" and ".", that no JavaScript object has by itself';
+    faults.push({ path: formatPath(path), message: `expected ${expected}, found ${quote(name)}` });
+    return [];
+  });
+}
+
+function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]): Draft | undefined {
+  const result = configSchema.safeParse(value);
+  const own = result.success ? [] : faultsIn(result.error, value, path);
+  const fault = (key: string, message: string) => own.push({ path: formatPath([...path, key]), message });
+  const { prompt: writtenPrompt, variables } = lookedUp(value);
+  for (const [key, name] of variables) {
+    const message = source.env && variableFault(source.env, name);
+    if (message !== undefined) own.push({ path: formatPath([...path, ...key]), message });
+  }
+  let text: string | undefined;
+  try {
+    if (writtenPrompt !== undefined) text = promptText(writtenPrompt, source);
+  } catch (thrown) {
+    fault('system_prompt', thrown instanceof Error ? thrown.message : 'expected a file that can be read');
+  }
+  const prompt = createPrompt(text ?? '');
+  if (text !== undefined) {
+    for (const message of variableFaults(prompt.variables, writtenPrompt!)) fault('system_prompt', message);
+  }
+  faults.push(...own);
+  if (!result.success || text === undefined) return undefined;
+  const sound = result.data;
+  // Unknown where the environment isn't looked at.
+  const toAnthropic = source.env !== undefined && !source.env['ANTHROPIC_BASE_URL'];
+  const warnings = warningsOf({ sound, written: value, promptText: text, toAnthropic });
+  return {
+    sound,
+    prompt,
+    hash: hashOf({ ...sound, system_prompt: text }),
+    warnings: warnings.map((warning) => ({ ...warning, path: `${formatPath(path)}.${warning.path}` })),
+  };
+}
+
+/** What is looked up elsewhere, where it is sound: so a file that is missing is reported with the faults of other keys. */
+function lookedUp(value: unknown): {
+  readonly prompt: SoundConfig['system_prompt'] | undefined;
+  readonly variables: readonly [key: readonly string[], name: string][];
+} {
+  const { system_prompt, api_key_env, headers } = configSchema.shape;
+  const fields = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
+  return {
+    prompt: system_prompt.safeParse(fields['system_prompt']).data,
+    variables: variablesOf({
+      api_key_env: api_key_env.safeParse(fields['api_key_env']).data,
+      headers: headers.safeParse(fields['headers']).data,
+    }),
+  };
+}
+
+function promptText(written: SoundConfig['system_prompt'], { readPrompt }: ConfigSource): string {
+  if (typeof written === 'string') return written;
+  if (!readPrompt)
+    throw new Error(
+      'expected text, found a file; set the option promptFolder, the folder that its path is relative to',
+    );
+  return readPrompt(written.file);
+}
+
+function variableFaults(used: readonly string[], written: SoundConfig['system_prompt']): string[] {
+  const listed = typeof written === 'string' ? used : (written.variables ?? used);
+  return [
+    ...used.filter((name) => name === '__proto__').map(() => 'expected other variables than "__proto__"'),
+    ...used
+      .filter((name) => !listed.includes(name))
+      .map((name) => `expected ${quote(name)} in variables, since the file uses it`),
+    ...listed
+      .filter((name) => !used.includes(name))
+      .map((name) => `expected only variables that the file uses, found ${quote(name)}${suggestion(name, used)}`),
+  ];
+}
+
+function hashOf(effective: object): string {
+  const canonical = JSON.stringify(effective, (_key, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  );
+  return createHash('sha256').update(canonical).digest('hex').slice(0, 12);
+}
+
+function fallbackFaults(
+  name: string,
+  entries: ReadonlyMap<string, Entry>,
+  drafts: ReadonlyMap<string, Draft>,
+): Fault[] {
+  const { path, value } = entries.get(name)!;
+  const fallback = fallbackOf(value);
+  if (fallback === undefined) return [];
+  const fault = (message: string) => [{ path: formatPath([...path, 'fallback']), message }];
+  if (!entries.has(fallback)) {
+    return fault(
+      `expected the name of another config, found ${quote(fallback)}${suggestion(fallback, entries.keys())}`,
+    );
+  }
+  const chain = fallbackChain(name, entries);
+  if (chain.at(-1) === name) return fault(`expected a chain that ends, found ${chain.join(' → ')}`);
+  const own = drafts.get(name)?.prompt.variables;
+  const extra = drafts.get(fallback)?.prompt.variables.filter((variable) => own?.includes(variable) === false) ?? [];
+  if (extra.length === 0) return [];
+  return fault(`expected a config with no variables but this one's, found ${quote(fallback)} with ${extra.join(', ')}`);
+}
+
+/** Read from what was written, so that a config with other faults has its fallback judged too. */
+function fallbackOf(value: unknown): string | undefined {
+  const fallback = typeof value === 'object' && value !== null && 'fallback' in value ? value.fallback : undefined;
+  return typeof fallback === 'string' ? fallback : undefined;
+}
+
+/** The names from this one on, up to one without a fallback or the first that comes again. */
+function fallbackChain(name: string, entries: ReadonlyMap<string, Entry>): string[] {
+  const chain = [name];
+  for (
+    let next = fallbackOf(entries.get(name)?.value);
+    next !== undefined;
+    next = fallbackOf(entries.get(next)?.value)
+  ) {
+    const again = chain.includes(next);
+    chain.push(next);
+    if (again) break;
+  }
+  return chain;
+}
+
+// -------------------------------------------------------------------------------------------------------- resolving
+
+/** Builds the config after those it falls back on, once. */
+function resolve(name: string, drafts: ReadonlyMap<string, Draft>, configs: Map<string, Config>): Config {
+  const done = configs.get(name);
+  if (done) return done;
+  const { sound, prompt, hash } = drafts.get(name)!;
+  const { thinking, on_disconnect, price } = sound;
+  const config: Config = deepFreeze({
+    name,
+    model: sound.model,
+    maxTokens: sound.max_tokens,
+    prompt,
+    cachePrompt: sound.cache_prompt,
+    onDisconnect: on_disconnect === 'continue' ? on_disconnect : { cancelAfterMs: on_disconnect.cancel_after_ms },
+    timeouts: {
+      firstByteMs: sound.timeouts.first_byte_ms,
+      idleMs: sound.timeouts.idle_ms,
+      totalMs: sound.timeouts.total_ms,
+    },
+    retries: { max: sound.retries.max, totalMs: sound.retries.total_ms },
+    ...given({
+      description: sound.description,
+      temperature: sound.temperature,
+      topP: sound.top_p,
+      topK: sound.top_k,
+      stopSequences: sound.stop_sequences,
+      thinking: thinking && {
+        ...given({ type: thinking.type, budgetTokens: thinking.budget_tokens }),
+        show: thinking.show,
+      },
+      baseUrl: sound.base_url,
+      messagesPath: sound.messages_path,
+      apiKeyEnv: sound.api_key_env,
+      apiKeyHeader: sound.api_key_header,
+      headers: sound.headers && new ConfiguredHeaders(sound.headers),
+      fallback: sound.fallback === undefined ? undefined : resolve(sound.fallback, drafts, configs),
+      price: price && {
+        input: price.input,
+        output: price.output,
+        cacheWrite: price.cache_write,
+        cacheRead: price.cache_read,
+      },
+    }),
+    hash,
+  });
+  configs.set(name, config);
+  return config;
+}
+
+function summaryOf({ name, description, model, maxTokens, temperature, prompt }: Config): ConfigSummary {
+  return { name, model, maxTokens, variables: [...prompt.variables], ...given({ description, temperature }) };
+}
+
+/** Those of the fields that are there. */
+function given<Fields extends object>(fields: Fields): { [Key in keyof Fields]?: Exclude<Fields[Key], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as typeof fields;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.values(Object.freeze(value)).forEach(deepFreeze);
+  }
+  return value;
+}
+
+// -------------------------------------------------------------------------------------------------------- variables
+
+/**
+ * Holds a request's variables against the config's prompt.
+ *
+ * @throws LlmError `invalid_input` with an issue for each that is missing or unknown.
+ */
+export function checkVariables(config: Pick<Config, 'prompt'>, variables: Readonly<Record<string, string>>): void {
+  const known = config.prompt.variables;
+  const issue = (name: string, message: string): InputIssue => ({ path: variablePath(name), message });
+  const missing = known.filter((name) => !Object.hasOwn(variables, name));
+  const unknown = Object.keys(variables).filter((name) => !known.includes(name));
+  const issues = [
+    ...missing.map((name) => issue(name, 'missing; the prompt of this config needs it')),
+    ...unknown.map((name) => issue(name, `unknown to this config${suggestion(name, missing)}`)),
+  ];
+  if (issues.length > 0) throw LlmError.invalidInput(issues);
+}
+
+/** Cut, since the name may be a client's, of any length. */
+function variablePath(name: string): string {
+  return formatPath(['variables', name.length > 100 ? `${name.slice(0, 100)}…` : name]);
+}

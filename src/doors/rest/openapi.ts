@@ -1,0 +1,221 @@
+/**
+ * The REST door as an OpenAPI 3.1 document, its schemas made from those that the service itself checks by. Knows the
+ * routes by name only: rest.ts serves them, and a test holds the two together.
+ * https://spec.openapis.org/oas/v3.1.1.html
+ */
+import { z } from 'zod';
+import { errorTable } from '../../errors.ts';
+import {
+  cancelOutcomes,
+  configSummarySchema,
+  errorDataSchema,
+  llmEventSchema,
+  protocolVersion,
+  type ErrorCode,
+  type InputSchemas,
+} from '../../protocol.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+const refusalSchema = z
+  .object({ error: errorDataSchema })
+  .meta({ id: 'Refusal', description: 'Why nothing was done. What goes wrong later is an ErrorEvent of the stream.' });
+const cancellationSchema = z.object({ outcome: z.enum(cancelOutcomes) }).meta({ id: 'Cancellation' });
+const configListSchema = z.array(configSummarySchema).meta({ id: 'ConfigList' });
+const statusSchema = z.object({ status: z.string() }).meta({ id: 'Status' });
+
+const startRefusals = [
+  'invalid_input',
+  'config_not_found',
+  'generation_not_found',
+  'conflict',
+  'too_large',
+  'rate_limited',
+  'at_capacity',
+  'shutting_down',
+] as const satisfies readonly ErrorCode[];
+
+/** Events are no part of any body as OpenAPI 3.1 sees bodies, so `data` refers to their schema by an extension. */
+const eventStream: Json = {
+  type: 'string',
+  contentMediaType: 'text/event-stream',
+  description:
+    'Server-sent events: `id` is the event id, to be handed back as Last-Event-ID; `event` is the type of the event; ' +
+    '`data` is an LlmEvent as JSON. The last one is `done`, `cancelled` or `error`.',
+  examples: [
+    'id: 0b8f6d0e-5f0a-4c39-9f4b-6d3f6b1d2c11:1\nevent: text\ndata: {"type":"text","index":0,"text":"Hello"}\n\n',
+  ],
+  'x-event-data': { $ref: '#/components/schemas/LlmEvent' },
+};
+
+/** @param schemas Of the inputs, with the limits that this service has. */
+export function createOpenApiDocument(schemas: InputSchemas): Json {
+  const generationId = withoutRefs(schemas.generationId);
+  const idempotencyKey = header('Idempotency-Key', generationId, 'The generationId: asked again, it is not run again.');
+  const lastEventId = header(
+    'Last-Event-ID',
+    { type: 'string' },
+    'The last event that was seen: sends what follows it.',
+  );
+  const lastEventIdInUrl = query(
+    'lastEventId',
+    { type: 'string' },
+    'The same, for clients that can’t set headers. Last-Event-ID outranks it.',
+  );
+  const events = (what: string): Json => ({
+    200: response(what, 'EventStream', 'text/event-stream'),
+    204: { description: 'There is nothing after that event.' },
+  });
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'llm-service',
+      version: String(protocolVersion),
+      description: 'Streams the answers of language models. PROTOCOL.md tells what an event means and how to resume.',
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    // Relative to this document: behind a proxy that strips a prefix, the routes are under it, too.
+    servers: [{ url: '.', description: 'Where this document was found.' }],
+    // Without keys everyone may ask; with them, a bearer is needed.
+    security: [{}, { key: [] }],
+    paths: {
+      '/api/llm/process_stream/{config}': {
+        post: {
+          operationId: 'processStream',
+          summary: 'Starts a generation, or attaches to the one of that Idempotency-Key, and streams its events.',
+          parameters: [
+            pathParameter('config', { type: 'string' }, 'The name of a config.'),
+            idempotencyKey,
+            lastEventId,
+            lastEventIdInUrl,
+          ],
+          requestBody: { required: true, content: content('ProcessStreamRequest') },
+          responses: {
+            ...events('The events of the generation.'),
+            ...refusals(startRefusals),
+          },
+        },
+      },
+      '/api/llm/generations/{id}/events': {
+        get: {
+          operationId: 'followGeneration',
+          summary: 'Streams the events of a generation that runs or is kept.',
+          parameters: [pathParameter('id', generationId, 'The generationId.'), lastEventId, lastEventIdInUrl],
+          responses: {
+            ...events('The events from the first on, or from after Last-Event-ID.'),
+            ...refusals(['invalid_input', 'generation_not_found', 'rate_limited', 'at_capacity']),
+          },
+        },
+      },
+      '/api/llm/generations/{id}': {
+        delete: {
+          operationId: 'cancelGeneration',
+          summary: 'Ends a generation; answers once its terminal event is out and the model call is closed.',
+          parameters: [pathParameter('id', generationId, 'The generationId.')],
+          responses: {
+            200: response('What became of it.', 'Cancellation'),
+            ...refusals(['invalid_input', 'generation_not_found', 'rate_limited']),
+          },
+        },
+      },
+      '/api/llm/configs': {
+        get: {
+          operationId: 'listConfigs',
+          summary: 'Lists the configs.',
+          responses: {
+            200: response('What may be known of each config.', 'ConfigList'),
+            ...refusals([]),
+          },
+        },
+      },
+      '/healthz': {
+        get: {
+          operationId: 'isAlive',
+          summary: 'Answers while the process lives.',
+          security: [],
+          responses: { 200: response('Alive.', 'Status') },
+        },
+      },
+      '/readyz': {
+        get: {
+          operationId: 'isReady',
+          summary: 'Says whether new generations are taken.',
+          security: [],
+          responses: { 200: response('They are.', 'Status'), 503: response('They are not.', 'Status') },
+        },
+      },
+    },
+    components: {
+      securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
+      schemas: { ...components(schemas), EventStream: eventStream },
+    },
+  };
+}
+
+function components(schemas: InputSchemas): Json {
+  const roots = [
+    schemas.restBody,
+    llmEventSchema,
+    configListSchema,
+    cancellationSchema,
+    refusalSchema,
+    statusSchema,
+  ] as const;
+  const definitions = Object.assign({}, ...roots.map((root) => jsonSchema(root).$defs)) as Json;
+  const text = JSON.stringify(definitions).replaceAll('"#/$defs/', '"#/components/schemas/');
+  return JSON.parse(text) as Json;
+}
+
+function withoutRefs(schema: z.ZodType): Json {
+  const { $schema: _$schema, ...rest } = jsonSchema(schema);
+  return rest;
+}
+
+function jsonSchema(schema: z.ZodType) {
+  return z.toJSONSchema(schema, {
+    // As readers must take it: with fields that they don't know.
+    io: 'input',
+    override: ({ jsonSchema: made }) => {
+      // Implied by the type wherever numbers are JavaScript's.
+      if (made.minimum === Number.MIN_SAFE_INTEGER) delete made.minimum;
+      if (made.maximum === Number.MAX_SAFE_INTEGER) delete made.maximum;
+      if (made.format !== undefined) delete made.pattern;
+    },
+  });
+}
+
+/** One response for each status that these codes come under, and those that any request may be refused with. */
+function refusals(codes: readonly ErrorCode[]): Json {
+  const byStatus = new Map<number, ErrorCode[]>();
+  for (const code of [...codes, 'unauthorized', 'forbidden', 'internal'] as const) {
+    const { status } = errorTable[code];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  return Object.fromEntries([...byStatus].map(([status, group]) => [status, refusal(group)]));
+}
+
+function refusal(codes: readonly ErrorCode[]): Json {
+  const headers = { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } };
+  const described = response(codes.map((code) => `\`${code}\``).join(' or '), 'Refusal');
+  return codes.some((code) => errorTable[code].retryable) ? { ...described, headers } : described;
+}
+
+function response(description: string, component: string, mediaType?: string): Json {
+  return { description, content: content(component, mediaType) };
+}
+
+function content(component: string, mediaType = 'application/json'): Json {
+  return { [mediaType]: { schema: { $ref: `#/components/schemas/${component}` } } };
+}
+
+function pathParameter(name: string, schema: Json, description: string): Json {
+  return { name, in: 'path', required: true, description, schema };
+}
+
+function query(name: string, schema: Json, description: string): Json {
+  return { name, in: 'query', description, schema };
+}
+
+function header(name: string, schema: Json, description: string): Json {
+  return { name, in: 'header', description, schema };
+}

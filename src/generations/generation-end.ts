@@ -1,0 +1,70 @@
+/**
+ * Telling whoever embeds the service what was said, once a generation has ended. Knows nothing of what they do with it.
+ * Viewers never wait for it, and neither its failure nor its slowness harms a generation.
+ */
+import type { Caller } from '../caller.ts';
+import type { LlmEvent, Message, TerminalEvent } from '../protocol.ts';
+import type { StreamLog } from '../stream-log/stream-log.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+
+/** A generation that is over: what was asked, and what came of it. */
+export interface EndedGeneration {
+  readonly caller: Caller;
+  readonly generationId: string;
+  /** The config that was asked for; `terminal.config` is the one that answered. */
+  readonly config: string;
+  readonly messages: readonly Message[];
+  readonly variables: Readonly<Record<string, string>>;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  /** The answer's text, all blocks joined. */
+  readonly text: string;
+  /** From `start` to the terminal one, text merged: what a viewer gets who comes after the end. */
+  readonly events: readonly LlmEvent[];
+  readonly terminal: TerminalEvent;
+}
+
+/**
+ * Called once for each generation that this process has run, however it ended, after its terminal event is out. Throwing
+ * or rejecting is logged and has no other effect. Until it settles, for at most `endHookMs`, the generation keeps its
+ * place among those that may run at once, and a shutdown waits for it.
+ */
+export type OnGenerationEnd = (ended: EndedGeneration) => void | Promise<void>;
+
+/** How long a hook may take before nobody waits for it any more. */
+const endHookMs = 10_000;
+
+/** Never rejects. */
+export async function tellEnd(
+  onGenerationEnd: OnGenerationEnd,
+  log: StreamLog,
+  facts: Omit<EndedGeneration, 'config' | 'startedAt' | 'text' | 'events'>,
+  telemetry: Telemetry,
+): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLong = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`onGenerationEnd took more than ${endHookMs} ms`)), endHookMs);
+  });
+  try {
+    await Promise.race([tell(onGenerationEnd, log, facts), tooLong]);
+  } catch (error) {
+    telemetry.internalError('onGenerationEnd', error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function tell(
+  onGenerationEnd: OnGenerationEnd,
+  log: StreamLog,
+  facts: Omit<EndedGeneration, 'config' | 'startedAt' | 'text' | 'events'>,
+): Promise<void> {
+  const { config, startedAt } = log.record;
+  const { text } = await log.snapshot();
+  const events: LlmEvent[] = [];
+  const batches = log.read(-1, new AbortController().signal);
+  for (let next = await batches.next(); !next.done; next = await batches.next()) {
+    for (const event of next.value) events.push(event.copy());
+  }
+  await onGenerationEnd({ ...facts, config, startedAt, text, events });
+}

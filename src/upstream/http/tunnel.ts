@@ -1,0 +1,92 @@
+/**
+ * Sockets to servers behind TLS by way of a proxy: asked for by CONNECT (RFC 9110, 9.3.6), encrypted from here to the server,
+ * kept and reused like any other. Whoever asks for one can give it up at any time, which closes what there is of it. Node does
+ * not let such a socket read into a buffer of ours, so that what comes takes the way through its HTTP parser.
+ */
+import http from 'node:http';
+import https, { type AgentOptions, type RequestOptions } from 'node:https';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { urlToHttpOptions } from 'node:url';
+import { UpstreamFault } from '../failures.ts';
+
+/** What goes with a request through a `TunnelAgent`, beside what node:https takes. */
+export interface TunnelRequestOptions extends RequestOptions {
+  /** Gives the tunnel up while it is being made. Node tells an agent nothing of a request that is destroyed. */
+  readonly tunnelSignal: AbortSignal;
+}
+
+type Created = (error: Error | null, socket: Duplex) => void;
+
+export class TunnelAgent extends https.Agent {
+  readonly #proxy: URL;
+
+  constructor(proxy: URL, options: AgentOptions) {
+    super(options);
+    this.#proxy = proxy;
+  }
+
+  override createConnection(options: TunnelRequestOptions, created: Created): undefined {
+    this.#tunnel(options).then(
+      (socket) => created(null, socket),
+      // The type wants a socket where there is none.
+      (error: Error) => created(error, undefined as unknown as Duplex),
+    );
+  }
+
+  /** Rejects with an UpstreamFault that says it was the proxy, or with the error of TLS. */
+  async #tunnel(options: TunnelRequestOptions): Promise<Duplex> {
+    const socket = await connect(this.#proxy, options);
+    return new Promise((resolve, reject) => {
+      const secure = super.createConnection({ ...options, socket } as RequestOptions) as Socket;
+      const giveUp = () => void secure.destroy(new Error('the tunnel was given up'));
+      const settle = (then: () => void) => {
+        options.tunnelSignal.removeEventListener('abort', giveUp);
+        secure.off('error', failed).off('close', closed);
+        then();
+      };
+      const failed = (error: Error) => settle(() => reject(error));
+      const closed = () => settle(() => reject(proxyFault('proxy_unreachable')));
+      options.tunnelSignal.addEventListener('abort', giveUp);
+      secure.on('error', failed).on('close', closed);
+      secure.once('secureConnect', () => settle(() => resolve(secure)));
+      if (options.tunnelSignal.aborted) giveUp();
+    });
+  }
+}
+
+/** A connection to the server that the options name, made by the proxy. */
+function connect(proxy: URL, { host, port, tunnelSignal }: TunnelRequestOptions): Promise<Socket> {
+  const authority = `${host?.includes(':') ? `[${host}]` : host}:${port}`;
+  return new Promise((resolve, reject) => {
+    const request = (proxy.protocol === 'https:' ? https : http).request({
+      ...urlToHttpOptions(proxy),
+      auth: null,
+      agent: false,
+      method: 'CONNECT',
+      path: authority,
+      headers: { host: authority, ...proxyHeaders(proxy) },
+      signal: tunnelSignal,
+    });
+    request.once('connect', ({ statusCode = 0 }, socket) => {
+      if (statusCode >= 200 && statusCode < 300) return resolve(socket);
+      socket.destroy();
+      return reject(proxyFault('proxy_refused', { status: statusCode }));
+    });
+    request.on('error', (cause) => reject(proxyFault('proxy_unreachable', { cause })));
+    request.end();
+  });
+}
+
+/** What a proxy is to know of who asks. */
+export function proxyHeaders({ username, password }: URL): Readonly<Record<string, string>> {
+  if (username === '' && password === '') return {};
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { 'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}` };
+}
+
+/** Nothing has reached upstream then. */
+export function proxyFault(code: string, facts: { readonly status?: number; readonly cause?: unknown } = {}) {
+  const check = 'HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY';
+  return new UpstreamFault('the proxy could not be used', { ...facts, code, check, sent: false });
+}
