@@ -95,4 +95,13 @@ describe('a refusal', () => {
     expect(answer.text).toContain('Configuration not found');
     expect(answer.text.length).toBeLessThan(5_000);
   });
+
+  it.each(['query', 'mutation', 'subscription'])('of a %s over WebSocket repeats no long path', async (method) => {
+    using socket = await openSocket(test.current.url);
+    socket.send(JSON.stringify({ id: 1, method, params: { path: 'x'.repeat(100_000) } }));
+    const refused = JSON.stringify(await socket.next());
+    expect(refused).toContain('"id":1');
+    expect(refused).toContain('invalid_input');
+    expect(refused.length).toBeLessThan(1_000);
+  });
 });

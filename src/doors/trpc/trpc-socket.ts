@@ -45,6 +45,8 @@ const pong = Buffer.from('PONG');
 const messagesPerFrameMax = 100;
 /** An id is repeated in every frame of its answer. tRPC's clients count from 1. */
 const idCharsMax = 64;
+/** A refusal repeats the path of what was called. */
+const pathCharsMax = 200;
 
 type Id = TRPCClientOutgoingMessage['id'];
 type Context = LlmContext & { readonly note: RequestNote };
@@ -143,7 +145,8 @@ class TrpcSocket {
     let call: TRPCClientOutgoingMessage;
     try {
       call = parseTRPCMessage(message, this.#options.router._def._config.transformer);
-      if (String(call.id).length > idCharsMax) throw malformed();
+      const path = 'params' in call ? call.params.path : '';
+      if (String(call.id).length > idCharsMax || path.length > pathCharsMax) throw malformed();
     } catch {
       return this.#refuse(idOf(message), malformed());
     }
