@@ -222,7 +222,14 @@ function tokenIn({ headers, connectionParams }: Credentials): string | undefined
   return /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1] ?? connectionParams?.['token'];
 }
 
-function takePlace(places: Map<string, number>, { name }: Caller, max: number, what: string): Disposable {
+/**
+ * Takes one of a caller's places; disposing it gives it back.
+ *
+ * @param places How many each caller has taken.
+ * @param what As a refusal names them: "viewers at once".
+ * @throws LlmError `rate_limited`
+ */
+export function takePlace(places: Map<string, number>, { name }: Caller, max: number, what: string): Disposable {
   const taken = places.get(name) ?? 0;
   if (taken >= max) {
     throw new LlmError('rate_limited', `At most ${max} ${what}`, { retryAfterMs: capacityRetryAfterMs });

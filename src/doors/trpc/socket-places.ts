@@ -3,7 +3,7 @@
  * WebSocket, so a client may show it in a first message. Until then nobody knows it, and its socket is one of a few, for a
  * short time. Knows nothing of what is said on them.
  */
-import type { Credentials } from '../../access/access.ts';
+import { takePlace, type Credentials } from '../../access/access.ts';
 import type { Caller } from '../../caller.ts';
 import { LlmError } from '../../errors.ts';
 
@@ -44,7 +44,7 @@ export class SocketPlaces {
    */
   admit(credentials: Credentials): Caller | undefined {
     const caller = this.#options.identify(credentials);
-    if (caller) this.#check(caller);
+    if (caller) this.take(caller)[Symbol.dispose]();
     return caller;
   }
 
@@ -54,15 +54,16 @@ export class SocketPlaces {
    * @throws LlmError `at_capacity`, `rate_limited`
    */
   take(caller: Caller): Disposable {
-    const mine = this.#check(caller);
-    this.#callers.set(caller.name, mine + 1);
+    const { socketsMax, socketsPerCallerMax } = this.#options;
+    if (this.#known >= socketsMax) {
+      throw new LlmError('at_capacity', 'Too many sockets are open', { retryAfterMs: capacityRetryAfterMs });
+    }
+    const place = takePlace(this.#callers, caller, socketsPerCallerMax, 'sockets at once');
     this.#known += 1;
     return {
       [Symbol.dispose]: () => {
-        const left = this.#callers.get(caller.name)! - 1;
-        if (left === 0) this.#callers.delete(caller.name);
-        else this.#callers.set(caller.name, left);
         this.#known -= 1;
+        place[Symbol.dispose]();
       },
     };
   }
@@ -79,14 +80,5 @@ export class SocketPlaces {
     }
     this.#strangers.add(close);
     return { [Symbol.dispose]: () => void this.#strangers.delete(close) };
-  }
-
-  #check({ name }: Caller): number {
-    const { socketsMax, socketsPerCallerMax } = this.#options;
-    const retry = { retryAfterMs: capacityRetryAfterMs };
-    if (this.#known >= socketsMax) throw new LlmError('at_capacity', 'Too many sockets are open', retry);
-    const mine = this.#callers.get(name) ?? 0;
-    if (mine < socketsPerCallerMax) return mine;
-    throw new LlmError('rate_limited', `At most ${socketsPerCallerMax} sockets at once`, retry);
   }
 }
