@@ -150,6 +150,7 @@ function closeSpeaker(this: Socket): void {
   this.destroy();
 }
 
+/** Sends the request on a socket of the agent's. */
 function exchange(
   { secure, proxied, options }: PreparedRequest,
   agent: http.Agent,
