@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { expect, it } from 'vitest';
+import { readdirSync, readFileSync } from 'node:fs';
+import { posix } from 'node:path';
+import { describe, expect, it } from 'vitest';
 import { errorTable } from '../src/errors.ts';
 import { errorCodes } from '../src/protocol.ts';
 import { settingsReference } from '../src/settings/settings.ts';
@@ -22,9 +23,50 @@ it('PROTOCOL lists every error code with its status and whether a retry helps', 
   }
 });
 
-it('every link between the documents leads somewhere', () => {
-  for (const file of ['README.md', 'ARCHITECTURE.md', 'PROTOCOL.md', 'CHANGELOG.md']) {
-    const links = [...read(file).matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, path]) => path!);
-    for (const path of links) expect(() => read(path), `${file} links ${path}`).not.toThrow();
-  }
+describe('links', () => {
+  const pages = ['README.md', 'ARCHITECTURE.md', 'PROTOCOL.md', 'CHANGELOG.md', ...markdownIn('docs')];
+
+  it.each(pages)('of %s lead to files and headings that exist', (page) => {
+    for (const [, target, fragment] of withoutCode(read(page)).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)) {
+      const file = target === '' ? page : posix.join(posix.dirname(page), target!);
+      expect(() => read(file), `${page} links ${file}`).not.toThrow();
+      if (fragment !== undefined)
+        expect(anchorsOf(read(file)), `${page} links ${file}#${fragment}`).toContain(fragment);
+    }
+  });
+
+  it('lead from the documents to every page of docs', () => {
+    const linked = pages.flatMap((page) =>
+      [...read(page).matchAll(/\]\((?!https?:)([^)#\s]+)/g)].map(([, target]) =>
+        posix.join(posix.dirname(page), target!),
+      ),
+    );
+    // Comments in the source name the decisions; a newcomer finds them in their folder.
+    const toFind = markdownIn('docs').filter((page) => !page.startsWith('docs/decisions/'));
+    expect(toFind.filter((page) => !linked.includes(page))).toEqual([]);
+  });
 });
+
+/** Paths of the Markdown files below a folder of the repository. */
+function markdownIn(folder: string): string[] {
+  return readdirSync(new URL(`../${folder}/`, import.meta.url), { recursive: true })
+    .map((path) => `${folder}/${String(path).replaceAll('\\', '/')}`)
+    .filter((path) => path.endsWith('.md'))
+    .toSorted();
+}
+
+/** Markdown without its code, in which brackets are no links and `#` begins no heading. */
+function withoutCode(markdown: string): string {
+  return markdown.replace(/^```.*?^```/gms, '').replace(/`[^`\n]*`/g, 'code');
+}
+
+/** The anchors that GitHub gives the headings of a page: lower case, no punctuation, blanks as hyphens. */
+function anchorsOf(markdown: string): string[] {
+  const headings = markdown.replace(/^```.*?^```/gms, '').matchAll(/^#{1,6} (.+)$/gm);
+  return [...headings].map(([, text]) =>
+    text!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
