@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: runs the workloads over our service and what it is compared with, prints a table for each, and writes
- * results.json and chart.svg. docs/performance.md tells how it measures.
+ * `npm run bench`: runs the workloads over our service and the servers that it is compared with, prints a table for
+ * each, and writes results.json and chart.svg. docs/performance.md describes how it measures.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, platform, release } from 'node:os';
@@ -29,7 +29,7 @@ const usage = `npm run bench -- [options]
 `;
 
 const quickTargets = new Set(['direct', yardstick, 'sse', 'ws']);
-/** What paced-200 shows as well. */
+/** `--quick` skips this workload, because paced-200 shows the same. */
 const quickSkips = 'paced-512';
 const options = parseOptions();
 if (platform() !== 'linux') fail('the benchmark reads CPU times from /proc: it needs Linux');
@@ -57,7 +57,7 @@ for (const workload of chosen) {
   });
   results.push(result);
   process.stdout.write(`${tableOf(workload, result)}\n`);
-  // After each one: a run that is broken off keeps what it has measured.
+  // Written after each workload, so that an aborted run keeps what it has measured.
   write(results);
 }
 if (results.some(({ results: each }) => each.some(({ failure }) => failure !== undefined))) process.exitCode = 1;

@@ -1,4 +1,7 @@
-/** The chart for the README: bars of CPU time per token as multiples of the raw proxy's, as an SVG of plain shapes. */
+/**
+ * Draws the chart for the README: one bar for each CPU time per token, as a multiple of the raw proxy's. The SVG
+ * consists of plain shapes.
+ */
 import type { Report } from './report.ts';
 import type { TargetResult, WorkloadResult } from './rounds.ts';
 
@@ -10,7 +13,9 @@ const barHeight = 14;
 const titleHeight = 40;
 const headHeight = 58;
 const footHeight = 26;
-/** Bars end here: one that is longer is cut, and says so. Without it the long ones would hide the short. */
+/**
+ * Longer bars are cut at this multiple and marked as cut. Otherwise the long bars would make the short ones invisible.
+ */
 const ratioMax = 5;
 const charted = new Set(['saturated', 'paced-200']);
 

@@ -1,6 +1,6 @@
 /**
- * The processes of a benchmark: each on the core it was given, found by the line that it prints, ended by its owner. The
- * server that is measured has a core to itself; what loads it shares the others.
+ * The processes of a benchmark. Each runs on the core that it was given, is ready when it prints its line, and is ended
+ * by its owner. The server under test has a core to itself; the load shares the others.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,23 +10,26 @@ import { remoteOf, type Commands, type Remote } from './wire/rpc.ts';
 
 const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-c', '0', 'true']).status === 0;
 
-/** Which core each part runs on; undefined where none can be chosen. Upstream and client share one if there are but two. */
+/**
+ * Which core each part runs on; undefined if the cores can't be chosen. On a machine with two cores, upstream and
+ * client share one.
+ */
 export const cores = canPin
   ? { server: availableParallelism() - 1, upstream: 0, client: availableParallelism() > 2 ? 1 : 0 }
   : undefined;
 
-/** Longer than any run of a workload takes; a call that takes longer has failed. */
+/** Longer than any run of a workload. A call that takes longer has failed. */
 const callMs = 180_000;
 const startMs = 30_000;
 
 export interface Launch {
-  /** What node is to run: a compiled file of the benchmark's, or any path. */
+  /** The script for node: a compiled file of the benchmark, or any path. */
   readonly script: string;
   readonly args?: readonly string[];
   readonly nodeArgs?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly core?: number | undefined;
-  /** What it prints once it listens, the URL in the first group. */
+  /** The line that it prints once it listens. The first group is the URL. */
   readonly ready?: RegExp;
 }
 
@@ -35,16 +38,16 @@ export interface Running<C extends Commands> extends AsyncDisposable {
   readonly remote: Remote<C>;
   /** Where it listens; empty if it doesn't. */
   readonly url: string;
-  /** Asks it to end, and waits until it has. */
+  /** Asks it to end, and waits until it has ended. */
   stop(): Promise<void>;
 }
 
-/** The path of a compiled file of the benchmark's. */
+/** The path of a compiled file of the benchmark. */
 export function script(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url));
 }
 
-/** Settles once it listens. Disposing it kills it. @throws Error with what it printed if it ends before that */
+/** Resolves once it listens. Disposing it kills it. @throws Error with its output if it ends before that */
 export async function launch<C extends Commands>(options: Launch): Promise<Running<C>> {
   const command = [process.execPath, ...(options.nodeArgs ?? []), options.script, ...(options.args ?? [])];
   const pinned = cores && options.core !== undefined ? ['taskset', '-c', String(options.core), ...command] : command;
@@ -53,7 +56,7 @@ export async function launch<C extends Commands>(options: Launch): Promise<Runni
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     serialization: 'advanced',
   });
-  // A remote listens for each call that is under way.
+  // The IPC remote adds one listener for each call in progress.
   child.setMaxListeners(100);
   const exited = once(child, 'exit');
   const kill = async () => {
@@ -78,20 +81,20 @@ export async function launch<C extends Commands>(options: Launch): Promise<Runni
   }
 }
 
-/** The environment without settings that would change what is measured. */
+/** The environment without settings that would change the measurement. */
 function environment(): NodeJS.ProcessEnv {
   const foreign = /^(?:LLM_|ANTHROPIC_|LOG_LEVEL$|PORT$|HOST$|REDIS_URL$|NODE_OPTIONS$|.*_proxy$)/i;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
 }
 
-/** Reads on after that, so that a server which logs is not held up. */
+/** Goes on reading afterwards, because a full pipe would block a server that logs. */
 async function findUrl(child: ChildProcess, ready: RegExp): Promise<string> {
   let printed = '';
   let found = (_url: string) => {};
   const url = new Promise<string>((resolve) => (found = resolve));
   for (const stream of [child.stdout!, child.stderr!]) {
     stream.on('data', (bytes: Buffer) => {
-      // Only the beginning: a server may log without end.
+      // Keeps only the beginning: a server may log without end.
       if (printed.length < 10_000) printed += bytes.toString();
       const match = ready.exec(printed);
       if (match) found(match[1]!);

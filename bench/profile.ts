@@ -1,6 +1,6 @@
 /**
- * `npm run profile`: where the service's time goes in one workload. Prints self time by layer, from upstream's socket to the
- * client's, and the functions that have most of it.
+ * `npm run profile`: shows where the service spends its time in one workload. Prints self time by layer, from
+ * upstream's socket to the client's, and the functions with most self time.
  */
 import type { Profiler } from 'node:inspector';
 import { parseArgs } from 'node:util';
@@ -10,9 +10,9 @@ import { cores, launch, script } from './processes.ts';
 import { targets } from './targets.ts';
 import { workloads } from './workloads.ts';
 
-/** The profiler's own time, and none. */
+/** The profiler's own time, and idle time. */
 const notOurs = /^(?:\(idle\)|dispatch) /;
-/** The first that fits a function, "name file:line", is its layer. Native functions have no file. */
+/** The first pattern that matches a function, "name file:line", gives its layer. Native functions have no file. */
 const layers: readonly (readonly [layer: string, fits: RegExp])[] = [
   ['collect garbage', /^\(garbage collector\)/],
   ['outside of functions', /^\((?:program|root)\)/],
@@ -65,7 +65,7 @@ const figures = await workload.run(bench, target, server, Number(values.scale));
 print(costsOf(await server.remote.stopProfile(null)));
 process.stdout.write(`\n${JSON.stringify(figures, undefined, 2)}\n`);
 
-/** Self time of each function, most first. */
+/** Self time of each function, largest first. */
 function costsOf({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): Cost[] {
   const costs = new Map<string, Cost>();
   const costOfNode = new Map<number, Cost>();

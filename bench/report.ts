@@ -1,4 +1,4 @@
-/** The results as people read them: a Markdown table for each workload. */
+/** The results for people: a Markdown table for each workload. */
 import type { TargetResult, WorkloadResult } from './rounds.ts';
 import { foreignBusyPercent, loadCoreBusyPercent, type Figure, type Workload } from './workloads.ts';
 
@@ -19,7 +19,7 @@ export interface Report {
 }
 
 export function tableOf(workload: Workload, { results, title, roundsWanted }: WorkloadResult): string {
-  // A figure that nobody has is no column.
+  // A figure that no target has gets no column.
   const figures = workload.figures.filter(({ key }) => results.some(({ medians }) => key in medians));
   const head = ['', ...figures.map(({ label, ratio }) => (ratio ? `${label} (× raw)` : label))];
   const rows = results.map((result) => [

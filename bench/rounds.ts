@@ -1,6 +1,6 @@
 /**
- * Runs a workload: every target once in each round, so that what the machine does meanwhile meets all alike, and ratios
- * within a round only. A target that fails is told and left out of what follows; the others go on.
+ * Runs a workload. Each round runs every target once, so that other activity on the machine affects all of them alike;
+ * ratios are taken only within a round. A target that fails is reported and skipped from then on; the others continue.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { yardstick, type Server, type StartContext, type Target } from './targets.ts';
@@ -10,14 +10,14 @@ export interface TargetResult {
   readonly target: string;
   readonly title: string;
   readonly ours: boolean;
-  /** One entry a round. */
+  /** One entry per round. */
   readonly rounds: readonly Figures[];
   readonly medians: Figures;
-  /** Of figures that are related to the yardstick's: the median of the rounds' ratios. */
+  /** The ratio to the yardstick, for figures that have one: the median of the ratios in each round. */
   readonly ratios: Figures;
-  /** Upstream and the readers, not the target, set the speed in most rounds. */
+  /** Whether upstream and the readers, and not the target, set the speed in most rounds. */
   readonly loadWasBottleneck: boolean;
-  /** Something that is no part of the benchmark used the machine in most rounds. */
+  /** Whether something outside the benchmark used the machine in most rounds. */
   readonly disturbed: boolean;
   readonly failure?: string;
 }
@@ -34,7 +34,7 @@ export interface RoundsOptions {
   readonly targets: readonly Target[];
   readonly rounds: number;
   readonly start: StartContext;
-  /** Multiplies how much each workload does; 1 is all of it. */
+  /** Multiplies how much each workload does; 1 is the full size. */
   readonly scale: number;
   readonly progress: (text: string) => void;
 }
@@ -46,7 +46,7 @@ interface Entry {
   failure?: string;
 }
 
-/** Between two runs, for sockets to close. */
+/** The pause between two runs, in which sockets close. */
 const pauseMs = 150;
 
 export async function runWorkload(workload: Workload, options: RoundsOptions): Promise<WorkloadResult> {
@@ -79,7 +79,8 @@ async function runRound(workload: Workload, entry: Entry, options: RoundsOptions
   try {
     if (entry.server) {
       send('SIGCONT', entry.server);
-      // What it puts off while it stands still, a collection of garbage say, is no part of what is counted.
+      // The server does the work that it put off while it was stopped, such as a garbage collection. That must not
+      // count.
       await workload.run(bench, target, entry.server, scale / 4);
     } else if (target.start) {
       entry.server = await target.start({ ...start, env: { ...start.env, ...(target.ours ? workload.env : {}) } });
@@ -95,7 +96,8 @@ async function runRound(workload: Workload, entry: Entry, options: RoundsOptions
     entry.server = undefined;
   }
   await delay(pauseMs);
-  // The others' garbage is theirs: collected on the one core while somebody else is measured, it made one run of two slower.
+  // Stops the server, so that its garbage collection doesn't run on the one core while another target is measured. It
+  // made every second run slower.
   send('SIGSTOP', entry.server);
 }
 
@@ -108,7 +110,7 @@ function send(signal: 'SIGSTOP' | 'SIGCONT', server: Server | undefined): void {
   try {
     if (server) process.kill(server.pid, signal);
   } catch {
-    // It has ended: whoever asks it next is told.
+    // The server has ended. The next call to it fails and says so.
   }
 }
 

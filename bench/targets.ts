@@ -1,4 +1,6 @@
-/** What is measured, and how each is started: our service by its doors, the baselines beside it, and peers on demand. */
+/**
+ * What is measured, and how each target is started: our service by its doors, the baselines, and peers if asked for.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,11 +13,11 @@ export interface Target {
   readonly name: string;
   readonly title: string;
   readonly door: DoorName;
-  /** Our service, as against what it is compared with. */
+  /** Whether this is our service, and not a server that it is compared with. */
   readonly ours?: true;
-  /** To be installed from the registry before it can run. */
+  /** The npm packages that must be installed before it can run. */
   readonly peer?: true;
-  /** Absent: clients talk to upstream itself. */
+  /** Absent: clients connect to upstream directly. */
   readonly start?: (context: StartContext) => Promise<Server>;
 }
 
@@ -23,13 +25,13 @@ export type Server = Running<ProbeCommands>;
 
 export interface StartContext {
   readonly upstreamUrl: string;
-  /** The service's command line. */
+  /** The path of the service's command line. */
   readonly serviceCli: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly nodeArgs?: readonly string[];
 }
 
-/** What all others are related to. */
+/** The target that all others are compared with. */
 export const yardstick = 'raw';
 
 const listening = /listens on (http:\S+)/;
@@ -46,7 +48,7 @@ const baseline =
       ready: listening,
     });
 
-/** As a user starts it: every default, and one config of its own. */
+/** Started as a user starts it: with every default, and one config. */
 const service = ({ upstreamUrl, serviceCli, env, nodeArgs = [] }: StartContext): Promise<Server> =>
   launch({
     script: resolve(serviceCli),
@@ -63,7 +65,7 @@ const service = ({ upstreamUrl, serviceCli, env, nodeArgs = [] }: StartContext):
     ready: listening,
   });
 
-/** The value of LLM_CONFIGS that defines the config which the load client asks for. */
+/** The value of LLM_CONFIGS that defines the config which the load client requests. */
 export function benchConfigs(more: Readonly<Record<string, unknown>>): string {
   const config = { model: 'claude-sonnet-5-5', max_tokens: 100_000, system_prompt: 'You are measured.' };
   return JSON.stringify({ [benchConfig]: { ...config, ...more } });
@@ -87,7 +89,7 @@ export const targets: readonly Target[] = [
   { name: 'portkey', title: 'Portkey gateway', door: 'portkey', peer: true, start: startPortkey },
 ];
 
-/** The same door of another build of the service, so that a change is measured against what it changed, in the same rounds. */
+/** The same door of another build of the service: it compares a change with the build before it, in the same rounds. */
 export function earlierBuild(target: Target, serviceCli: string): Target {
   return {
     ...target,
@@ -97,7 +99,7 @@ export function earlierBuild(target: Target, serviceCli: string): Target {
   };
 }
 
-/** Fan-out has a yardstick of its own: nothing but the socket writes. */
+/** The yardstick of fan-out: only the socket writes. */
 export const rawFanOut: Target = {
   name: yardstick,
   title: 'raw socket writes',
@@ -107,7 +109,7 @@ export const rawFanOut: Target = {
 
 let peersFolder: string | undefined;
 
-/** Installs the peers into a folder of their own, once; it goes when the benchmark ends. */
+/** Installs the peers once, into a folder of their own that is deleted when the benchmark ends. */
 function installPeers(): string {
   if (peersFolder !== undefined) return peersFolder;
   const folder = mkdtempSync(join(tmpdir(), 'llm-service-bench-'));

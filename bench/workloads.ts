@@ -1,6 +1,6 @@
 /**
- * The workloads: what the readers do, what upstream sends meanwhile, and the figures that come of it. One run is one round
- * of one target; medians and ratios are made of them elsewhere.
+ * The workloads: what the readers do, what upstream sends, and the figures that result. One run is one round of one
+ * target; rounds.ts computes medians and ratios.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ClientCommands, CpuTimes, ReadResult } from './load/client.ts';
@@ -17,33 +17,33 @@ export interface Figure {
   readonly key: string;
   readonly label: string;
   readonly digits: number;
-  /** Also shown as a multiple of the yardstick's in the same round. */
+  /** Also shown as a ratio to the yardstick in the same round. */
   readonly ratio?: true;
 }
 
 export type Figures = Readonly<Record<string, number>>;
 
-/** One round of one target. `scale` multiplies how much is done. */
+/** Runs one round of one target. `scale` multiplies how much is done. */
 export type Run = (bench: Bench, target: Target, server: Server | undefined, scale: number) => Promise<Figures>;
 
 export interface Workload {
   readonly name: string;
   readonly title: string;
   readonly figures: readonly Figure[];
-  /** Names of targets; those of the default run. */
+  /** Names of the targets in the default run. */
   readonly targets: readonly string[];
-  /** In their place with `--all`. */
+  /** Names of the targets with `--all`. */
   readonly all?: readonly string[];
   readonly rounds: number;
-  /** Runs with `--all` only, or where it is asked for by name. */
+  /** Runs only with `--all`, or if it is asked for by name. */
   readonly extra?: true;
-  /** Starts each target anew for each round, so that memory is that of the workload alone. */
+  /** Starts each target anew for each round, so that the memory is that of this workload alone. */
   readonly fresh?: true;
-  /** Environment of our service, where the default isn't what is asked. */
+  /** Environment of our service, if the workload needs other settings than the defaults. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Stands in for the yardstick among the targets. */
+  /** Takes the place of the yardstick among the targets. */
   readonly yardstick?: Target;
-  /** Brings a server's code to the speed that it keeps. */
+  /** Runs before the first round, until V8 has compiled the server's code. */
   readonly warmUp: Run;
   readonly run: Run;
 }
@@ -60,9 +60,9 @@ const memoryPerStream: readonly Figure[] = [
   { key: 'heldKiB', label: 'heap and buffers KiB/stream', digits: 0 },
 ];
 const loadCore: Figure = { key: 'loadCorePercent', label: 'load’s core %', digits: 0 };
-/** Above this, upstream and the readers hold the target back: its figures are of a lighter load than was meant. */
+/** Above this, upstream and the readers hold the target back, so its figures are those of a lighter load. */
 export const loadCoreBusyPercent = 90;
-/** Above this, something else on the machine was in the way. */
+/** Above this, another process disturbed the measurement. */
 export const foreignBusyPercent = 15;
 
 const main = [yardstick, 'sse', 'ws', 'rest'];
@@ -85,7 +85,7 @@ export const workloads: readonly Workload[] = [
     run: saturate,
   },
   { ...paced(50, 125, ['direct', yardstick, 'sse', 'ws']), extra: true },
-  // So long that what stands at its edges, where two hundred answers begin and end at once, is less than p99 leaves out.
+  // Two hundred answers begin and end at once. The run is long enough that these moments fall outside p99.
   paced(200, 300, ['direct', ...everyone]),
   paced(512, 125, ['direct', yardstick, 'sse', 'ws']),
   {
@@ -97,9 +97,9 @@ export const workloads: readonly Workload[] = [
       { key: 'firstTokenP99Ms', label: 'p99 ms', digits: 2 },
     ],
     targets: ['direct', ...everyone],
-    // Many, since 200 requests are few: one collection of garbage doubles them.
+    // Many rounds, because 200 requests are few: one garbage collection doubles their cost.
     rounds: 15,
-    // So often that what is asked most often is compiled: else it is the compiler's time that is measured.
+    // Enough requests for V8 to compile the code that they run. Otherwise the compiler would be measured.
     warmUp: (bench, target, server, scale) => sequence(bench, target, server, 20 * scale),
     run: sequence,
   },
@@ -115,7 +115,7 @@ export const workloads: readonly Workload[] = [
     all: everyone,
     rounds: 5,
     fresh: true,
-    // None, but for what the process has still to do after it listens.
+    // No requests. This waits only until the process has finished its start.
     warmUp: async () => {
       await delay(500);
       return {};
@@ -157,7 +157,7 @@ export const workloads: readonly Workload[] = [
     all: everyone,
     rounds: 3,
     fresh: true,
-    // The whole answer is to fit into the log.
+    // The whole answer must fit into the log.
     env: { LLM_LOG_BYTES_MAX: String(64 * 2 ** 20) },
     warmUp,
     run: (bench, target, server, scale) => stoppedReader(bench, target, server!, round(500_000 * scale)),
@@ -169,7 +169,7 @@ export const workloads: readonly Workload[] = [
     targets: main,
     all: everyone,
     rounds: 3,
-    // By default the service goes on for 15 s, for viewers that come back.
+    // By default the service continues for 15 s, for viewers that come back.
     env: { LLM_CONFIGS: benchConfigs({ on_disconnect: { cancel_after_ms: 1 } }) },
     warmUp,
     run: leaving,
@@ -201,7 +201,10 @@ function twice(run: Run): Run {
   };
 }
 
-/** From when all streams are open to the first token, as a model thinks: what opening them leaves to be done is done then. */
+/**
+ * From the moment when all streams are open to the first token, as a model thinks. In this time the server finishes the
+ * work of opening them.
+ */
 const settleMs = 500;
 
 function paced(streams: number, tokens: number, targets: readonly string[]): Workload {
@@ -234,7 +237,7 @@ interface Streaming {
   readonly together?: boolean;
 }
 
-/** Streams read from beginning to end. */
+/** Reads streams from beginning to end. */
 async function stream(
   { upstream, client }: Bench,
   { door }: Target,
@@ -262,13 +265,13 @@ function fanOut(bench: Bench, target: Target, server: Server | undefined, scale:
     streams: 100,
     tokens: round(300 * scale),
     tokensPerSecond: 100,
-    // All viewers are to be there when it begins.
+    // All viewers must be there when the generation begins.
     delayMs: 1_000,
     together: true,
   });
 }
 
-/** From upstream's write of a token to the read that brought the last of it, over all tokens of all streams. */
+/** From upstream's write of a token to the read that completed it, over all tokens of all streams. */
 function delayFigures({ streams }: ReadResult, sent: ReadonlyMap<number, SentStream>): Figures {
   const all = streams.flatMap(({ number, arrivedAtMs }) => {
     const { sentAtMs } = sent.get(number)!;
@@ -278,7 +281,7 @@ function delayFigures({ streams }: ReadResult, sent: ReadonlyMap<number, SentStr
   return { delayP50Ms: quantile(sorted, 0.5), delayP99Ms: quantile(sorted, 0.99) };
 }
 
-/** How fast the streams came, from their first token to their last, of what upstream's pace would be. */
+/** How fast the streams arrived, from their first token to their last, as a percentage of upstream's pace. */
 function pacePercent({ streams }: ReadResult, tokensPerSecond: number): number {
   const shares = streams.map(({ arrivedAtMs }) => {
     const idealMs = ((arrivedAtMs.length - 1) * 1_000) / tokensPerSecond;
@@ -306,7 +309,7 @@ function pidsOf(upstream: Bench['upstream'], server: Server | undefined): Record
   return { upstream: upstream.pid, ...(server ? { server: server.pid } : {}) };
 }
 
-/** How busy the busiest core was that loads the target, and what of a core went to what is no part of the benchmark. */
+/** How busy the busiest load core was, and how much of a core went to processes outside the benchmark. */
 function machineFigures({ elapsedMs, cpuMs }: { readonly elapsedMs: number; readonly cpuMs: CpuTimes }): Figures {
   const { machine = 0, server = 0, upstream = 0, client = 0 } = cpuMs;
   const shared = cores === undefined || cores.upstream === cores.client;
@@ -318,7 +321,7 @@ function machineFigures({ elapsedMs, cpuMs }: { readonly elapsedMs: number; read
 
 // ---------------------------------------------------------------------------------------------------------- memory
 
-/** What open streams hold, over what the server held after a few that have ended. */
+/** What open streams hold: the growth over what the server held after a few streams had ended. */
 async function memory(
   bench: Bench,
   { door }: Target,
@@ -338,12 +341,15 @@ async function memory(
   };
 }
 
-/** What a reader that stops makes the server hold, over what it holds for one that reads on: its log, where it has one. */
+/**
+ * What the server holds for a reader that stops, minus what it holds for one that reads on. The log, if there is one,
+ * is in both.
+ */
 async function stoppedReader(bench: Bench, { door }: Target, server: Server, tokens: number): Promise<Figures> {
   const { upstream, client } = bench;
   const readers = { url: server.url, door, streams: 1 };
   const growths = [];
-  // Read twice, since the first answer of that size makes the heap grow whatever the reader does.
+  // Reads twice, because the first answer of that size makes the heap grow whatever the reader does.
   for (const reader of ['reads', 'reads', 'stops'] as const) {
     const before = await server.remote.memory(null);
     await upstream.remote.setUp({ tokens });
@@ -372,7 +378,7 @@ async function leaving({ upstream, client }: Bench, { door }: Target, server: Se
   return { burnt: (await sentBy(upstream)) / streams - seen };
 }
 
-/** Closes what is open, and waits until upstream has seen what it will see of it. */
+/** Closes what is open, and waits until upstream has noticed all of it. */
 async function release({ upstream, client }: Bench): Promise<void> {
   await client.remote.release(null);
   await untilSteady(() => upstream.remote.open(null));
@@ -380,7 +386,7 @@ async function release({ upstream, client }: Bench): Promise<void> {
 
 const steadyMs = 600;
 
-/** Waits until a number has stopped changing. */
+/** Waits until a number no longer changes. */
 async function untilSteady(read: () => Promise<number>): Promise<void> {
   let last = NaN;
   for (let now = await read(); now !== last; now = await read()) {
@@ -394,7 +400,7 @@ async function sentBy(upstream: Bench['upstream']): Promise<number> {
   return [...streams.values()].reduce((sum, { sent }) => sum + sent, 0);
 }
 
-/** Of values in ascending order; the nearest rank. */
+/** Takes values in ascending order; by the nearest rank. */
 function quantile(sorted: Float64Array, share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
 }

@@ -1,6 +1,6 @@
 /**
- * The readers of a benchmark, a process of its own. Opens streams, counts what arrives and when, and reads the CPU time of
- * the processes that it is told of at the first token and at the last one. Judges nothing.
+ * The readers of a benchmark, in a process of their own. Opens streams, and records what arrives and when. Reads the
+ * CPU time of the given processes at the first and at the last token. Compares nothing.
  */
 import { cpuMsOf, machineCpuMs, monotonicMs } from '../wire/clock.ts';
 import { serveCommands } from '../wire/rpc.ts';
@@ -13,54 +13,54 @@ export interface Readers {
   readonly url: string;
   readonly door: DoorName;
   readonly streams: number;
-  /** What each stream is to bring. */
+  /** How many tokens each stream must deliver. */
   readonly tokens: number;
-  /** All read one generation, by its id, instead of one each. */
+  /** If set, all streams read one generation, by its id, instead of one each. */
   readonly together?: boolean;
 }
 
 export interface CpuWatch {
-  /** The processes whose CPU time is wanted. */
+  /** The processes whose CPU time is measured. */
   readonly pids: Readonly<Record<string, number>>;
 }
 
 export interface ReadStream {
   readonly number: number;
-  /** When each token was there whole. */
+  /** When each token had arrived whole. */
   readonly arrivedAtMs: Float64Array;
 }
 
 export interface ReadResult {
   readonly streams: readonly ReadStream[];
   readonly frames: number;
-  /** From the first token that any stream got to the last that any got. */
+  /** From the first token that any stream received to the last one that any received. */
   readonly elapsedMs: number;
-  /** CPU time in that time. */
+  /** CPU time during that time. */
   readonly cpuMs: CpuTimes;
 }
 
-/** Of each process that was asked for, of this one as `client`, and of all the `machine`. */
+/** For each of the given processes, for this one as `client`, and for all processes together as `machine`. */
 export type CpuTimes = Readonly<Record<string, number>>;
 
 export interface SequenceResult {
-  /** From the request to the first token, of each. */
+  /** From the request to the first token, for each stream. */
   readonly firstTokenMs: Float64Array;
   readonly elapsedMs: number;
   readonly cpuMs: CpuTimes;
 }
 
 export type ClientCommands = {
-  /** Opens all streams at once and reads each to its end. @throws Error if one brings more or less than was sent */
+  /** Opens all streams at once and reads each to its end. @throws Error if one delivers more or less than was sent */
   read(params: Readers & CpuWatch): Promise<ReadResult>;
-  /** One stream after another, on one connection. */
+  /** Opens one stream after another, on one connection. */
   sequence(params: Readers & CpuWatch): Promise<SequenceResult>;
-  /** Opens streams that don't end, waits for `tokens` of each, and keeps them open. */
+  /** Opens streams that don't end, waits until each has delivered `tokens`, and keeps them open. */
   hold(params: Readers): Promise<void>;
-  /** As `hold`, but stops reading each once it brought `tokens`. */
+  /** As `hold`, but stops reading each stream once it has delivered `tokens`. */
   stall(params: Readers): Promise<void>;
-  /** As `hold`, but closes each stream once it brought `tokens`; says how many each had got. */
+  /** As `hold`, but closes each stream once it has delivered `tokens`. Returns how many tokens each had received. */
   leave(params: Readers): Promise<void>;
-  /** Closes what `hold` or `stall` left open. */
+  /** Closes the streams that `hold` or `stall` left open. */
   release(params: null): void;
 };
 
@@ -71,7 +71,7 @@ class Reader {
   readonly arrivedAtMs: Float64Array;
   /** How many tokens have arrived whole. */
   arrived = 0;
-  /** Called when there is more. */
+  /** Called when more tokens have arrived. */
   onProgress: () => void = () => {};
   readonly #door: Door;
   readonly #url: URL;
@@ -81,7 +81,7 @@ class Reader {
   constructor(number: number, { url, door, streams, tokens, together }: Readers, connection?: Connection) {
     this.#door = doors[door];
     this.#url = new URL(url);
-    // All that read one generation ask with one prompt.
+    // All viewers of one generation send the same prompt.
     this.number = together ? 0 : number;
     this.#of = together ? 1 : streams;
     this.counter = new TextCounter(this.#door.marker);
@@ -89,7 +89,7 @@ class Reader {
     this.connection = connection ?? this.#door.connect(this.#url);
   }
 
-  /** Settles at the end of the stream. @throws Error if it isn't complete */
+  /** Resolves at the end of the stream. @throws Error if it isn't complete */
   async read(id: string): Promise<void> {
     const request = this.#door.request(this.#url, `stream ${this.number} of ${this.#of}`, id);
     await this.connection.ask(request, (bytes) => this.#take(bytes));
@@ -125,7 +125,7 @@ function openAll(params: Readers): { readers: Reader[]; ended: Promise<void>[] }
   return { readers, ended };
 }
 
-/** Opens streams and settles when each has got `tokens`; then does with each what is wanted. */
+/** Opens streams, waits until each has received `tokens`, and then does with each what the caller wants. */
 async function openUntil(params: Readers, then: (connection: Connection) => void): Promise<void> {
   const { readers, ended } = openAll(params);
   const reached = readers.map(
@@ -139,7 +139,7 @@ async function openUntil(params: Readers, then: (connection: Connection) => void
         };
       }),
   );
-  // Whoever ends before that has failed; how it ends after that is no matter.
+  // A stream that ends before that has failed. After that, its end doesn't matter.
   await Promise.all(reached.map((each, number) => Promise.race([each, ended[number]!.then(endedEarly)])));
 }
 

@@ -1,12 +1,12 @@
 /**
- * A client's connection on a bare socket: just enough of HTTP/1.1 and of WebSocket to ask for a stream and to read it.
- * Knows nothing of what the bytes say but where a subscription ends.
+ * A client's connection on a bare socket: just enough of HTTP/1.1 and of WebSocket to request a stream and to read it.
+ * Of the content it knows only where a subscription ends.
  */
 import { connect, type Socket } from 'node:net';
 
-/** One request at a time; a connection can be used for one after another. */
+/** Carries one request at a time, and can be used again after each. */
 export interface Connection {
-  /** Sends the request; settles at the end of its answer. @throws Error on any other end, and on a refusal */
+  /** Sends the request, and resolves at the end of the response. @throws Error on any other end, and on a refusal */
   ask(request: Buffer, onBytes: (bytes: Buffer) => void): Promise<void>;
   /** Stops reading for good. */
   pause(): void;
@@ -62,14 +62,14 @@ abstract class SocketConnection implements Connection {
   }
 }
 
-/** Lines up to this long; what is longer is no head and no chunk size. */
+/** The longest line that the parser accepts. A longer one is neither a head nor a chunk size. */
 const lineBytesMax = 16_384;
 
 export class HttpConnection extends SocketConnection {
   #state: 'status' | 'headers' | 'body' | 'size' | 'chunk' | 'chunk end' | 'trailer' = 'status';
   #line = '';
   #chunked = false;
-  /** Bytes of the chunk, or of the body, that are still to come. */
+  /** Bytes of the chunk, or of the body, that have not arrived yet. */
   #left = 0;
 
   protected send(request: Buffer): void {
@@ -136,7 +136,7 @@ export class HttpConnection extends SocketConnection {
 
 const opcodes = { text: 0x1, close: 0x8, ping: 0x9, pong: 0xa };
 
-/** Speaks tRPC's WebSocket protocol as far as one subscription at a time needs it. */
+/** Speaks as much of tRPC's WebSocket protocol as one subscription at a time needs. */
 export class WebSocketConnection extends SocketConnection {
   #open = false;
   #rest: Buffer = Buffer.alloc(0);
@@ -170,7 +170,9 @@ export class WebSocketConnection extends SocketConnection {
     this.#rest = Buffer.from(input.subarray(this.#readFrames(input)));
   }
 
-  /** Reads the frames that are there whole; returns where the first that isn't begins. RFC 6455, section 5.2. */
+  /**
+   * Reads the frames that have arrived whole. Returns the position of the first incomplete one. RFC 6455, section 5.2.
+   */
   #readFrames(input: Buffer): number {
     let at = 0;
     while (input.length - at >= 2) {
@@ -190,7 +192,7 @@ export class WebSocketConnection extends SocketConnection {
     if (opcode === opcodes.ping) this.socket.write(frameOf(opcodes.pong, payload));
     if (opcode === opcodes.close) throw new Error('the WebSocket was closed');
     if (opcode !== opcodes.text) return;
-    // tRPC's own heartbeat is a text.
+    // tRPC's own heartbeat is a text message.
     if (payload.length === 4 && payload.toString('latin1') === 'PING') {
       this.socket.write(frameOf(opcodes.text, Buffer.from('PONG')));
       return;
@@ -202,7 +204,7 @@ export class WebSocketConnection extends SocketConnection {
   }
 }
 
-/** A client's frame: masked, as it must be, under the mask that changes nothing. */
+/** A client's frame: masked, as RFC 6455 requires, with a mask of zeros that changes nothing. */
 function frameOf(opcode: number, payload: Buffer): Buffer {
   const head =
     payload.length < 126

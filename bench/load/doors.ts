@@ -1,11 +1,11 @@
-/** How a client asks each kind of server for a stream, and where in the answer its text stands. */
+/** How a client requests a stream from each kind of server, and where in the response the text stands. */
 import { HttpConnection, WebSocketConnection, type Connection } from './connections.ts';
 
 export interface Door {
   connect(url: URL): Connection;
-  /** What is sent on the connection; `id` is a generation's, for servers that know such. */
+  /** The bytes to send on the connection. `id` is the generation's, for servers that have generations. */
   request(url: URL, prompt: string, id: string): Buffer;
-  /** What stands before each text, up to the quote that opens it. */
+  /** The bytes before each text, up to its opening quote. */
   readonly marker: string;
 }
 
@@ -19,11 +19,11 @@ const webSocket = {
 };
 const messages = (prompt: string) => [{ role: 'user', content: prompt }];
 
-/** The config that our service is asked for; `targets.ts` defines it. */
+/** The config that is requested from our service; `targets.ts` defines it. */
 export const benchConfig = 'bench';
 
 export const doors = {
-  /** Upstream's own API, for what passes it on as it is. */
+  /** Upstream's own API, for servers that pass it on unchanged. */
   messages: {
     ...http,
     request: (url, prompt) =>
@@ -34,7 +34,7 @@ export const doors = {
         messages: messages(prompt),
       }),
   },
-  /** A relay with an API of its own. */
+  /** A relay with its own API. */
   relay: { ...http, request: (url, prompt) => post(url, '/stream', { messages: messages(prompt) }) },
   /** As `relay`, in the AI SDK's UI message stream. */
   aiSdk: {
@@ -42,7 +42,7 @@ export const doors = {
     marker: '"delta":"',
     request: (url, prompt) => post(url, '/stream', { messages: messages(prompt) }),
   },
-  /** The gateway takes upstream's address from the request; `url` carries it behind the hash. */
+  /** The gateway takes upstream's address from the request; `url` carries it after the hash. */
   portkey: {
     ...http,
     request: (url, prompt) =>

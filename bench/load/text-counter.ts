@@ -1,6 +1,6 @@
 /**
- * Counts the characters of an answer in the bytes that carry it, whatever the wire: each text is the JSON string behind a
- * marker such as `"text":"`. Scans bytes and builds no strings, so that the load client stays light.
+ * Counts the characters of an answer in the bytes that carry it, whatever the wire: each text is the JSON string after
+ * a marker such as `"text":"`. Scans bytes and builds no strings, so that the load client needs little CPU.
  */
 const quote = 0x22;
 const backslash = 0x5c;
@@ -12,11 +12,11 @@ export class TextCounter {
   /** Texts that were not empty: the frames that carried something. */
   frames = 0;
   readonly #marker: Buffer;
-  /** The end of the last bytes, where it may be the beginning of a marker. */
+  /** The end of the last bytes, if it may be the beginning of a marker. */
   #carried: Buffer = Buffer.alloc(0);
   #inText = false;
   #textBegan = 0;
-  /** Bytes of an escape that are still to come: `\n` is one, `\u` four more. */
+  /** Bytes of an escape sequence that have not arrived yet: `\n` is one, `\u` four more. */
   #escaped = 0;
 
   constructor(marker: string) {
@@ -42,7 +42,7 @@ export class TextCounter {
     }
   }
 
-  /** Counts up to the end of the text or of the bytes; returns where it got to. */
+  /** Counts up to the end of the text or of the bytes, and returns the position it has reached. */
   #scanText(input: Buffer, from: number): number {
     let characters = this.characters;
     let escaped = this.#escaped;
@@ -50,7 +50,7 @@ export class TextCounter {
     for (; at < input.length; at += 1) {
       const byte = input[at]!;
       if (escaped > 0) {
-        // The letter of an escape comes first: `u` announces four digits, any other one is all.
+        // The letter of an escape sequence comes first: after `u` come four digits, after any other letter nothing.
         escaped = escaped === 5 ? (byte === letterU ? 4 : 0) : escaped - 1;
       } else if (byte === backslash) {
         escaped = 5;
@@ -61,7 +61,7 @@ export class TextCounter {
         at += 1;
         break;
       } else if (byte < 0x80 || byte >= 0xc0) {
-        // UTF-8: a byte that leads a character; those of four bytes are two units in UTF-16.
+        // In UTF-8, this byte begins a character. Characters of four bytes are two units in UTF-16.
         characters += byte >= 0xf0 ? 2 : 1;
       }
     }
@@ -74,7 +74,7 @@ export class TextCounter {
     for (let at = Math.max(from, input.length - this.#marker.length + 1); at < input.length; at += 1) {
       const length = input.length - at;
       if (input[at] === this.#marker[0] && input.compare(this.#marker, 0, length, at) === 0) {
-        // A copy: the bytes belong to a buffer that is read into again, or is large.
+        // A copy, because the buffer of these bytes is reused for the next read, or is large.
         return Buffer.from(input.subarray(at));
       }
     }

@@ -1,7 +1,7 @@
 /**
- * The upstream of a benchmark, a process of its own: the Messages API's event stream, one TCP write a token, at a set
- * pace or as fast as the reader takes them. Keeps when it sent each token. Which stream a request is for stands in its
- * prompt, "stream 3 of 50", since that passes through whatever is measured.
+ * The upstream of a benchmark, in a process of its own: the Messages API's event stream, with one TCP write per token,
+ * at a set pace or as fast as the reader takes them. Records when it sent each token. The prompt says which stream a
+ * request is for ("stream 3 of 50"), because every server under test passes the prompt on.
  */
 import http, { type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -11,11 +11,14 @@ import { tokens } from '../wire/tokens.ts';
 
 export interface Answer {
   readonly tokens: number;
-  /** Tokens a second of each stream; absent: as fast as its reader takes them. */
+  /** Tokens per second of each stream; absent: as fast as its reader takes them. */
   readonly tokensPerSecond?: number;
-  /** No stream gets a token before so many are open: what it takes to open them is no part of what streaming costs. */
+  /**
+   * No stream gets a token before this many streams are open, so that the cost of opening them is no part of the cost
+   * of streaming.
+   */
   readonly gather?: number;
-  /** From then to the first token. */
+  /** The time from that moment to the first token. */
   readonly delayMs?: number;
   /** Leaves each stream open after its last token. */
   readonly hold?: boolean;
@@ -28,9 +31,9 @@ export interface SentStream {
 }
 
 export type UpstreamCommands = {
-  /** Sets the answer to all requests to come, and forgets what was sent so far. */
+  /** Sets the answer to all later requests, and forgets what was sent before. */
   setUp(answer: Answer): void;
-  /** What was sent, by the stream's number. */
+  /** What was sent, by the number of the stream. */
   sent(params: { times: boolean }): ReadonlyMap<number, SentStream>;
   /** How many streams are open. */
   open(params: null): number;
@@ -84,13 +87,16 @@ class Stream implements SentStream {
     this.#socket.write(opening);
   }
 
-  /** `phase`, from 0 to 1, is where within the interval between two tokens it sends its own. */
+  /** @param phase From 0 to 1: when, within the interval between two tokens, this stream sends its own. */
   begin(atMs: number, phase: number): void {
     this.nextAtMs = atMs + phase * this.#intervalMs;
     running.add(this);
   }
 
-  /** Sends what is due: the next token, or as many as a paced stream is behind; and the end after the last one. */
+  /**
+   * Sends what is due: the next token, or all tokens that a paced stream is behind. After the last token it sends the
+   * end.
+   */
   sendDue(now: number): void {
     do {
       this.#send();
@@ -98,14 +104,16 @@ class Stream implements SentStream {
     } while (this.#intervalMs > 0 && this.nextAtMs <= now && running.has(this));
   }
 
-  /** A paced stream keeps its pace whether or not it is read: what waits in its socket is the reader's delay. */
+  /**
+   * A paced stream keeps its pace whether or not it is read. Bytes that wait in its socket count as the reader's delay.
+   */
   get mustWait(): boolean {
     return this.#intervalMs === 0 && this.#socket.writableNeedDrain;
   }
 
   #send(): void {
     if (this.sent < this.sentAtMs.length) this.sentAtMs[this.sent] = monotonicMs();
-    // Past node:http, which would make a chunk of three writes.
+    // Bypasses node:http, which would make three writes of a chunk.
     this.#socket.write(deltas[this.sent % deltas.length]!);
     this.sent += 1;
     if (this.sent < this.#answer.tokens) return;
@@ -118,17 +126,22 @@ class Stream implements SentStream {
 
 let answer: Answer = { tokens: 1 };
 let streams = new Map<number, Stream>();
-/** Those that wait for others, with their phases. */
+/** Streams that wait for others, with their phases. */
 let gathered: [Stream, number][] = [];
-/** Those that have tokens to send. */
+/** Streams that have tokens to send. */
 const running = new Set<Stream>();
 const openResponses = new Set<ServerResponse>();
 let pumping = false;
 
-/** Tokens that one turn of the event loop sends at least, so that the turns of a lone stream aren't what limits it. */
+/**
+ * Each turn of the event loop sends at least this many tokens, so that a single stream isn't limited by the number of
+ * turns.
+ */
 const turnTokensMin = 32;
 
-/** Sends each stream that is due its next token, one of each in turn, and comes back when there is more to send. */
+/**
+ * Sends each stream that is due its next token, one stream after the other, and runs again when there is more to send.
+ */
 function pump(): void {
   pumping = false;
   const now = monotonicMs();
@@ -150,11 +163,11 @@ function schedule(delayMs: number): void {
   if (pumping) return;
   pumping = true;
   if (delayMs <= 0) setImmediate(pump);
-  // No longer than a tick, for a stream that comes meanwhile may be due sooner.
+  // At most one tick, because a stream that starts meanwhile may be due sooner.
   else setTimeout(pump, 1);
 }
 
-/** Lets a stream begin, or all that have gathered once it is the last. */
+/** Starts a stream. If streams gather first, the last one starts all of them. */
 function begin(stream: Stream, phase: number): void {
   gathered.push([stream, phase]);
   if (gathered.length < (answer.gather ?? 1)) return;

@@ -1,11 +1,13 @@
-/** The Vercel AI SDK as its documentation writes a chat route. It is installed only where peers are measured. */
+/**
+ * A chat route on the Vercel AI SDK, as its documentation writes it. The SDK is installed only if peers are measured.
+ */
 import { createRequire } from 'node:module';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
 import type { ServerResponse } from 'node:http';
 import { listen, upstreamUrl } from './listen.ts';
 
-/** What is used of the packages, which are not there when this is compiled. */
+/** The parts of the packages that are used here. The packages are not installed when this file is compiled. */
 interface Ai {
   readonly streamText: (options: { model: unknown; messages: unknown; abortSignal: AbortSignal }) => {
     pipeUIMessageStreamToResponse(response: ServerResponse): void;

@@ -1,8 +1,8 @@
-/** Starts a server of the comparison where its parent finds it. */
+/** Starts a server for the comparison, so that the parent process can find it. */
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** Listens on any free port of loopback and tells which on stdout. */
+/** Listens on any free port of loopback and prints the URL on stdout. */
 export function listen(handle: RequestListener): Server {
   const server = createServer(handle);
   server.listen(0, '127.0.0.1', 4_096, () => {
@@ -11,5 +11,5 @@ export function listen(handle: RequestListener): Server {
   return server;
 }
 
-/** Where the benchmark's upstream is. */
+/** The address of the benchmark's upstream. */
 export const upstreamUrl = process.env['ANTHROPIC_BASE_URL'] ?? '';

@@ -1,6 +1,6 @@
 /**
- * A tRPC subscription as tRPC's documentation writes it, on its stock adapters: SSE and WebSocket. Its wire is our
- * service's, tracked ids and superjson, so that only what is between the wires differs.
+ * A tRPC subscription as tRPC's documentation writes it, on its stock adapters for SSE and WebSocket. It uses the same
+ * wire as our service (tracked ids and superjson), so that the measurement compares only the servers.
  */
 import Anthropic from '@anthropic-ai/sdk';
 import { initTRPC, tracked } from '@trpc/server';

@@ -1,6 +1,7 @@
 /**
- * Loaded before the Portkey gateway: 1.15 appends to the headers of a fetched response, which Node refuses, so that every
- * request fails. A response made of the fetched one has headers that can be changed; its body is the same stream.
+ * Loaded before the Portkey gateway. Version 1.15 appends to the headers of a fetched response; Node refuses that, so
+ * every request would fail. This makes a new response of the fetched one, whose headers can be changed; its body is the
+ * same stream.
  */
 const nativeFetch = globalThis.fetch;
 const NativeResponse = globalThis.Response;

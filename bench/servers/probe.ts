@@ -1,12 +1,12 @@
 /**
- * Loaded into each server that is measured, before its own code: tells its memory after a garbage collection, and where its
- * time goes, when it is asked to. Costs nothing until then, and ends the server with the benchmark.
+ * Loaded into each server under test, before its own code. On request it reports the memory after a garbage collection,
+ * and where the server spends its time. Costs nothing before a request. Ends the server when the benchmark ends.
  */
 import { Session, type Profiler } from 'node:inspector/promises';
 import { serveCommands } from '../wire/rpc.ts';
 
 export type ProbeCommands = {
-  /** Bytes: of the process as the system counts them, and in use by JavaScript's objects and buffers. */
+  /** In bytes: of the process as the system counts them, and in use by JavaScript's objects and buffers. */
   memory(params: null): { readonly rss: number; readonly held: number };
   startProfile(params: null): Promise<void>;
   stopProfile(params: null): Promise<Profiler.Profile>;
@@ -17,7 +17,7 @@ const session = new Session();
 
 serveCommands({
   memory() {
-    // Twice: what the first one finalizes, the second one frees.
+    // Runs twice, because the second collection frees what the first one finalizes.
     globalThis.gc?.();
     globalThis.gc?.();
     const { rss, heapUsed, external } = process.memoryUsage();
@@ -35,5 +35,5 @@ serveCommands({
     return profile;
   },
 } satisfies ProbeCommands);
-// The server decides how long it lives.
+// This must not keep the server alive.
 process.channel?.unref();

@@ -1,6 +1,6 @@
 /**
- * One generation to many viewers for the price of the socket writes alone: each read of upstream becomes one frame, as our
- * SSE door writes it, and goes to every socket as it is.
+ * One generation to many viewers for the price of the socket writes alone. Each read from upstream becomes one frame,
+ * as our SSE door writes it, and goes to every socket unchanged.
  */
 import http from 'node:http';
 import type { Socket } from 'node:net';
@@ -28,7 +28,7 @@ function generate(body: Buffer): void {
   http
     .request(new URL('/v1/messages', upstreamUrl), { method: 'POST', headers }, (answer) => {
       let offset = 0;
-      // Upstream writes whole events, a read of which is whole on loopback.
+      // Upstream writes whole events, and on loopback each write arrives as one read.
       answer.on('data', (bytes: Buffer) => {
         let text = '';
         for (const [, json] of bytes.toString().matchAll(/^data: (.*"text_delta".*)$/gm)) {

@@ -1,4 +1,4 @@
-/** The measure of all: a byte proxy of Node's own parts, http and pipe. */
+/** The yardstick: a byte proxy made of Node's own parts, http and pipe. */
 import http from 'node:http';
 import { pipeline } from 'node:stream';
 import { listen, upstreamUrl } from './listen.ts';

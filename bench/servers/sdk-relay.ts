@@ -1,4 +1,4 @@
-/** What many write first: the SDK's stream, each event written to the response. */
+/** A first version that many people write: the SDK's stream, with each event written to the response. */
 import Anthropic from '@anthropic-ai/sdk';
 import { text } from 'node:stream/consumers';
 import { listen, upstreamUrl } from './listen.ts';

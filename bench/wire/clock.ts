@@ -1,25 +1,26 @@
-/** Time and CPU time as all processes of a benchmark see them. */
+/** Time and CPU time, measured alike in all processes of a benchmark. */
 import { readFileSync } from 'node:fs';
 
-/** Milliseconds on the machine's monotonic clock: comparable between processes, as `performance.now()` is not. */
+/** Milliseconds on the machine's monotonic clock. Unlike `performance.now()`, it can be compared between processes. */
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
-/** Linux counts CPU time for /proc in hundredths of a second, on all its architectures. */
+/** On all architectures, Linux counts the CPU time in /proc in hundredths of a second. */
 const msPerTick = 10;
 
-/** CPU time of a process so far, user and system, all its threads, those that have ended too. */
+/** The CPU time of a process so far: user and system, all threads, including those that have ended. */
 export function cpuMsOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  // The command's name, in parentheses, may hold anything: count fields from behind it. proc(5): utime 14, stime 15.
+  // The name of the command is in parentheses and may contain anything, so count the fields after it. proc(5): utime
+  // 14, stime 15.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) * msPerTick;
 }
 
-/** CPU time that processes have had so far on all cores, whoever they were; not that of interrupts. */
+/** The CPU time of all processes on all cores so far, without interrupts. */
 export function machineCpuMs(): number {
-  // proc(5), first line: cpu, user, nice, system, and what isn't a process's.
+  // proc(5), first line: cpu, user, nice, system, and then time that belongs to no process.
   const [, user, nice, system] = readFileSync('/proc/stat', 'latin1').split(/ +/, 4);
   return (Number(user) + Number(nice) + Number(system)) * msPerTick;
 }

@@ -1,10 +1,10 @@
 /**
- * Calls over a child process's IPC channel: one request, one reply, matched by id. Knows nothing of what is called. A
- * child ends with its parent.
+ * Calls over the IPC channel of a child process: one request, one reply, matched by id. Knows nothing of the methods. A
+ * child ends when its parent ends.
  */
 import type { ChildProcess } from 'node:child_process';
 
-/** What a child can be asked for: methods of one parameter. */
+/** The methods of a child, each with one parameter. */
 export type Commands = { readonly [method: string]: (params: never) => unknown };
 
 export type Remote<C extends Commands> = {
@@ -22,7 +22,7 @@ interface Reply {
   readonly error?: string;
 }
 
-/** Answers the parent's calls for as long as there is a parent. */
+/** Answers the parent's calls for as long as the parent lives. */
 export function serveCommands(commands: Commands): void {
   process.on('message', ({ id, method, params }: Request) => {
     const answer = async () => commands[method]!(params as never);
@@ -34,7 +34,7 @@ export function serveCommands(commands: Commands): void {
   process.once('disconnect', () => process.exit());
 }
 
-/** Methods that call the child. They reject when the call takes longer than `timeoutMs`, and when the child ends. */
+/** Methods that call the child. They reject if the call takes longer than `timeoutMs`, or if the child ends. */
 export function remoteOf<C extends Commands>(child: ChildProcess, timeoutMs: number): Remote<C> {
   let lastId = 0;
   const call = (method: string, params: unknown) =>
@@ -64,7 +64,7 @@ export function remoteOf<C extends Commands>(child: ChildProcess, timeoutMs: num
       child.send({ id, method, params } satisfies Request);
     });
   return new Proxy({} as Remote<C>, {
-    // A promise of a remote must not take it for a promise.
+    // If a promise resolves to this object, it must not look like a promise itself.
     get: (_target, method) => (method === 'then' ? undefined : (params: unknown) => call(String(method), params)),
   });
 }

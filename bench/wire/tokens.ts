@@ -1,9 +1,10 @@
 /**
- * The answer that every stream gets: tokens of 3 to 6 characters, the same in every run, 5 % of them with what JSON must
- * escape or beyond ASCII. Upstream sends them and the load client counts them, so that no stream can end short unseen.
+ * The answer of every stream: tokens of 3 to 6 characters, the same in every run. 5 % of them contain characters that
+ * JSON must escape or that are beyond ASCII. Upstream sends them and the load client counts them, so that no stream can
+ * end short unnoticed.
  */
 
-/** After this many tokens they repeat, so that an answer of any length costs no memory. */
+/** The tokens repeat after this many, so an answer of any length needs no more memory. */
 const period = 1_000;
 const specials = [
   '"so"',
@@ -20,7 +21,7 @@ const specialEvery = 20;
 /** Token `index` is `tokens[index % tokens.length]`. */
 export const tokens: readonly string[] = makeTokens();
 
-/** UTF-16 code units of the tokens before each one, within one period. */
+/** How many UTF-16 code units precede each token, within one period. */
 const lengthsBefore = [0];
 for (const token of tokens) lengthsBefore.push(lengthsBefore.at(-1)! + token.length);
 
@@ -31,7 +32,7 @@ export function charactersOf(count: number): number {
 
 function makeTokens(): string[] {
   let state = 1;
-  // Lehmer's generator: small, and the same everywhere.
+  // Lehmer's generator: small, and with the same results everywhere.
   const random = (below: number) => (state = (state * 48_271) % 0x7fffffff) % below;
   return Array.from({ length: period }, (_, index) => {
     if (index % specialEvery === specialEvery - 1) return specials[random(specials.length)]!;

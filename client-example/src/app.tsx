@@ -1,4 +1,4 @@
-/** The page as a whole: which conversation is shown, over which connection, with which key. */
+/** The whole page: chooses the conversation that is shown, the connection and the key. */
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { LlmClientError } from 'llm-service/client';
 import { useCallback, useEffect, useState } from 'react';
@@ -43,7 +43,7 @@ export function App() {
   );
 }
 
-/** What a header can carry. */
+/** Accepts only a text that a header can carry. */
 function keyFrom(value: unknown): string | undefined {
   return typeof value === 'string' && /^[\x21-\x7e]{1,4096}$/.test(value) ? value : undefined;
 }
@@ -59,7 +59,7 @@ interface ShellProps {
 function Shell({ connection, settings, onSettings, onTransport, onKey }: ShellProps) {
   const { all: conversations, unkept } = useConversations();
   const named = useConversationId();
-  // A new conversation has its id before it is kept, so that nothing is mounted anew when it is.
+  // A new conversation has its id before it is stored, so that React doesn't mount it anew when it is stored.
   const [freshId, setFreshId] = useState(newId);
   const currentId = named ?? freshId;
   const [running, setRunning] = useState<ReadonlySet<string>>(new Set());
@@ -87,7 +87,7 @@ function Shell({ connection, settings, onSettings, onTransport, onKey }: ShellPr
   const onKeyNeeded = useCallback(() => setRefusedKey(token), [token]);
 
   useEffect(() => {
-    // The first message gives the address its name.
+    // After the first message, the address names the conversation.
     if (named === undefined && conversations.some(({ id }) => id === freshId)) {
       showConversation(freshId, { replace: true });
     }

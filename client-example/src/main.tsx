@@ -12,13 +12,14 @@ import './styles/lab.css';
 
 const queryClient = new QueryClient({
   defaultOptions: {
-    // The client retries by itself, and the service may well be on this machine: being offline says nothing of it.
+    // The client retries by itself. And the service may be on this machine, so being offline doesn't mean that it can't
+    // be reached.
     queries: { retry: false, networkMode: 'always' },
     mutations: { retry: false, networkMode: 'always' },
   },
 });
 
-// What a boundary has caught is shown in some other way.
+// An error boundary has already shown something else in place of what threw.
 const onCaughtError = (error: unknown) => console.warn(error);
 
 createRoot(document.getElementById('root')!, { onCaughtError }).render(

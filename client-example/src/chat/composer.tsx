@@ -1,6 +1,6 @@
 /**
- * Where a message is written: Enter sends, Shift+Enter breaks the line, ArrowUp brings back what was said before. Knows
- * the configs as the service lists them, and asks for what their prompts need.
+ * The form that a message is written in: Enter sends, Shift+Enter breaks the line, ArrowUp brings back earlier
+ * questions. Shows the configs that the service lists, and asks for the variables of their prompts.
  */
 import { useEffect, useId, useRef, useState, type KeyboardEvent } from 'react';
 import { Icon } from '../page/icon.tsx';
@@ -20,13 +20,16 @@ export interface ComposerProps {
   readonly onTransport: (transport: Transport) => void;
   readonly running: boolean;
   readonly stopping: boolean;
-  /** What was asked here before, the last one last. */
+  /** Questions that were asked here before, the newest last. */
   readonly history: readonly string[];
   readonly onSend: (prompt: string) => void;
   readonly onStop: () => void;
 }
 
-/** From here on the field no longer grows with its text, which would have the browser lay out a pasted file twice. */
+/**
+ * From this length on the field no longer grows with its text: growing would make the browser lay out a pasted file
+ * twice.
+ */
 const longChars = 20_000;
 
 export function Composer(props: ComposerProps) {
@@ -53,7 +56,7 @@ export function Composer(props: ComposerProps) {
     setText(history[next] ?? '');
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    // 229 is what Safari says of the Enter that ends a composition.
+    // In Safari, 229 is the key code of the Enter that ends a composition.
     if (event.nativeEvent.isComposing || event.keyCode === 229) return;
     if (event.key === 'Enter' && !event.shiftKey) {
       event.preventDefault();

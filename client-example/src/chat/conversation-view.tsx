@@ -1,6 +1,6 @@
 /**
- * One conversation: its turns, the answer that runs, and what can be asked next. Stays mounted, out of sight, while its
- * answer runs, so that looking at another one doesn't end it.
+ * One conversation: its turns, the running answer, and the composer. It stays mounted, but hidden, while its answer
+ * runs, so that the answer goes on when the reader opens another conversation.
  */
 import { useQuery } from '@tanstack/react-query';
 import { LlmClientError } from 'llm-service/client';
@@ -24,7 +24,7 @@ import { spokenStatus, TurnView } from './turn.tsx';
 
 export interface ConversationViewProps {
   readonly conversation: Conversation;
-  /** Whether the browser has room for it as it is. */
+  /** Whether the browser has stored the conversation in its current state. */
   readonly kept: boolean;
   readonly shown: boolean;
   readonly connection: Connection;
@@ -47,7 +47,7 @@ export function ConversationView(props: ConversationViewProps) {
   const [meter] = useState(() => new Meter());
   const { ref: logRef, atBottom, toBottom } = useStickToBottom();
 
-  // Answers before the last have ended, so that the request stays the same while its answer comes.
+  // All answers before the last have ended, so the request stays the same while its answer arrives.
   const request = useMemo(() => requestOf(turns, (each) => answerStore(each).get().answer), [turns]);
   const { answer, link, running, stop, reopen } = useLlmStream(request, {
     askedAtMs: last?.askedAtMs,
@@ -64,7 +64,7 @@ export function ConversationView(props: ConversationViewProps) {
     [id, toBottom],
   );
   const askAgain = useCallback((prompt: string) => last && ask(prompt, last, turns.slice(0, -1)), [ask, last, turns]);
-  // With the variables of this config, and none that another one asked for.
+  // Send only the variables of this config, and none that were entered for another one.
   const send = (prompt: string, { config, variables }: Draft = draft) => {
     const names = configs.find(({ name }) => name === config)?.variables ?? Object.keys(variables);
     const own = Object.fromEntries(names.map((name) => [name, variables[name] ?? '']));
@@ -113,7 +113,7 @@ export function ConversationView(props: ConversationViewProps) {
         </header>
         <div
           className="log"
-          // What an empty conversation shows is read from its top.
+          // An empty conversation shows the start page, which is read from its top.
           ref={turns.length > 0 ? logRef : undefined}
           role="log"
           aria-live="off"
@@ -176,7 +176,7 @@ export function ConversationView(props: ConversationViewProps) {
   );
 }
 
-/** Says that a reload would lose what was asked here. */
+/** Tells the reader that a reload would lose this conversation. */
 function NoRoomNote() {
   const { possible } = useKeeping();
   if (!possible) return null;
@@ -188,7 +188,7 @@ function NoRoomNote() {
   );
 }
 
-/** Says where the service can't be reached, or refuses even to say what it serves. */
+/** Tells the reader that the service can't be reached, or refuses to list its configs. */
 function ServiceNote() {
   const trpc = useTRPC();
   const { error, refetch, isFetching } = useQuery(trpc.llm.configs.queryOptions());
@@ -204,7 +204,7 @@ function ServiceNote() {
   );
 }
 
-/** Where the stream stands: live, or reconnecting; and from where it was resumed. */
+/** The state of the stream: live or reconnecting, and where it was resumed. */
 function LinkBadge({ link, running, transport }: { link: Link; running: boolean; transport: Transport }) {
   const over = transport === 'sse' ? 'SSE' : 'WebSocket';
   const lost = running && link.state === 'reconnecting';

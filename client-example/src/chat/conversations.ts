@@ -1,6 +1,7 @@
 /**
- * The conversations of this browser: what was asked, under which ids; the answers are kept by answer-store.ts. Every tab
- * shows the same ones. One that the browser has no room for stays in this tab, and takes no other's place.
+ * The conversations of this browser: the questions and the ids of their answers. answer-store.ts stores the answers.
+ * Every tab shows the same conversations. If the browser has no room for one, it stays in this tab only, and no other
+ * conversation is deleted for it.
  */
 import { useSyncExternalStore } from 'react';
 import { onStoredElsewhere, readStored, writeStored } from '../page/storage.ts';
@@ -25,14 +26,14 @@ export interface Conversation {
 export interface Conversations {
   /** Newest first. */
   readonly all: readonly Conversation[];
-  /** Ids of those that a reload loses, or takes back to what they were. */
+  /** Ids of the conversations that a reload would lose, or would set back to an earlier state. */
   readonly unkept: ReadonlySet<string>;
 }
 
 const key = 'conversations';
 
 let kept = readAtFirst();
-/** In the order in which they were changed. */
+/** In the order in which they were last changed. */
 const unkept = new Map<string, Conversation>();
 let current = combined();
 const listeners = new Set<() => void>();
@@ -46,7 +47,7 @@ export function useConversations(): Conversations {
   return useSyncExternalStore(subscribe, () => current);
 }
 
-/** Adds a conversation or replaces the one of its id, and moves it to the top. */
+/** Adds a conversation, or replaces the one with the same id, and moves it to the top. */
 export function putConversation(conversation: Conversation): void {
   change(() => keep(conversation));
 }
@@ -57,7 +58,7 @@ export function removeConversation(id: string): void {
     const next = readKept().filter((each) => each.id !== id);
     if (writeStored(key, next)) kept = next;
   });
-  // There may be room now. A copy, for what still finds none goes back in.
+  // There may be room now. This iterates over a copy, because a conversation that still finds no room is added again.
   const waiting = [...unkept.values()];
   change(() => waiting.forEach(keep));
   keepAnswers(idsOf(current.all));
@@ -71,7 +72,7 @@ function keep(conversation: Conversation): void {
   else unkept.set(id, conversation);
 }
 
-/** As it is now: another tab may have written, and have told so too late. */
+/** Reads the current list: another tab may have written it, and its event may arrive too late. */
 function readKept(): readonly Conversation[] {
   kept = readStored(key, conversationsFrom) ?? [];
   return kept;
@@ -106,14 +107,17 @@ function subscribe(listener: () => void): () => void {
 
 const titleCharsMax = 120;
 
-/** What a conversation is called: the beginning of its first question. */
+/** The title of a conversation: the beginning of its first question. */
 export function titleOf({ turns }: Conversation): string | undefined {
   const prompt = turns[0]?.prompt;
   if (prompt === undefined || prompt.length <= titleCharsMax) return prompt;
   return `${prompt.slice(0, titleCharsMax)}…`;
 }
 
-/** At the beginning, answers go to which no conversation leads: what was asked was not kept, or is gone. */
+/**
+ * At the start of the page, deletes answers that belong to no conversation, because their question was not stored or
+ * was deleted.
+ */
 function readAtFirst(): readonly Conversation[] {
   let whole = true;
   const read = readStored(key, (value, damaged) =>

@@ -1,11 +1,11 @@
-/** A failure as people need it: what happened, whether trying again helps, and when. */
+/** Shows a failure to the reader: what happened, whether trying again helps, and when. */
 import { useEffect, useState } from 'react';
 import { Icon } from '../page/icon.tsx';
 import { explain, isInterruption, type Failure } from './failures.ts';
 
 export interface FailureNoteProps {
   readonly failure: Failure;
-  /** Whether some of the answer was received. */
+  /** Whether some of the answer has arrived. */
   readonly begun: boolean;
   readonly canAskAgain: boolean;
   readonly onAskAgain: () => void;
@@ -44,7 +44,7 @@ export function FailureNote({ failure, begun, canAskAgain, onAskAgain, onReopen 
   );
 }
 
-/** Whole seconds that are left of a wait that began when this was first shown. */
+/** The whole seconds that remain of a wait, which began when this component was first shown. */
 function useCountdown(ms: number): number {
   const [untilMs] = useState(() => performance.now() + ms);
   const [leftMs, setLeftMs] = useState(ms);

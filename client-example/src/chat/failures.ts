@@ -1,4 +1,4 @@
-/** What went wrong, in words for people: what happened, and whether trying again can help. */
+/** The failures in words for readers: what happened, and whether trying again can help. */
 import type { LlmClientErrorCode } from 'llm-service/client';
 
 export interface Failure {
@@ -13,15 +13,15 @@ interface Words {
   readonly advice: string;
 }
 
-/** The answer is not lost there: the service still has it, or may have. */
+/** Whether only the connection was lost: the service still has the answer, or may have it. */
 export function isInterruption({ code }: Failure): boolean {
   return code === 'unreachable' || code === 'closed';
 }
 
-/** @param begun Whether some of the answer was received. */
+/** @param begun Whether some of the answer has arrived. */
 export function explain({ code }: Failure, begun: boolean): Words {
   if (code === 'generation_not_found' && !begun) return neverReceived;
-  // A newer service may know more codes than these.
+  // A newer service may have codes that are not in this table.
   return words[code] ?? words.internal;
 }
 
@@ -31,13 +31,16 @@ const neverReceived: Words = {
 };
 
 const words: Readonly<Record<LlmClientErrorCode, Words>> = {
-  invalid_input: { title: 'The request was not understood', advice: 'Change it as told above, then send it again.' },
+  invalid_input: {
+    title: 'The request was not understood',
+    advice: 'Change it as the message says, then send it again.',
+  },
   unauthorized: { title: 'A key is needed', advice: 'Enter one that this service knows.' },
   forbidden: { title: 'Not allowed from here', advice: 'Whoever runs the service can allow this address.' },
   config_not_found: { title: 'This config is gone', advice: 'Choose another one, then ask again.' },
   generation_not_found: {
     title: 'The answer is no longer kept',
-    advice: 'What was received is here. Ask again for a whole one.',
+    advice: 'The part that arrived is shown here. Ask again for a complete answer.',
   },
   conflict: { title: 'This id belongs to another question', advice: 'Ask again, under a new one.' },
   too_large: { title: 'The conversation is too long to send', advice: 'Shorten the message, or begin a new chat.' },
@@ -46,7 +49,7 @@ const words: Readonly<Record<LlmClientErrorCode, Words>> = {
   shutting_down: { title: 'The service is going down', advice: 'Trying again helps once it is back.' },
   upstream_auth: {
     title: 'The model refused the service',
-    advice: 'Its key has to be set right; trying again won’t help.',
+    advice: 'The key of the service has to be corrected; trying again won’t help.',
   },
   upstream_invalid_request: {
     title: 'The model did not take the request',
@@ -56,16 +59,19 @@ const words: Readonly<Record<LlmClientErrorCode, Words>> = {
   upstream_overloaded: { title: 'The model is overloaded', advice: 'Trying again in a minute usually helps.' },
   upstream_unreachable: { title: 'The model can’t be reached', advice: 'Trying again helps once it is back.' },
   upstream_timeout: { title: 'The model fell silent', advice: 'Trying again usually helps.' },
-  upstream_truncated: { title: 'The answer was cut short', advice: 'Trying again usually helps. What came is kept.' },
+  upstream_truncated: {
+    title: 'The answer was cut short',
+    advice: 'Trying again usually helps. The text so far is kept.',
+  },
   upstream_error: { title: 'The model failed', advice: 'Trying again may help.' },
   log_limit: { title: 'The answer grew too long', advice: 'Ask for less at once; trying again won’t help.' },
-  producer_lost: { title: 'The service was restarted', advice: 'The answer went with it. Trying again helps.' },
-  internal: { title: 'The service failed', advice: 'That is a fault of its own; trying again may not help.' },
+  producer_lost: { title: 'The service was restarted', advice: 'The answer was lost. Trying again helps.' },
+  internal: { title: 'The service failed', advice: 'This is an error in the service; trying again may not help.' },
   unreachable: {
     title: 'No connection to the service',
-    advice: 'The answer may go on over there. Reconnecting brings what is missing.',
+    advice: 'The service may still be writing the answer. Reconnecting shows the missing part.',
   },
   cancelled: { title: 'Stopped before it began', advice: 'Ask again whenever you like.' },
-  closed: { title: 'The connection was closed', advice: 'Reconnecting brings what is missing.' },
+  closed: { title: 'The connection was closed', advice: 'Reconnecting shows the missing part.' },
   unsupported: { title: 'This browser lacks something', advice: 'Another one, or a newer one, has it.' },
 };

@@ -1,6 +1,6 @@
-/** Ids of the page's own making: of conversations, and of the generations that it asks for. */
+/** Makes the ids of conversations, and of the generations that the page asks for. */
 
-/** A UUID; `crypto.randomUUID` is there on secure pages only. https://www.rfc-editor.org/rfc/rfc9562#section-5.4 */
+/** A UUID. `crypto.randomUUID` exists only on secure pages. https://www.rfc-editor.org/rfc/rfc9562#section-5.4 */
 export function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6]! & 0x0f) | 0x40;

@@ -1,11 +1,11 @@
-/** From the turns of a conversation to the request that asks for its last answer. Pure, and the same at every reload. */
+/** Makes the request for the last answer of a conversation from its turns. Pure, and the same after every reload. */
 import { textOf, type Answer } from '../stream/answer.ts';
 import type { LlmRequest } from '../stream/use-llm-stream.ts';
 import type { Turn } from './conversations.ts';
 
 /**
- * @param answerOf What became of a turn before the last. One without text is left out, since the API takes no empty
- *   message; questions in a row are fine.
+ * @param answerOf The answer of an earlier turn. If it has no text it is left out, because the API takes no empty
+ *   message. Several questions in a row are allowed.
  */
 export function requestOf(turns: readonly Turn[], answerOf: (generationId: string) => Answer): LlmRequest | undefined {
   const last = turns.at(-1);
@@ -16,7 +16,7 @@ export function requestOf(turns: readonly Turn[], answerOf: (generationId: strin
     return text.trim() === '' ? [question] : [question, { role: 'assistant' as const, content: text }];
   });
   const { generationId, config, variables } = last;
-  // The names come from `llm.configs`, whose answer is the service's word for what it takes.
+  // The names come from `llm.configs`: the service has listed them, so it accepts them.
   return {
     generationId,
     config,

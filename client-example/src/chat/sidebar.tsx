@@ -1,4 +1,4 @@
-/** The conversations that this browser keeps, and what is set for the page. */
+/** The conversations that this browser stores, and the settings of the page. */
 import { useEffect } from 'react';
 import { Icon, type IconName } from '../page/icon.tsx';
 import type { Theme } from '../page/settings.ts';
@@ -30,7 +30,7 @@ export function Sidebar(props: SidebarProps) {
       event.preventDefault();
       onClose();
     };
-    // Before the conversation takes it for a stop.
+    // In the capture phase, so that Escape closes the menu and doesn't stop the answer.
     addEventListener('keydown', onKeyDown, { capture: true });
     return () => removeEventListener('keydown', onKeyDown, { capture: true });
   }, [open, onClose]);

@@ -1,9 +1,9 @@
-/** What an empty conversation shows: what this is, and something to begin with. */
+/** Shown in an empty conversation: what this page is, and suggestions for a first question. */
 import type { Choice } from '../page/trpc.ts';
 
 type Suggestion = Choice & { readonly prompt: string; readonly label: string };
 
-/** Literal config names and variables: a config that is renamed on the service no longer compiles here. */
+/** Config names and variables are literal types: if the service renames a config, this file no longer compiles. */
 const suggestions: readonly Suggestion[] = [
   {
     config: 'default',

@@ -1,14 +1,14 @@
-/** What an answer cost and how fast it was, in words and numbers for people. */
+/** The cost and speed of an answer, in words and numbers for readers. */
 import type { TerminalEvent } from 'llm-service/client';
 
 export interface Stat {
   readonly label: string;
   readonly value: string;
-  /** Said where the value needs it. */
+  /** An explanation, if the value needs one. */
   readonly note?: string;
 }
 
-/** Tokens a second from the first to the last; undefined where there was nothing to measure. */
+/** Tokens per second between the first and the last token; undefined if there was nothing to measure. */
 function tokensPerSecond({ usage, timing }: TerminalEvent): number | undefined {
   if (timing.firstTokenMs === null) return undefined;
   const ms = timing.totalMs - timing.firstTokenMs;
@@ -26,7 +26,7 @@ export function statsOf(terminal: TerminalEvent, simulated: boolean): readonly S
     {
       label: 'Tokens',
       value: `${about}${formatCount(input)} in, ${about}${formatCount(usage.outputTokens)} out`,
-      ...(usage.estimated ? { note: 'Estimated: the model was cut off before it said.' } : {}),
+      ...(usage.estimated ? { note: 'Estimated, because the answer ended before the model reported it.' } : {}),
     },
     simulated
       ? { label: 'Cost', value: 'simulated', note: 'No model was called, and nothing was spent.' }

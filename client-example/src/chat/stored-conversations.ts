@@ -1,10 +1,13 @@
-/** Conversations as this browser has kept them, checked before they are believed: what can't be read is left out. Pure. */
+/**
+ * Checks the conversations that this browser has stored before the page uses them, and leaves out all that it can't
+ * read. Pure.
+ */
 import { isRecord } from '../page/is-record.ts';
 import type { Conversation, Turn } from './conversations.ts';
 
 const idCharsMax = 200;
 
-/** Newest first; undefined for what is no list of any. */
+/** Newest first. Undefined if the value is no list. */
 export function conversationsFrom(value: unknown, damaged: () => void): readonly Conversation[] | undefined {
   return Array.isArray(value) ? distinct(value, conversationFrom, ({ id }) => id, damaged) : undefined;
 }
@@ -27,7 +30,7 @@ function turnFrom(value: unknown, damaged: () => void): Turn | undefined {
   return { generationId, prompt, config, variables: Object.fromEntries(texts), ...asked };
 }
 
-/** Those that can be read, each key once. */
+/** The items that can be read, each key once. */
 function distinct<T>(
   values: readonly unknown[],
   read: (value: unknown, damaged: () => void) => T | undefined,

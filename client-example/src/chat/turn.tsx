@@ -1,4 +1,4 @@
-/** One question and its answer: what was said, how it ended, what it cost, and what can be done about it. */
+/** One question and its answer: the text, how it ended, what it cost, and buttons to ask again. */
 import { memo, useEffect, useState, useSyncExternalStore, type KeyboardEvent } from 'react';
 import { Markdown, pieces, PlainText } from '../markdown/markdown.tsx';
 import { CopyButton } from '../page/copy-button.tsx';
@@ -13,7 +13,7 @@ import { formatCount, statsOf } from './stats.ts';
 
 export interface TurnViewProps {
   readonly turn: Turn;
-  /** Only the last turn can be asked anew. */
+  /** Only the last turn can be asked again. */
   readonly last: boolean;
   readonly running: boolean;
   readonly onAskAgain: (prompt: string) => void;
@@ -32,7 +32,7 @@ export const TurnView = memo(function TurnView(props: TurnViewProps) {
   );
 });
 
-/** What was said, without anything around it: where all of it can't be shown. */
+/** The plain text of the answer, shown if the full view of it throws. */
 function BareAnswer({ turn }: { turn: Turn }) {
   const store = answerStore(turn.generationId);
   const { answer } = useSyncExternalStore(store.subscribe, store.get);
@@ -161,7 +161,10 @@ function Question({ turn, editable, onSave }: { turn: Turn; editable: boolean; o
   );
 }
 
-/** So much of a question is shown at first: a file that was pasted would take long to lay out, and to scroll past. */
+/**
+ * Only this many characters of a question are shown at first: a pasted file would take long to lay out, and to scroll
+ * past.
+ */
 const promptCharsShown = 10_000;
 
 function Prompt({ text }: { text: string }) {
@@ -198,7 +201,7 @@ function PartView({ part, growing }: { part: Part; growing: boolean }) {
   );
 }
 
-/** A part that can't be shown as it should be. */
+/** Shown in place of a part whose view throws. */
 function BarePart({ part }: { part: Part }) {
   return (
     <div className="markdown">
@@ -207,7 +210,7 @@ function BarePart({ part }: { part: Part }) {
   );
 }
 
-/** From when on silence is worth a word. */
+/** After this much silence the page says how long nothing has arrived. */
 const quietMs = 4_000;
 
 function Waiting({ link, begun }: { link: Link; begun: boolean }) {
@@ -247,8 +250,8 @@ interface EndingProps {
 function Ending({ answer: { terminal, refusal, parts }, link, canAskAgain, onAskAgain, onReopen }: EndingProps) {
   const told = { begun: parts.length > 0, canAskAgain, onAskAgain, onReopen };
   if (refusal?.code === 'generation_not_found') {
-    // A stop that came before its start: there was no answer to keep. Else the id that is said to be unknown says nothing
-    // to the reader.
+    // If the reader has pressed Stop, the stop came before the start, so there is no answer. Otherwise the message
+    // would only name an id, which means nothing to the reader.
     return <FailureNote failure={link.stopping ? stoppedEarly : { ...refusal, message: '' }} {...told} />;
   }
   const failure = refusal ?? (terminal?.type === 'error' ? terminal : undefined);
@@ -265,18 +268,18 @@ const stoppedEarly = { code: 'cancelled', message: '', retryable: true } as cons
 
 const cancelNotes = {
   requested: 'Stopped.',
-  disconnected: 'Stopped by the service, since nobody was there to read on.',
-  shutdown: 'Stopped, since the service went down.',
+  disconnected: 'Stopped by the service, because no page was connected.',
+  shutdown: 'Stopped, because the service was shut down.',
 } as const;
 
 const stopNotes: Readonly<Record<string, string>> = {
-  max_tokens: 'It ends here because it reached the most tokens that this config allows.',
+  max_tokens: 'It ends here because it reached the token limit of this config.',
   refusal: 'The model declined to answer.',
-  model_context_window_exceeded: 'It ends here because the conversation fills what the model can hold.',
-  pause_turn: 'The model paused; a next message lets it go on.',
+  model_context_window_exceeded: 'It ends here because the conversation fills the context window of the model.',
+  pause_turn: 'The model paused; send another message to let it continue.',
 };
 
-/** What a screen reader is told, politely, at the beginning and the end of an answer; never of each piece. */
+/** The text for screen readers, announced politely when an answer begins and ends, and never for each piece. */
 export function spokenStatus({ terminal, refusal, start }: Answer, running: boolean): string {
   if (refusal) return `No answer: ${refusal.message}`;
   switch (terminal?.type) {

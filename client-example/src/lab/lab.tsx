@@ -1,4 +1,4 @@
-/** What happens on the wire, live, and buttons that break it. */
+/** Shows what happens on the wire while it happens, and has buttons that break it. */
 import { useEffect, useRef, useState } from 'react';
 import { formatCount, formatMs } from '../chat/stats.ts';
 import { Icon } from '../page/icon.tsx';
@@ -10,7 +10,7 @@ export interface LabProps {
   readonly meter: Meter;
   readonly running: boolean;
   readonly resumes: number;
-  /** Whether the simulator answers, as far as is known: only it plays faults. */
+  /** Whether the simulator answers, or nobody knows yet. Only the simulator plays faults. */
   readonly simulated: boolean;
   readonly onCut: () => void;
   readonly onAsk: (prompt: string) => void;
@@ -24,11 +24,11 @@ const faults = [
     told: 'Every attempt gets 529; two retries, then an error.',
   },
   { label: 'Stall the answer', prompt: '/sim stall_mid_stream', told: 'Some text, then silence. Esc stops it.' },
-  { label: 'Truncate the answer', prompt: '/sim clean_end', told: 'The stream ends well, and too early.' },
+  { label: 'Truncate the answer', prompt: '/sim clean_end', told: 'The stream ends without an error, but too early.' },
   {
     label: 'Ask for 2,000 tokens',
     prompt: '/sim tokens 2000',
-    told: 'Nothing breaks, for once. Cut the connection meanwhile.',
+    told: 'A slow answer without a fault. Cut the connection meanwhile.',
   },
 ] as const;
 
@@ -48,14 +48,14 @@ export function Lab({ open, meter, running, resumes, simulated, onCut, onAsk, on
           <button type="button" className="button" onClick={onCut} disabled={!running}>
             <Icon name="cut" /> Cut my connection
           </button>
-          <p>{running ? 'The answer goes on; the rest arrives once.' : 'While an answer streams.'}</p>
+          <p>{running ? 'The answer goes on, and no text comes twice.' : 'While an answer streams.'}</p>
         </li>
         {faults.map(({ label, prompt, told }) => (
           <li key={prompt}>
             <button type="button" className="button" onClick={() => onAsk(prompt)} disabled={running || !simulated}>
               {label}
             </button>
-            <p>{simulated ? told : 'The simulator plays this; a real model answers here.'}</p>
+            <p>{simulated ? told : 'Only the simulator plays this; here a real model answers.'}</p>
           </li>
         ))}
       </ul>

@@ -1,13 +1,13 @@
 /**
- * How fast events come in: tokens and the longest gap between events, in a window of time that moves along. Bounded, and
- * cheap enough to be told of each event. Knows nothing of how it is drawn.
+ * Measures how fast events arrive: tokens, and the longest gap between events, over a sliding window of time. Its
+ * memory is bounded, and recording an event is cheap. Knows nothing of how the readings are drawn.
  */
 import type { LlmEvent } from 'llm-service/client';
 
 /** One column of the plot. */
 const bucketMs = 250;
 const bucketsMax = 120;
-/** What tokens come to in text, about. */
+/** About how many characters of text one token makes. */
 const charsPerToken = 4;
 
 interface Bucket {
@@ -17,7 +17,7 @@ interface Bucket {
 }
 
 export interface Readings {
-  /** Oldest first, each over half a second, without the one that is still filling. */
+  /** Oldest first, each over half a second. The column that is still filling is not included. */
   readonly tokensPerSecond: readonly number[];
   readonly gapsMs: readonly number[];
   /** Over the last whole second. */
@@ -29,7 +29,7 @@ export class Meter {
   #bucketAtMs = 0;
   #lastEventMs: number | undefined;
 
-  /** Gaps count from here on. */
+  /** The meter counts gaps from this moment on. */
   begin(nowMs = performance.now()): void {
     this.#advance(nowMs);
     this.#lastEventMs = nowMs;
@@ -42,7 +42,7 @@ export class Meter {
     this.#lastEventMs = nowMs;
   }
 
-  /** No more gaps. */
+  /** Stops counting gaps. */
   end(): void {
     this.#lastEventMs = undefined;
   }
@@ -65,7 +65,7 @@ export class Meter {
     };
   }
 
-  /** The current bucket, with the gap that is open now counted in. */
+  /** The current bucket, with the gap that is still open counted in. */
   #gap(nowMs: number): Bucket {
     const bucket = this.#advance(nowMs);
     if (this.#lastEventMs !== undefined) bucket.gapMs = Math.max(bucket.gapMs, nowMs - this.#lastEventMs);

@@ -1,12 +1,15 @@
-/** Draws one row of readings on a canvas, in the colours that its style sheet names. Knows nothing of what they mean. */
+/**
+ * Draws one row of readings on a canvas, in the colours that its style sheet defines. Knows nothing of what the
+ * readings mean.
+ */
 
 export interface PlotStyle {
   readonly kind: 'area' | 'bars';
-  /** The least that the scale reaches to, so that little noise looks small. */
+  /** The scale reaches at least this value, so that small noise looks small. */
   readonly scaleMin: number;
 }
 
-/** Draws the values, oldest first, and returns what the top of the scale stands for. */
+/** Draws the values, oldest first, and returns the value at the top of the scale. */
 export function drawPlot(canvas: HTMLCanvasElement, values: readonly number[], { kind, scaleMin }: PlotStyle): number {
   const { clientWidth: width, clientHeight: height } = canvas;
   const density = devicePixelRatio;

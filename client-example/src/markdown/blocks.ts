@@ -1,6 +1,6 @@
 /**
- * Markdown while it is being written: cut into blocks, of which only the last one changes, and that one made whole, so
- * that half a table, fence or heading doesn't flicker. Pure; knows nothing of React.
+ * Cuts a growing Markdown text into blocks. Only the last block still changes. It is completed for display, so that
+ * half a table, fence or heading doesn't flicker. Pure; knows nothing of React.
  */
 import type { Token } from 'markdown-it';
 import remend from 'remend';
@@ -8,36 +8,42 @@ import { topBlocks } from './parser.ts';
 
 export interface Block {
   readonly raw: string;
-  /** It goes on in the middle of a paragraph that the block before it began. */
+  /** Whether this block continues a paragraph that the block before it began. */
   readonly continued: boolean;
 }
 
-/** Blocks of a growing text. All but the last are settled: their text never changes again. */
+/** The blocks of a growing text. All but the last are settled: their text never changes again. */
 export interface Blocks {
   readonly text: string;
   readonly settled: readonly Block[];
-  /** Characters of `text` that are in `settled`, or between its blocks. */
+  /** How many characters of `text` are in `settled` blocks or between them. */
   readonly settledChars: number;
-  /** The rest, as it stands. */
+  /** The block after the settled ones. It may still change. */
   readonly open: Block;
 }
 
 const noBlocks: Blocks = { text: '', settled: [], settledChars: 0, open: { raw: '', continued: false } };
 
-/** A block longer than this is settled in parts, where it can be cut: else it would be laid out whole at each step. */
+/** A longer block is settled in parts, if it can be cut. Otherwise the browser would lay it out whole at each step. */
 const blockCharsMax = 6_000;
-/** The same for what loses its meaning where it is cut: a table without its head, code within an item. */
+/**
+ * The same limit for blocks that lose their meaning when they are cut, such as a table without its head or code in a
+ * list item.
+ */
 const wholeCharsMax = 32_000;
-/** What a block is shows in its first line, or in so much of it. */
+/** The first line of a block decides what kind of block it is, or this many characters of that line. */
 const decidedChars = 200;
 
-/** Makes a function from a text to its blocks that is quick where the text begins with the one it was called with before. */
+/** Makes a function from a text to its blocks. It is fast if the text begins with the text of the call before. */
 export function createBlockGrower(): (text: string) => Blocks {
   let before = noBlocks;
   return (text) => (before = growBlocks(before, text.replaceAll(/\r\n?/g, '\n')));
 }
 
-/** The blocks of a text that begins with the one that `before` was made of; of any other, from scratch. */
+/**
+ * The blocks of a text. If the text begins with the one that `before` was made from, only the new part is parsed;
+ * otherwise all of it.
+ */
 function growBlocks(before: Blocks, text: string): Blocks {
   const base = text.startsWith(before.text) ? before : noBlocks;
   const settled = [...base.settled];
@@ -53,16 +59,19 @@ function growBlocks(before: Blocks, text: string): Blocks {
   return { text, settled, settledChars, open: { raw: text.slice(settledChars), continued } };
 }
 
-/** A part of the text that no longer depends on what follows. */
+/** A part of the text that no longer depends on the text after it. */
 interface Ended {
   readonly raw: string;
-  /** Whether what follows goes on with the same block. */
+  /** Whether the text after it continues the same block. */
   readonly cut: boolean;
 }
 
-/** What stands at a place and no longer depends on how the text goes on: blocks, each with the space that follows it. */
+/**
+ * The parts, from a position on, that no longer depend on how the text goes on: blocks, each with the blank lines after
+ * it.
+ */
 function endedIn(text: string, from: number): Ended[] {
-  // No more is looked at than a block may have, unless one shows that it needs more.
+  // Looks only as far as a block may reach, unless a block shows that it needs more.
   for (let chars = blockCharsMax; ; chars *= 2) {
     const whole = from + chars >= text.length;
     const piece = text.slice(from, from + chars);
@@ -74,7 +83,7 @@ function endedIn(text: string, from: number): Ended[] {
     const starts = lineStarts(rest);
     const startOf = ({ map }: Token) => starts[map![0]]!;
     if (blocks.length > 1) {
-      // Until the last block shows what it is, it might yet belong to the one before it.
+      // Until the last block has shown what kind it is, it might still belong to the block before it.
       const begun = rest.slice(startOf(last));
       if (!begun.includes('\n') && begun.length < decidedChars) return [];
       const bounds = [0, ...blocks.slice(1).map(startOf)];
@@ -84,20 +93,23 @@ function endedIn(text: string, from: number): Ended[] {
     const items = tokens.filter(({ type, level }) => type === 'list_item_open' && level === 1).map(startOf);
     const item = items.findLast((start) => start > 0 && start <= blockCharsMax);
     if (item !== undefined) return [{ raw: rest.slice(0, item), cut: true }];
-    // Code is cheap however long it is, and what follows its fence would be read as text.
+    // Code is cheap at any length. And if a fence were cut, the code after the cut would be read as text.
     const needed = last.type === 'fence' || (last.type !== 'paragraph_open' && chars < wholeCharsMax);
     if (!needed) return [{ raw: rest.slice(0, cutOf(rest, last.type)), cut: true }];
     if (whole) return [];
   }
 }
 
-/** Without a last line that doesn't show yet what it is. */
+/** The text without its last line, if that line doesn't show yet what kind of block it is. */
 function withoutBegunLine(text: string): string {
   const lineStart = text.lastIndexOf('\n') + 1;
   return lineStart > 0 && text.length - lineStart < decidedChars ? text.slice(0, lineStart) : text;
 }
 
-/** Where a block that is too long is cut: at a line, in a paragraph at a word, or else anywhere but within a character. */
+/**
+ * The position at which a block that is too long is cut: after a line, in a paragraph after a word, otherwise anywhere
+ * but within a surrogate pair.
+ */
 function cutOf(block: string, type: string): number {
   const isText = type === 'paragraph_open';
   const max = isText ? blockCharsMax : Math.min(block.length, wholeCharsMax);
@@ -113,21 +125,24 @@ function lineStarts(text: string): readonly number[] {
   return starts;
 }
 
-/** What a line is made of while one can't tell yet what it will be: `-`, `1.`, `|--`, two backticks. */
+/** A line from which one can't yet see what it will be: `-`, `1.`, `|--`, two backticks. */
 const undecidedLine = /^[-=*_+#>`~|:\d.) \t]*$/;
-/** What stands before the content of a line in a quote or an item, and makes up an empty line there. */
+/** The characters before the content of a line in a quote or a list item. An empty line in one has nothing else. */
 const lineIndent = /^[> \t]*/;
 
-/** The open block as it can be shown: what is undecided held back, what is open closed. */
+/** The open block as the page shows it: a last line that is still undecided is held back, and open syntax is closed. */
 export function mendBlock(open: string): string {
   const lineStart = open.lastIndexOf('\n') + 1;
   const decided = undecidedLine.test(open.slice(lineStart)) ? open.slice(0, lineStart) : open;
-  // Of a long one, mending would take longer than its flicker lasts.
+  // For a long block, completing it would take longer than its flicker lasts.
   if (decided.length > blockCharsMax) return decided;
   return withDelimiterRow(decided) ?? remend(decided, { katex: false });
 }
 
-/** A table's head, in a quote or an item too, with the delimiter row under it that isn't there yet. */
+/**
+ * If the block ends with the head of a table, also in a quote or a list item: the block with the delimiter row that has
+ * not arrived yet.
+ */
 function withDelimiterRow(block: string): string | undefined {
   const lines = (block.endsWith('\n') ? block.slice(0, -1) : block).split('\n');
   const head = lines.at(-1)!;

@@ -1,7 +1,7 @@
 /**
- * Markdown as React elements. No HTML passes: what the model writes as HTML is shown as it was written, images are
- * links, and links lead nowhere but to the web. A block that has settled is never rendered again, and one that can't be
- * shown as Markdown is shown as the text that it is.
+ * Markdown as React elements. No HTML gets through: HTML that the model writes is shown as text, images become links,
+ * and links lead only to the web. A settled block is never rendered again. A block that can't be shown as Markdown is
+ * shown as plain text.
  */
 import type { Token } from 'markdown-it';
 import { memo, useEffect, useMemo, useState, type ReactNode } from 'react';
@@ -9,7 +9,7 @@ import { CopyButton } from '../page/copy-button.tsx';
 import { createBlockGrower, mendBlock } from './blocks.ts';
 import { parseBlock } from './parser.ts';
 
-/** Of a long text that is there at once, so much more is shown in each frame. */
+/** If a long text is there at once, each frame shows this many more characters. */
 const stepChars = 32_000;
 
 export const Markdown = memo(function Markdown({ text, growing }: { text: string; growing: boolean }) {
@@ -26,7 +26,7 @@ export const Markdown = memo(function Markdown({ text, growing }: { text: string
     return () => cancelAnimationFrame(frame);
   }, [partial]);
   const { settled, open } = grow(partial ? text.slice(0, charsMax) : text);
-  // A key per place: blocks only ever join at the end.
+  // The position is the key, because blocks are only ever added at the end.
   return (
     <div className="markdown">
       {settled.map(({ raw, continued }, at) => (
@@ -52,18 +52,20 @@ const BlockView = memo(function BlockView({ raw, continued, growing }: BlockView
   );
 });
 
-/** What can't be shown as Markdown. */
+/** Text that can't be shown as Markdown. */
 export function PlainText({ text }: { text: string }) {
   return <p className="plain">{pieces(text.trimEnd())}</p>;
 }
 
-/** An element that is open while its content is read. */
+/** An element whose content is still being read. */
 interface OpenElement {
   readonly token: Token;
   readonly children: ReactNode[];
 }
 
-/** Tokens come as one list, in which elements open and close; so depth costs no stack here. */
+/**
+ * markdown-it returns one flat list, in which tokens open and close elements. So deep nesting needs no recursion here.
+ */
 function elementsOf(tokens: readonly Token[]): ReactNode[] {
   const root: ReactNode[] = [];
   const open: OpenElement[] = [];
@@ -93,10 +95,10 @@ function keyIn(open: readonly OpenElement[], root: readonly ReactNode[]): number
 function Element({ token, children }: { token: Token; children: ReactNode }): ReactNode {
   switch (token.type) {
     case 'paragraph_open':
-      // Those of a list without blank lines between its items.
+      // markdown-it hides the paragraphs of a list that has no blank lines between its items.
       return token.hidden ? <span>{children}</span> : <p>{children}</p>;
     case 'heading_open':
-      // One level for all: answers skip levels, and the page's outline must not.
+      // All headings have one level: answers skip levels, and the outline of the page must not.
       return <h3 data-depth={token.tag.slice(1)}>{children}</h3>;
     case 'blockquote_open':
       return <blockquote>{children}</blockquote>;
@@ -164,7 +166,7 @@ function Leaf({ token }: { token: Token }): ReactNode {
   }
 }
 
-/** `[x] ` at the beginning of an item is a box with a tick. */
+/** A text that begins with `[x] ` at the start of a list item becomes a checkbox. */
 function withTask({ children }: Token, open: readonly OpenElement[]): readonly Token[] {
   const [first, ...others] = children ?? [];
   const item = open.at(-2);
@@ -182,7 +184,7 @@ function alignOf(token: Token): string | undefined {
 }
 
 function Link({ href, children }: { href: string; children: ReactNode }) {
-  // Anything else is no link yet, or nothing to follow.
+  // Any other address is an incomplete link, or one that must not be followed.
   if (!/^(https?:|mailto:)/i.test(href)) return <span className="link">{children}</span>;
   return (
     <a href={href} target="_blank" rel="noreferrer noopener">
@@ -207,13 +209,16 @@ function CodeBlock({ code, language }: { code: string; language: string }) {
 
 const pieceChars = 2_000;
 
-/** A long text as several text nodes, so that the browser need not shape all of it anew when its end grows. */
+/**
+ * Cuts a long text into several text nodes, so that the browser doesn't have to shape all of it again when its end
+ * grows.
+ */
 export function pieces(text: string): ReactNode {
   if (text.length <= pieceChars) return text;
   const cut: string[] = [];
   let start = 0;
   while (start < text.length) {
-    // Between words, since ligatures and accents don't reach across nodes.
+    // Between words, because ligatures and accents don't work across text nodes.
     const space = text.lastIndexOf(' ', start + pieceChars);
     const end = text.length - start <= pieceChars ? text.length : space > start ? space + 1 : start + pieceChars;
     cut.push(text.slice(start, end));

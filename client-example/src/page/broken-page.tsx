@@ -1,4 +1,4 @@
-/** What is left to show when the page as a whole could not be. */
+/** Shown in place of the page if the whole page could not be rendered. */
 export function BrokenPage() {
   return (
     <main className="key-form">

@@ -1,6 +1,6 @@
 /**
- * The connection to the service that this page comes from: llm-service's client, with a way to cut it. The hooks are
- * tRPC's own, on the tRPC client in it.
+ * The connection to the service that serves this page: llm-service's client, with a way to cut it. The React hooks are
+ * tRPC's own; they use the tRPC client inside.
  */
 import { createLlmClient, LlmClientError, type LlmClient } from 'llm-service/client';
 import type { AppRouter } from '../../../llm.config.ts';
@@ -12,21 +12,24 @@ export interface Connection {
   readonly transport: Transport;
   readonly token: string | undefined;
   readonly trpc: LlmClient<AppRouter>['trpc'];
-  /** Breaks every open connection, as a tunnel or a proxy would. What was streaming comes back by itself. */
+  /** Breaks every open connection, as a tunnel or a proxy would. Running streams reconnect by themselves. */
   readonly cut: () => void;
 }
 
 export interface ConnectionOptions {
   readonly transport: Transport;
   readonly token: string | undefined;
-  /** Called where HTTP reaches the service and no WebSocket ever did: a proxy that doesn't pass them on, mostly. */
+  /**
+   * Called if HTTP reaches the service but no WebSocket ever opened. The usual cause is a proxy that doesn't pass
+   * WebSockets on.
+   */
   readonly onNoWebSocket: () => void;
 }
 
-/** Beside this page, wherever a proxy has put it. */
+/** The service's address, relative to this page: so it works under any path that a proxy gives the page. */
 const url = new URL('trpc', document.baseURI);
 
-/** Holds no connection when nothing is asked for, so it need not be closed. */
+/** Opens no connection before it is needed, so it need not be closed. */
 export function connect({ transport, token, onNoWebSocket }: ConnectionOptions): Connection {
   const cutter = new Cutter();
   let reached = false;

@@ -1,4 +1,4 @@
-/** A button that copies a text and says that it did. */
+/** A button that copies a text, and then shows that it did. */
 import { useEffect, useState } from 'react';
 import { Icon } from './icon.tsx';
 
@@ -24,7 +24,7 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
   );
 }
 
-/** Whether it worked. The clipboard is there on secure pages only; elsewhere a selection does. */
+/** Resolves to whether the text was copied. Only secure pages have the clipboard API; other pages copy a selection. */
 async function copy(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);

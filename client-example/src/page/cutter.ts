@@ -1,12 +1,12 @@
 /**
- * Cuts connections for the lab as a network would. An aborted body would not do: it ends as the page's own doing, in
- * words that differ from browser to browser, where a lost one ends as a failure.
+ * Cuts connections for the lab as a network would. Aborting a body would not do: browsers report that as the page's own
+ * action, each in other words, while they report a lost connection as a failure.
  */
 export class Cutter {
   readonly #sockets = new Set<WebSocket>();
   readonly #requests = new Set<() => void>();
 
-  /** Cuts the socket, too, until it is closed. */
+  /** Also cuts this socket, until it is closed. */
   add(socket: WebSocket): void {
     this.#sockets.add(socket);
     socket.addEventListener('close', () => this.#sockets.delete(socket));
@@ -18,7 +18,7 @@ export class Cutter {
     for (const socket of this.#sockets) socket.close();
   }
 
-  /** The browser's own, as far as anyone can see until it is cut. */
+  /** Behaves as the browser's own `fetch` until it is cut. */
   readonly fetch = async (url: string, init: RequestInit): Promise<Response> => {
     const waiting = new AbortController();
     const signal = AbortSignal.any([waiting.signal, ...(init.signal ? [init.signal] : [])]);

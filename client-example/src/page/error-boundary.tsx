@@ -1,8 +1,8 @@
-/** Keeps what breaks while it is rendered from taking its surroundings along. */
+/** If a component throws while it renders, only this part of the page is replaced, not everything around it. */
 import { Component, type ReactNode } from 'react';
 
 interface ErrorBoundaryProps {
-  /** Shown in place of what broke. */
+  /** Shown in place of the part that threw. */
   readonly fallback: ReactNode;
   readonly children: ReactNode;
 }

@@ -1,4 +1,4 @@
-/** Says where this browser keeps nothing for the page, or has lost some of what it kept. */
+/** Tells the reader if this browser stores nothing for the page, or has lost some of what it stored. */
 import { useState } from 'react';
 import { Icon } from './icon.tsx';
 import { useKeeping } from './storage.ts';
@@ -11,8 +11,8 @@ export function KeepingNote() {
     <p className="service-note" role="status">
       <span>
         {possible
-          ? 'Some of what this browser had kept here could not be read, and was left out.'
-          : 'Your browser lets this page keep nothing. Your conversations are here until you close or reload it.'}
+          ? 'Some of what this browser had stored could not be read, and is not shown.'
+          : 'Your browser doesn’t let this page store anything. Your conversations are lost when you close or reload it.'}
       </span>
       <button type="button" className="icon-button" aria-label="Dismiss" onClick={() => setDismissed(true)}>
         <Icon name="close" />

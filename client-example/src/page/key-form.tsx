@@ -1,4 +1,7 @@
-/** Asks for the key of a service that needs one. It is kept for this tab's session and sent in headers only. */
+/**
+ * Asks for the key of a service that needs one. The page keeps it in this tab's session storage and sends it only in
+ * headers.
+ */
 import { useState } from 'react';
 
 export function KeyForm({ refused, onKey }: { refused: boolean; onKey: (key: string) => void }) {
@@ -12,8 +15,8 @@ export function KeyForm({ refused, onKey }: { refused: boolean; onKey: (key: str
         }}
       >
         <h1>This service needs a key</h1>
-        <p>It is one of those in its LLM_API_KEYS. It stays in this tab, and is gone when the tab is closed.</p>
-        {refused && <p role="alert">That key is not known here.</p>}
+        <p>Enter a key that its LLM_API_KEYS lists. It stays in this tab, and is deleted when the tab is closed.</p>
+        {refused && <p role="alert">The service doesn’t know this key.</p>}
         <label>
           <span>Key</span>
           <input

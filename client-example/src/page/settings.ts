@@ -1,4 +1,4 @@
-/** What the reader chose for this browser, and the theme put into effect. */
+/** The reader's choices, kept in this browser. Also applies the theme. */
 import { useEffect, useState } from 'react';
 import type { Transport } from './connection.ts';
 import { isRecord } from './is-record.ts';
@@ -14,8 +14,8 @@ export interface Settings {
 }
 
 /**
- * All answers of a page share one WebSocket. Over SSE each has a connection of its own, of which a browser opens six to
- * a host over HTTP/1.1, in all tabs together.
+ * With `ws` all answers of a page share one WebSocket. With `sse` each has its own connection, and over HTTP/1.1 a
+ * browser opens six to a host, for all tabs together.
  */
 const defaults: Settings = { theme: 'auto', transport: 'ws', labOpen: false };
 const key = 'settings';

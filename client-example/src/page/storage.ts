@@ -1,20 +1,24 @@
 /**
- * The browser's storage, as JSON under names of our own. What is read may be anything, and what is written may not be
- * kept: the page works all the same, and says so (keeping-note.tsx). Knows nothing of what is kept.
+ * The browser's storage: values as JSON under names of this page. A value that is read may have any form, and a value
+ * that is written may not be stored. The page works in both cases and tells the reader (keeping-note.tsx). Knows
+ * nothing of what the values mean.
  */
 import { useSyncExternalStore } from 'react';
 
-/** For all tabs, for ever; or for this tab and its reloads. */
+/** `browser`: for all tabs, and for ever. `tab`: for this tab and its reloads. */
 export type Place = 'browser' | 'tab';
 
-/** Pages of several services may come from one origin, each under a path of its own. */
+/**
+ * Pages of several services may come from one origin, each under its own path. The path is part of every name, so that
+ * they don't share entries.
+ */
 const folder = new URL('.', document.baseURI).pathname;
 const prefix = `llm-service:1:${folder === '/' ? '' : `${folder}:`}`;
 
 export interface Keeping {
-  /** Whether this page may keep anything in this browser. */
+  /** Whether this browser lets the page store anything. */
   readonly possible: boolean;
-  /** Whether something that was kept could not be read. */
+  /** Whether a stored value could not be read. */
   readonly damaged: boolean;
 }
 
@@ -25,10 +29,13 @@ export function useKeeping(): Keeping {
   return useSyncExternalStore(subscribe, () => keeping);
 }
 
-/** Calls `damaged` for what it leaves out, and returns undefined where nothing can be made of the value. */
+/**
+ * Makes a value from what was stored. Calls `damaged` for each part that it leaves out, and returns undefined if it can
+ * make nothing of it.
+ */
 export type Reader<T> = (value: unknown, damaged: () => void) => T | undefined;
 
-/** Undefined where nothing is kept, or nothing that can be read. */
+/** Undefined if nothing is stored under the key, or if what is stored can't be read. */
 export function readStored<T>(key: string, reader: Reader<T>, place: Place = 'browser'): T | undefined {
   try {
     const text = storageOf(place)?.getItem(prefix + key) ?? null;
@@ -42,7 +49,7 @@ export function readStored<T>(key: string, reader: Reader<T>, place: Place = 'br
   }
 }
 
-/** Whether it was kept. What was there before stays where it was not. */
+/** Returns whether the value was stored. If it was not, the value that was stored before stays. */
 export function writeStored(key: string, value: unknown, place: Place = 'browser'): boolean {
   try {
     const storage = storageOf(place);
@@ -57,11 +64,11 @@ export function removeStored(key: string, place: Place = 'browser'): void {
   try {
     storageOf(place)?.removeItem(prefix + key);
   } catch {
-    // Nothing is kept there then.
+    // Then nothing is stored there, so there is nothing to remove.
   }
 }
 
-/** The rest of each key of this page that begins with `start`. */
+/** The keys of this page that begin with `start`, each without that beginning. */
 export function storedKeys(start: string): readonly string[] {
   try {
     const begin = prefix + start;
@@ -73,7 +80,7 @@ export function storedKeys(start: string): readonly string[] {
   }
 }
 
-/** Calls back when another tab has changed what is kept under the key; returns what ends that. */
+/** Calls `listener` when another tab has changed the value of the key. Returns a function that ends this. */
 export function onStoredElsewhere(key: string, listener: () => void): () => void {
   const handle = (event: StorageEvent) => {
     if (event.key === null || event.key === prefix + key) listener();
@@ -82,7 +89,7 @@ export function onStoredElsewhere(key: string, listener: () => void): () => void
   return () => removeEventListener('storage', handle);
 }
 
-/** A browser that blocks a site's data throws where its storage is only named; some have null there. */
+/** If a browser blocks a site's data, even naming the storage throws; in some browsers it is null. */
 function storageOf(place: Place): Storage | undefined {
   try {
     return (place === 'browser' ? localStorage : sessionStorage) ?? undefined;
@@ -91,7 +98,7 @@ function storageOf(place: Place): Storage | undefined {
   }
 }
 
-/** Private windows of some browsers have a storage that is empty and takes nothing. */
+/** In private windows, some browsers have a storage that is empty and can store nothing. */
 function canKeep(): boolean {
   const storage = storageOf('browser');
   if (!storage) return false;
@@ -107,7 +114,7 @@ function canKeep(): boolean {
 function noteDamage(): void {
   if (keeping.damaged) return;
   keeping = { ...keeping, damaged: true };
-  // What is read while a component renders can't change another one in that moment.
+  // Reading may happen while a component renders, and React doesn't allow another component to change in that moment.
   queueMicrotask(() => {
     for (const listener of listeners) listener();
   });

@@ -1,4 +1,7 @@
-/** tRPC's hooks, typed by the service's own router: its procedures, configs and variables, and no code of it. */
+/**
+ * tRPC's hooks, typed by the service's own router: with its procedures, configs and variables, and without any of its
+ * code.
+ */
 import { createTRPCContext } from '@trpc/tanstack-react-query';
 import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server';
 import type { AppRouter } from '../../../llm.config.ts';
@@ -8,7 +11,7 @@ export const { TRPCProvider, useTRPC, useTRPCClient } = createTRPCContext<AppRou
 export type StreamInput = inferRouterInputs<AppRouter>['llm']['stream'];
 export type ConfigSummary = inferRouterOutputs<AppRouter>['llm']['configs'][number];
 
-/** A config with what its prompt asks for: the literal types of `llm.config.ts`. */
+/** A config name with the variables that its prompt needs: the literal types of `llm.config.ts`. */
 export type Choice = StreamInput extends infer Input
   ? Input extends StreamInput
     ? Pick<Input, 'config' | Extract<keyof Input, 'variables'>>

@@ -1,12 +1,15 @@
-/** Which conversation the address names: `#<id>`, so that a reload, a second tab and Back show the same one. */
+/** The conversation that the address names: `#<id>`. So a reload, a second tab and Back show the same conversation. */
 import { useSyncExternalStore } from 'react';
 
-/** Undefined where it names none. */
+/** Undefined if the address names none. */
 export function useConversationId(): string | undefined {
   return useSyncExternalStore(subscribe, () => location.hash.slice(1) || undefined);
 }
 
-/** Names another one, as a step in the browser's history or in place of the current one. */
+/**
+ * Makes the address name another conversation: as a new step in the browser's history, or with `replace` in place of
+ * the current step.
+ */
 export function showConversation(id: string | undefined, { replace = false } = {}): void {
   const url = id === undefined ? location.pathname + location.search : `#${id}`;
   if (replace) history.replaceState(null, '', url);

@@ -1,16 +1,16 @@
 /**
- * Keeps a scrolling box at its bottom while its content grows, unless the reader has scrolled up; back at the bottom,
- * it sticks again.
+ * Keeps a scrolling box at its bottom while its content grows. If the reader scrolls up, the box stays where it is
+ * until the reader is back at the bottom.
  */
 import { useCallback, useRef, useState, type RefCallback } from 'react';
 
-/** How near the bottom counts as there. */
+/** The reader is at the bottom if the bottom is nearer than this. */
 const nearPx = 48;
 
 export interface StickToBottom {
-  /** On the box that scrolls; its only child is what grows. */
+  /** For the box that scrolls. Its only child is the content that grows. */
   readonly ref: RefCallback<HTMLElement>;
-  /** False while the reader looks at what is further up. */
+  /** False while the reader has scrolled up. */
   readonly atBottom: boolean;
   readonly toBottom: () => void;
 }
@@ -31,7 +31,7 @@ export function useStickToBottom(): StickToBottom {
     if (element.firstElementChild) grown.observe(element.firstElementChild);
     const scrolled = () => {
       const near = element.scrollHeight - element.scrollTop - element.clientHeight <= nearPx;
-      // Growth moves the bottom away without a scroll; only going up is the reader's doing.
+      // If the content grows, the bottom moves away without a scroll. So only a scroll upwards is the reader's choice.
       if (near) sticking.current = true;
       else if (element.scrollTop < lastTop) sticking.current = false;
       lastTop = element.scrollTop;

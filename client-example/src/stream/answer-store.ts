@@ -1,9 +1,10 @@
 /**
- * Answers by generation id, outside of React: takes events as fast as they come, notifies its listeners once a frame, and
- * keeps the answer in the browser's storage, cursor and text in one entry. Knows nothing of tRPC.
+ * Answers by generation id, outside of React. The store takes events as fast as they arrive, notifies its listeners
+ * once per frame, and saves the answer in the browser's storage, with text and cursor in one entry. Knows nothing of
+ * tRPC.
  *
- * It also knows whether an answer may be started: only one that the person has just asked for, in this tab. All others
- * are followed, so opening a conversation costs nothing, whatever has become of its answers.
+ * It also decides whether a subscription may start an answer: only one that the person has just asked for in this tab.
+ * All other answers are only followed. So opening a conversation costs nothing, whatever has happened to its answers.
  */
 import type { LlmEvent } from 'llm-service/client';
 import { readStored, removeStored, storedKeys, writeStored } from '../page/storage.ts';
@@ -11,36 +12,43 @@ import { applyEvent, emptyAnswer, hasEnded, type Answer, type Refusal } from './
 import { FramePacer } from './frame-pacer.ts';
 import { answerFrom } from './stored-answer.ts';
 
-/** What the connection does, beside what the answer says. */
+/** The state of the connection. The state of the answer is in `Answer`. */
 export interface Link {
   readonly state: 'connecting' | 'live' | 'reconnecting';
   /** How often the connection was lost and found again. */
   readonly resumes: number;
-  /** Characters that were there when it was last resumed, after a cut or a reload: what wasn't sent again. */
+  /**
+   * How many characters the page had when it last resumed, after a cut or a reload. The service did not send these
+   * again.
+   */
   readonly resumedAtChars?: number;
-  /** When the service was last heard of, by the page's clock. */
+  /** When the service last sent anything, by the page's monotonic clock. */
   readonly heardMs: number;
-  /** Whether the reader asked to stop, and the end isn't there yet. */
+  /** Whether the reader has asked to stop, and the terminal event has not arrived yet. */
   readonly stopping: boolean;
-  /** Changes where the subscription has to begin anew. */
+  /** A new number makes the hook subscribe again. */
   readonly attempt: number;
 }
 
 export interface LiveAnswer {
   readonly answer: Answer;
   readonly link: Link;
-  /** False where the browser had no room for it. */
+  /** False if the browser had no room to store the answer. */
   readonly kept: boolean;
 }
 
-/** A reload loses none of what comes between two saves: the cursor is as old as the text. */
+/**
+ * How often the answer is saved. A reload between two saves loses nothing, because text and cursor are saved together.
+ */
 const saveMs = 500;
 /**
- * How long after it was asked a question may be sent again by itself, while the service has confirmed nothing. It lets a
- * reload in that moment go on; later than that, asking is the person's to decide.
+ * If a question was asked less than this time ago and the service has not confirmed it, the page may send it again by
+ * itself. So a reload in that moment continues. Later, only the person may ask again.
  */
 const unconfirmedMsMax = 30_000;
-/** Until it is looked again for an answer that another tab has asked for, and that isn't there yet. */
+/**
+ * If another tab has asked a question and its answer doesn't exist yet, the page looks for it again after this time.
+ */
 const awaitStartMs = 500;
 
 export class AnswerStore {
@@ -52,7 +60,7 @@ export class AnswerStore {
   #shown: LiveAnswer;
   readonly #pacer = new FramePacer(() => this.#show());
   #saveTimer: ReturnType<typeof setTimeout> | undefined;
-  /** When the person asked for it in this tab, until the service has confirmed that. */
+  /** When the person asked in this tab. Undefined when the service has confirmed the question. */
   #askedAtMs: number | undefined;
 
   constructor(generationId: string) {
@@ -71,7 +79,7 @@ export class AnswerStore {
     this.#shown = { answer: this.#answer, link: this.#link, kept: true };
   }
 
-  /** What is shown: as of the last frame while text comes in, else as it is. */
+  /** What the page shows. While text arrives this is the state at the last frame, otherwise the current state. */
   readonly get = (): LiveAnswer => this.#shown;
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -79,17 +87,17 @@ export class AnswerStore {
     return () => this.#listeners.delete(listener);
   };
 
-  /** Where a subscription is to go on from, at this moment. */
+  /** The event id after which a subscription has to continue now. */
   get cursor(): string | undefined {
     return this.#answer.lastEventId;
   }
 
-  /** Whether a subscription may start the answer, rather than follow it. */
+  /** Whether a subscription may start the answer. If not, it may only follow it. */
   get mayStart(): boolean {
     return this.cursor === undefined && this.#askedAtMs !== undefined && isRecent(this.#askedAtMs);
   }
 
-  /** To be called where the person asks for the answer, and nowhere else. */
+  /** Call this when the person asks for the answer, and never otherwise. */
   ask(): void {
     this.#askedAtMs = Date.now();
     writeStored(askedKey(this.#id), this.#askedAtMs, 'tab');
@@ -106,20 +114,20 @@ export class AnswerStore {
     else this.#pacer.request();
   }
 
-  /** A subscription begins, perhaps on another connection than the one before. */
+  /** Call this when a subscription begins, perhaps on another connection than the one before. */
   seek(): void {
     if (this.#link.state !== 'live') return;
     this.#link = { ...this.#link, state: 'connecting', ...this.#resumePoint() };
     this.#show();
   }
 
-  /** The service was reached, though it may have nothing new to say. */
+  /** Call this when the service was reached, also if it has sent no event. */
   linked(): void {
     this.#found();
     this.#show();
   }
 
-  /** The connection was lost, and is being sought. */
+  /** Call this when the connection was lost and the client is reconnecting. */
   lost(): void {
     this.#link = { ...this.#link, state: 'reconnecting', ...this.#resumePoint() };
     this.#show();
@@ -127,7 +135,7 @@ export class AnswerStore {
 
   refuse(refusal: Refusal): void {
     this.#answer = { ...this.#answer, refusal };
-    // One that only lost its connection is asked for again after a reload.
+    // If only the connection was lost, the page asks for the answer again after a reload.
     if (refusal.code !== 'unreachable') {
       this.#confirmed();
       this.save();
@@ -135,7 +143,7 @@ export class AnswerStore {
     this.#show();
   }
 
-  /** Asks again, from the cursor, after a refusal: the person wants it. */
+  /** Asks for the remaining events again after a refusal, because the person wants it. */
   reopen(): void {
     const { refusal: _refusal, ...answer } = this.#answer;
     this.#answer = answer;
@@ -145,9 +153,10 @@ export class AnswerStore {
   }
 
   /**
-   * What another tab has asked for may not have reached the service yet: looks again, for as long as that can be.
+   * A question that another tab has asked may not have reached the service yet. In that case this looks for the answer
+   * again a little later.
    *
-   * @returns false where it can't be.
+   * @returns false if the answer can't still be on its way.
    */
   awaitStart(askedAtMs: number | undefined): boolean {
     if (this.cursor !== undefined || this.mayStart || askedAtMs === undefined || !isRecent(askedAtMs)) return false;
@@ -158,12 +167,15 @@ export class AnswerStore {
     return true;
   }
 
-  /** The subscription has ended, and what it ended with is no end of an answer. */
+  /** Call this when the subscription has ended. Without a terminal event, that is a failure. */
   completed(): void {
     if (!hasEnded(this.#answer)) this.refuse(unreachable('The stream ended without its end'));
   }
 
-  /** Leaves the sending of a question to the person where the page was frozen over it. */
+  /**
+   * Call this when a frozen page is shown again. If its question may not have been sent, the person has to decide
+   * whether to ask again.
+   */
   thaw(): void {
     if (this.#askedAtMs === undefined || this.mayStart || hasEnded(this.#answer)) return;
     this.refuse(unreachable('The question may not have been sent'));
@@ -183,12 +195,12 @@ export class AnswerStore {
     this.#pacer.request();
   };
 
-  /** To be called when the page may go away, and when there may be room again. */
+  /** Call this when the page may go away, and when the browser may have room again. */
   flush(): void {
     if (this.#saveTimer !== undefined || !this.#kept) this.save();
   }
 
-  /** To be called when nobody wants it any more. */
+  /** Call this when nobody needs the answer any more. */
   forget(): void {
     clearTimeout(this.#saveTimer);
     this.#pacer.cancel();
@@ -222,14 +234,14 @@ export class AnswerStore {
 
 const stores = new Map<string, AnswerStore>();
 
-/** The one store of a generation, so that all who show it show the same. */
+/** The only store of a generation, so that everything that shows it shows the same. */
 export function answerStore(generationId: string): AnswerStore {
   let store = stores.get(generationId);
   if (!store) stores.set(generationId, (store = new AnswerStore(generationId)));
   return store;
 }
 
-/** Forgets answers that no conversation shows any more. */
+/** Deletes answers that no conversation shows any more. */
 export function forgetAnswers(generationIds: Iterable<string>): void {
   for (const id of generationIds) {
     answerStore(id).forget();
@@ -237,13 +249,13 @@ export function forgetAnswers(generationIds: Iterable<string>): void {
   }
 }
 
-/** Forgets all that is kept but for these. */
+/** Deletes all stored answers except these. */
 export function forgetOtherAnswers(generationIds: readonly string[]): void {
   const wanted = new Set(generationIds);
   for (const id of storedKeys(answerKey(''))) if (!wanted.has(id)) removeStored(answerKey(id));
 }
 
-/** Tries anew to keep those for which there was no room. */
+/** Tries again to save answers that the browser had no room for. */
 export function keepAnswers(generationIds: Iterable<string>): void {
   for (const id of generationIds) stores.get(id)?.flush();
 }
@@ -264,7 +276,7 @@ function unreachable(message: string): Refusal {
   return { code: 'unreachable', message, retryable: true, retryAfterMs: undefined };
 }
 
-/** A clock that was set back makes it old. */
+/** False for a time in the future, too: then the clock was set back. */
 function isRecent(askedAtMs: number): boolean {
   const agoMs = Date.now() - askedAtMs;
   return agoMs >= 0 && agoMs < unconfirmedMsMax;

@@ -1,22 +1,25 @@
 /**
- * What one answer is, folded from its events and nothing else. Pure: knows no connection, no storage, no React.
- * The cursor and what was read up to it are one value, so that they can't part.
+ * The state of one answer, made only from its events. Pure: knows no connection, no storage, no React. The cursor and
+ * the text up to it are one value, so that they can never differ.
  */
 import type { LlmClientError, LlmEvent, TerminalEvent } from 'llm-service/client';
 
 export type StartEvent = Extract<LlmEvent, { type: 'start' }>;
 type BlockEvent = Extract<LlmEvent, { type: 'block' }>;
 
-/** A piece of the answer in the order of reading; text of one content block is one part. */
+/** One part of the answer, in reading order. Adjacent text of one content block is one part. */
 export type Part =
   | { readonly kind: 'text' | 'thinking'; readonly index: number; readonly text: string }
   | { readonly kind: 'block'; readonly index: number; readonly block: BlockEvent['block'] };
 
-/** Why there will be no terminal event: the request was refused, or the service can't be reached any more. */
+/**
+ * Why there will be no terminal event: the service refused the request, or the client has given up reaching the
+ * service.
+ */
 export type Refusal = Pick<LlmClientError, 'code' | 'message' | 'retryable' | 'retryAfterMs'>;
 
 export interface Answer {
-  /** The id of the last event that is in here: where to go on from. */
+  /** The id of the last event in this answer: a subscription continues after it. */
   readonly lastEventId?: string;
   readonly start?: StartEvent;
   readonly parts: readonly Part[];
@@ -26,7 +29,10 @@ export interface Answer {
 
 export const emptyAnswer: Answer = { parts: [] };
 
-/** The answer after one more event. `start` begins anew: a service that sends it sends all that follows it, too. */
+/**
+ * The answer after one more event. At `start` the answer begins anew, because a service that sends `start` sends all
+ * later events, too.
+ */
 export function applyEvent(answer: Answer, id: string, event: LlmEvent): Answer {
   switch (event.type) {
     case 'start':
@@ -45,7 +51,7 @@ export function applyEvent(answer: Answer, id: string, event: LlmEvent): Answer 
     case 'error':
       return { ...answer, lastEventId: id, terminal: event };
     default:
-      // A newer service may send more kinds than these.
+      // A newer service may send other types of events.
       return { ...answer, lastEventId: id };
   }
 }
@@ -56,12 +62,12 @@ function withText(parts: readonly Part[], kind: 'text' | 'thinking', index: numb
   return [...parts.slice(0, -1), { kind, index, text: last.text + text }];
 }
 
-/** What the model said, without its thinking: what the next request quotes. */
+/** The model's text without its thinking: the next request quotes it. */
 export function textOf({ parts }: Answer): string {
   return parts.map((part) => (part.kind === 'text' ? part.text : '')).join('');
 }
 
-/** Whether nothing more is to come. */
+/** Whether no more events will arrive. */
 export function hasEnded({ terminal, refusal }: Answer): boolean {
   return terminal !== undefined || refusal !== undefined;
 }

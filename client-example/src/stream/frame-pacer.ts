@@ -1,9 +1,9 @@
 /**
- * Calls back once a frame at most, and less often the longer its frames take: showing a long answer grow may use a third
- * of the page's time, and the reader has the rest.
+ * Calls back at most once per frame, and less often if frames take long. So showing a long answer while it grows uses a
+ * third of the page's time at most.
  */
 
-/** How much of the time goes by idle, as a multiple of what a frame took. */
+/** How long the pacer rests after a frame, as a multiple of the time that the frame took. */
 const restFactor = 2;
 
 export class FramePacer {
@@ -15,7 +15,7 @@ export class FramePacer {
     this.#show = show;
   }
 
-  /** Shows at the next frame that is due; once, however often it is asked for before. */
+  /** Shows at the next frame that is due. More requests before that frame have no effect. */
   request(): void {
     if (this.#scheduled) return;
     const restMs = this.#restUntilMs - performance.now();
@@ -25,7 +25,7 @@ export class FramePacer {
     } else this.#atNextFrame();
   }
 
-  /** Forgets what was requested. */
+  /** Cancels the request. */
   cancel(): void {
     this.#scheduled?.cancel();
     this.#scheduled = undefined;
@@ -34,7 +34,7 @@ export class FramePacer {
   #atNextFrame(): void {
     const frame = requestAnimationFrame((beganMs) => {
       this.#scheduled = undefined;
-      // A timer runs after the frame has been laid out and painted.
+      // This timer runs after the browser has laid out and painted the frame.
       setTimeout(() => {
         const nowMs = performance.now();
         this.#restUntilMs = nowMs + (nowMs - beganMs) * restFactor;

@@ -1,8 +1,14 @@
-/** An answer as this browser has kept it, checked before it is believed: what the page shows must be there. Pure. */
+/**
+ * Checks an answer that this browser has stored before the page uses it: every field that the page shows must have the
+ * right type. Pure.
+ */
 import { isRecord } from '../page/is-record.ts';
 import type { Answer, Part } from './answer.ts';
 
-/** Undefined for what is no answer; then it is followed from its beginning, as one that was not kept. */
+/**
+ * Undefined if the value is no answer. The page then follows the answer from its beginning, as if it had not been
+ * stored.
+ */
 export function answerFrom(value: unknown): Answer | undefined {
   if (!isRecord(value) || !Array.isArray(value['parts']) || !value['parts'].every(isPart)) return undefined;
   const { lastEventId, start, terminal, refusal } = value;

@@ -1,8 +1,8 @@
 /**
- * One answer of the service as React state: the hook to copy, with answer.ts and answer-store.ts beside it.
+ * One answer of the service as React state. This is the hook to copy, together with answer.ts and answer-store.ts.
  *
- * State is built from events alone. tRPC's own `data` and `status` would not do: `data` drops events when several come
- * in one turn and is emptied at the end, and `status` ends differently over SSE and WebSocket.
+ * The state comes from events alone. tRPC's own `data` and `status` would not do: if several events arrive in one turn,
+ * `data` drops some of them, and it is empty at the end; `status` ends differently over SSE and WebSocket.
  */
 import { skipToken, useMutation } from '@tanstack/react-query';
 import { useSubscription } from '@trpc/tanstack-react-query';
@@ -12,34 +12,35 @@ import { useTRPC, useTRPCClient, type StreamInput } from '../page/trpc.ts';
 import { hasEnded } from './answer.ts';
 import { AnswerStore, answerStore, type LiveAnswer } from './answer-store.ts';
 
-/** What `llm.stream` takes, with the id that makes the request safe to repeat. */
+/** The input of `llm.stream`, with the id that makes the request safe to repeat. */
 export type LlmRequest = StreamInput & { readonly generationId: string };
 
 export interface LlmStreamOptions {
-  /** When it was asked for, here or in another tab, where that is known. */
+  /** When somebody asked for it, in this tab or another one; undefined if that is not known. */
   readonly askedAtMs?: number | undefined;
-  /** Sees every event as it comes, before it is shown. */
+  /** Called with every event when it arrives, before the page shows it. */
   readonly onEvent?: (event: LlmEvent) => void;
 }
 
 export interface LlmStream extends LiveAnswer {
-  /** Whether there is more to come. */
+  /** Whether more events will arrive. */
   readonly running: boolean;
-  /** Stops the answer, and its cost. What was said stays. Never throws. */
+  /** Stops the answer, and its cost. The text so far stays. Never throws. */
   readonly stop: () => Promise<void>;
-  /** Asks for the rest again, after the connection was given up. */
+  /** Asks for the remaining events again, after the client has given up the connection. */
   readonly reopen: () => void;
 }
 
-/** Where there is no request, there is nothing to show. */
+/** Used without a request: there is nothing to show. */
 const nothing = new AnswerStore('none');
 
 /**
- * The answer to a request: from what this browser has kept, at the cursor that was kept with it. It is started only where
- * `answerStore(generationId).ask()` was called, as the person asked; in all other cases it is followed, if the service
- * still has it. Unmounting leaves the answer running for as long as its config says; mounting again goes on.
+ * The answer to a request. The hook continues the answer that this browser has stored, from the cursor stored with it.
+ * It starts a new answer only if `answerStore(generationId).ask()` was called because the person asked; in all other
+ * cases it follows the answer, if the service still has it. If the component unmounts, the answer goes on for as long
+ * as its config says, and mounting again continues it.
  *
- * @param request May change at will; each generationId is asked for once.
+ * @param request May change at any time. The hook asks for each generationId once.
  */
 export function useLlmStream(
   request: LlmRequest | undefined,
@@ -70,12 +71,14 @@ export function useLlmStream(
   });
   useSubscription({
     ...options,
-    // In place of the whole conversation, which would be hashed at each render. On another client, it begins anew.
+    // The key holds the id in place of the conversation, which React Query would hash at each render. With another
+    // client, the subscription begins anew.
     queryKey: [
       ['llm', 'stream'],
       { input: [generationId, numberOf(client), shown.link.attempt], type: 'any' },
     ] as never,
-    // As things are now. The cursor of the last render would bring what has come since a second time.
+    // Read when the subscription begins: the cursor of the last render would bring events that have already arrived a
+    // second time.
     subscribe: (given) => {
       const handlers = { ...given, onComplete: () => store.completed() };
       store.seek();
@@ -91,7 +94,8 @@ export function useLlmStream(
     try {
       await cancel({ generationId });
     } catch (error) {
-      // A stop that overtook its start holds: the subscription is refused then. It also tells of a lost connection.
+      // After `generation_not_found` the stop has overtaken its start: the service has barred the id and will refuse
+      // the subscription. So the answer still counts as stopping. After any other error it goes on.
       if (LlmClientError.from(error).code !== 'generation_not_found') store.setStopping(false);
     }
   }, [cancel, generationId, store]);
@@ -102,7 +106,7 @@ export function useLlmStream(
 const numbers = new WeakMap<object, number>();
 let clients = 0;
 
-/** Tells one client from another in a key, which holds plain values only. */
+/** Distinguishes clients in a query key, which holds only plain values. */
 function numberOf(client: object): number {
   if (!numbers.has(client)) numbers.set(client, (clients += 1));
   return numbers.get(client)!;
