@@ -67,7 +67,7 @@ async function watchSockets(context: BrowserContext) {
 }
 
 const noRoom = 'There is no room in your browser to keep this chat';
-const keepsNothing = 'Your browser lets this page keep nothing.';
+const keepsNothing = 'Your browser doesn’t let this page store anything.';
 const megabytes = (count: number) => 'All work and no play.\n'.repeat((count * 1024 * 1024) / 22);
 
 requiresBrowser()('in a browser', () => {

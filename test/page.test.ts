@@ -239,7 +239,7 @@ requiresBrowser()('in a browser', () => {
     const page = await browser.open(keyed.url);
     await page.getByLabel('Key').fill('not-the-key');
     await page.getByRole('button', { name: 'Go on' }).click();
-    await page.getByText('That key is not known here.').waitFor();
+    await page.getByText('The service doesn’t know this key.').waitFor();
     await page.getByLabel('Key').fill(key);
     await page.getByRole('button', { name: 'Go on' }).click();
     for (const transport of ['WebSocket', 'SSE'] as const) {

@@ -1,8 +1,13 @@
-/** Whole answers by hand, over every door: their events as they came, or what there was when time was up. */
+/**
+ * Reads whole answers by hand, over every door: the events in the order in which they arrived, or those that arrived in
+ * time.
+ */
 import { isTerminal, type LlmEvent, type StreamRequest } from '../../src/protocol.ts';
 import { frame, framesIn, openWebSocketWire, openWire, posted, type Wire } from './attack-wire.ts';
 
-/** The events of an answer; of a long one those of its first 256 KiB, and over HTTP of its last 64. */
+/**
+ * The events of an answer. Of a long answer, those of its first 256 KiB, and over HTTP also those of its last 64 KiB.
+ */
 export type AskOver = (
   url: string,
   request: StreamRequest,
@@ -10,7 +15,7 @@ export type AskOver = (
   withinMs?: number,
 ) => Promise<LlmEvent[]>;
 
-/** How long the end of an answer is waited for that nothing holds up. */
+/** How long a reader waits for the end of an answer that nothing delays. */
 const withinMsDefault = 5_000;
 
 export const answersByHand: Readonly<Record<'rest' | 'sse' | 'websocket', AskOver>> = {
@@ -29,7 +34,7 @@ export const answersByHand: Readonly<Record<'rest' | 'sse' | 'websocket', AskOve
     wire?.write(frame(JSON.stringify({ id: 1, method: 'subscription', params })));
     const events = () => (wire ? framesIn(wire).flatMap(eventsInFrame) : []);
     await wire?.until(() => events().some(isTerminal), withinMs);
-    // Whatever would follow a terminal event comes with it, or not at all.
+    // An event after the terminal event would arrive together with it, or not at all.
     await wire?.until((each) => framesIn(each).some((text) => text.includes('"stopped"')), 500);
     wire?.socket.destroy();
     return events();
@@ -49,7 +54,7 @@ async function overHttp(
   return eventsInStream(wire);
 }
 
-/** Over REST or SSE: those of the beginning, and of a long answer those of its end, with a gap between. */
+/** Over REST or SSE: the events at the beginning, and for a long answer those at its end, with a gap between. */
 function eventsInStream({ received, tail, bytesReceived }: Wire): LlmEvent[] {
   const rest = bytesReceived - received.length;
   const text = `${received.toString()}${rest > tail.length ? '\n' : ''}${rest > 0 ? tail.subarray(-rest).toString() : ''}`;
@@ -59,7 +64,7 @@ function eventsInStream({ received, tail, bytesReceived }: Wire): LlmEvent[] {
   });
 }
 
-/** Undefined for what is none, or was cut off where the gap is. */
+/** Undefined if it is no event, or was cut off at the gap. */
 function eventIn(json: string): LlmEvent | undefined {
   try {
     const data = JSON.parse(json) as { json?: LlmEvent; type?: string };

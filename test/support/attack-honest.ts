@@ -1,4 +1,7 @@
-/** Honest callers beside an attack: each streams an answer by the typed client all the while, and must have it whole. */
+/**
+ * Honest callers beside an attack: each streams an answer with the typed client all the time, and must receive it
+ * whole.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Answer, Simulator, SimulatorRequest } from '../../src/simulator.ts';
 import { createLlmClient } from '../../src/client.ts';
@@ -6,7 +9,7 @@ import type { AnyConfigRouter } from './doors.ts';
 import { ask } from './service.ts';
 
 export interface HonestCallers {
-  /** Lets upstream end the answers, and gives how many came whole; and why not, of those that did not. */
+  /** Lets upstream end the answers. Returns how many arrived whole, and for the others why not. */
   finish(): Promise<{ readonly whole: number; readonly failures: readonly string[] }>;
 }
 
@@ -14,7 +17,8 @@ const pieceMs = 50;
 const word = 'honest caller ';
 
 /**
- * Settles once all of them have begun. The simulator answers them piece by piece, and others as they are to be answered.
+ * Resolves once all of them have begun. The simulator sends their answers piece by piece; other callers get the answers
+ * that the test sets.
  */
 export async function startHonestCallers(options: {
   readonly url: string;
@@ -41,7 +45,7 @@ export async function startHonestCallers(options: {
     const text = await client.stream(ask(who), { signal }).text();
     if (text !== sent.get(who)) throw new Error(`${text.length} of ${sent.get(who)?.length} characters`);
   });
-  // Whoever fails before all have begun is counted in the end.
+  // A caller that fails before all have begun is counted at the end.
   for (const answer of answers) answer.catch(() => {});
   while (sent.size < number && !signal.aborted) await delay(pieceMs, undefined, { signal }).catch(() => {});
   return {
@@ -54,7 +58,7 @@ export async function startHonestCallers(options: {
   };
 }
 
-/** On connections of their own, which nothing keeps open after the test. */
+/** Each client has its own connections, so that no connection stays open after the test. */
 const unkept: typeof fetch = (input, init) => {
   const headers = new Headers(init?.headers);
   headers.set('connection', 'close');

@@ -1,4 +1,6 @@
-/** Requests to `llm.stream` of very many pieces, as JSON: little to send, much to hold, to check or to tell of. */
+/**
+ * Requests to `llm.stream` of very many pieces, as JSON: small to send, but expensive to hold, to check or to describe.
+ */
 
 const message = (content: string) => `{"role":"user","content":${content}}`;
 const request = (fields: string) => `{"config":"default",${fields}}`;
@@ -6,7 +8,10 @@ const list = (piece: string, times: number) => `[${`${piece},`.repeat(times - 1)
 const entries = (times: number, value: string) =>
   Array.from({ length: times }, (_, index) => `"k${index}":${value}`).join();
 
-/** What must be refused, each by another check. Sizes are below ten mebibytes, and at the least as large as what was seen to hurt. */
+/**
+ * Requests that must be refused, each by another check. They are smaller than ten mebibytes, and at least as large as
+ * the ones that once did harm.
+ */
 export const manyPieces: Readonly<Record<string, () => string>> = {
   'empty blocks in many messages': () => request(`"messages":${list(message(list('{}', 1_000)), 2_000)}`),
   'bad variables': () => request(`"messages":[${message('"x"')}],"variables":{${entries(700_000, '1')}}`),
@@ -27,7 +32,7 @@ export const manyPieces: Readonly<Record<string, () => string>> = {
   'nested objects': () => '{"a":'.repeat(2_000_000),
 };
 
-/** What may be taken or refused, and is dear to check, to hash and to hold. */
+/** Requests that may be accepted or refused, and are expensive to check, to hash and to hold. */
 export const manyNodes: Readonly<Record<string, () => string>> = {
   numbers: () => request(`"messages":[${message(`[{"type":"x","a":${list('0', 4_500_000)}}]`)}]`),
   'empty objects': () => request(`"messages":[${message(`[{"type":"x","a":${list('{}', 3_000_000)}}]`)}]`),

@@ -1,7 +1,7 @@
 /**
- * A process beside a service under attack, run by attack-target.ts: asks for its health without a pause, and looks at its
- * memory from outside, so that neither the attackers' load nor the service's own silence blurs what it sees. Where the
- * system has no /proc, it sees no memory.
+ * A process beside a service under attack, run by attack-target.ts. It asks for the service's health without a pause,
+ * and reads the service's memory from outside. So neither the load of the attackers nor a service that doesn't answer
+ * distorts the result. On a system without /proc, it can't read the memory.
  */
 import { readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
@@ -19,7 +19,7 @@ process.on('message', () => {
 });
 process.on('disconnect', () => process.exit());
 process.send!(null);
-// Also while an answer is waited for, and may never come.
+// Also while the probe waits for an answer that may never arrive.
 setInterval(() => (health = seen()), pauseMs);
 for (;;) await probe();
 
@@ -50,7 +50,7 @@ function ask(): Promise<boolean> {
   });
 }
 
-/** The most memory that the process has had since it began. */
+/** The peak memory of the process since it began. */
 function peakBytes(): number {
   try {
     return 1_024 * Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);

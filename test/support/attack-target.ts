@@ -1,4 +1,7 @@
-/** A service under attack: a process of its own with a small heap, a probe beside it, and what each attack costs it. */
+/**
+ * A service under attack, in a process of its own with a small heap, with a probe beside it. Measures what each attack
+ * costs the service.
+ */
 import { fork } from 'node:child_process';
 import { once, setMaxListeners } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -6,22 +9,25 @@ import { afterAll, afterEach, beforeAll, vi } from 'vitest';
 import { keysOf } from './attack-callers.ts';
 import { startServiceProcess, type Held, type ServiceProcess, type ServiceProcessOptions } from './service-process.ts';
 
-/** What the probe saw since it was asked last. */
+/** What the probe has seen since the last question. */
 export interface Health {
   readonly answered: number;
   readonly failed: number;
-  /** The longest wait for an answer, also one that has not come yet. */
+  /** The longest wait for an answer, including one that has not arrived yet. */
   readonly slowestMs: number;
-  /** The most memory that the process ever had, as the system counts it; 0 where that is not known. */
+  /** The peak memory of the process, as the system counts it; 0 if it can't be read. */
   readonly peakBytes: number;
 }
 
-/** What an attack did. CPU times are those of one certain machine: they are measured against a fixed piece of work. */
+/**
+ * What an attack did. CPU times are converted to those of one fixed machine: they are compared with a fixed piece of
+ * work.
+ */
 export interface Toll<T> {
   readonly result: T;
-  /** Heap and buffers more than before, while all of the attack's connections are still open. */
+  /** The growth of heap and buffers, while all connections of the attack are still open. */
   readonly heldBytes: number;
-  /** Memory of the process at its highest, as the system counts it. */
+  /** The peak memory of the process, as the system counts it. */
   readonly peakBytes: number;
   readonly longestTurnMs: number;
   readonly cpuMs: number;
@@ -33,16 +39,16 @@ export interface AttackTarget extends AsyncDisposable {
   readonly url: string;
   readonly service: ServiceProcess;
   /**
-   * Runs an attack, and gives what it cost. The attack's signal aborts when all has been measured, whatever happened:
-   * its connections are to be closed then.
+   * Runs an attack, and returns what it cost. The attack's signal aborts when everything has been measured, whatever
+   * happened; the attack must then close its connections.
    *
-   * @throws Error as soon as the service has died, and when the attack or the service has not answered in time.
+   * @throws Error as soon as the service has died, and if the attack or the service has not answered in time.
    */
   withstands<T>(name: string, attack: Attack<T>, withinMs?: number): Promise<Toll<T>>;
   /**
-   * The same for attacks of one kind, one after the other.
+   * Runs attacks of one kind, one after the other.
    *
-   * @throws Error as `withstands` does, which names the attack that was under way.
+   * @throws Error as `withstands` does; it names the attack that was running.
    */
   withstandsEach<T>(
     name: string,
@@ -59,21 +65,24 @@ export interface EachToll<T> {
 }
 
 export interface TargetOptions extends ServiceProcessOptions {
-  /** Names of callers that have keys. None: everyone may ask. */
+  /** Names of callers that have keys. Without any, everyone may ask. */
   readonly callers?: readonly string[];
 }
 
-/** How long one input may hold the event loop, in CPU time. Measured by ticks, with the threads of garbage collection. */
+/**
+ * How long one input may block the event loop, in CPU time. It is measured by ticks, and includes the garbage
+ * collection threads.
+ */
 export const turnMsMax = 200;
-/** What strangers may have the service hold, all together: buffers of their connections. */
+/** How much all strangers together may make the service hold: the buffers of their connections. */
 export const strangersBytesMax = 16 << 20;
 
-/** What `calibrate` gives on the machine on which bounds in milliseconds were chosen, when it is idle. */
+/** The result of `calibrate` on an idle machine of the kind on which the bounds in milliseconds were chosen. */
 const idleCalibrationMs = 10;
 const withinMsDefault = 30_000;
-/** A third of it is the service's own. */
+/** A third of it is what the service itself needs. */
 const heapMiBDefault = 96;
-/** Starting two processes on a machine that runs other tests. */
+/** For starting two processes on a machine that also runs other tests. */
 const startMsMax = 120_000;
 
 export async function startTarget(options: TargetOptions): Promise<AttackTarget> {
@@ -85,10 +94,10 @@ export async function startTarget(options: TargetOptions): Promise<AttackTarget>
   const died = service.ended.then((how) => {
     throw new Error(`the service died: ${how}`);
   });
-  // Heard only while an attack runs.
+  // Only used while an attack runs.
   died.catch(() => {});
 
-  /** What it holds once it has seen that the connections of the attack before are closed. */
+  /** What the service holds after it has noticed that the connections of the previous attack are closed. */
   async function rest(): Promise<Held> {
     let held = await service.measure();
     for (let look = 1; held.sockets > restSockets && look < 20; look += 1) held = await service.measure();
@@ -113,7 +122,7 @@ export async function startTarget(options: TargetOptions): Promise<AttackTarget>
       const { longestTurnMs, cpuMs } = await inTime(service.effort());
       const { slowestMs, peakBytes } = await probe.look();
       const after = await inTime(service.measure());
-      // The machine may have become slower meanwhile.
+      // The machine may have become slower since the last calibration.
       const slowness = Math.max(calibratedMs, await inTime(service.calibrate()), idleCalibrationMs) / idleCalibrationMs;
       toll = {
         result,
@@ -187,7 +196,7 @@ export async function startTarget(options: TargetOptions): Promise<AttackTarget>
   };
 }
 
-/** One target for the tests of a file or describe, started anew after a test that it did not survive. */
+/** One target for the tests of a file or describe. It is started anew after a test that killed it. */
 export function targetForTests(optionsOf: () => TargetOptions): { readonly current: AttackTarget } {
   let current: AttackTarget | undefined;
   let dead = false;
@@ -196,7 +205,7 @@ export function targetForTests(optionsOf: () => TargetOptions): { readonly curre
     current = await startTarget(optionsOf());
     void current.service.ended.then(() => (dead = true));
   };
-  // Attacks have bounds of their own, which tell what was waited for.
+  // Attacks have time limits of their own, whose errors say what the test was waiting for.
   vi.setConfig({ testTimeout: 4 * withinMsDefault });
   beforeAll(start, startMsMax);
   afterEach(async () => {

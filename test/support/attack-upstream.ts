@@ -1,4 +1,7 @@
-/** An upstream that keeps no rule: whatever bytes a test wants after a request, on sockets that the test holds. */
+/**
+ * An upstream that follows no rule: it answers a request with any bytes that a test wants, on sockets that the test
+ * controls.
+ */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -12,9 +15,9 @@ export interface Exchange {
   readonly response: ServerResponse;
   readonly socket: Socket;
   readonly isClosed: boolean;
-  /** Writes a piece of an event stream once the service takes it; false once it has closed the connection. */
+  /** Writes a piece of an event stream once the service takes it. False if the service has closed the connection. */
   write(piece: string | Buffer): Promise<boolean>;
-  /** Writes all events unless the service closes before; gives how many bytes it wrote. */
+  /** Writes all events unless the service closes the connection first. Returns how many bytes it wrote. */
   pour(events: Iterable<UpstreamEvent | string>): Promise<number>;
 }
 
@@ -25,13 +28,13 @@ export interface UpstreamEvent {
 
 export interface HandUpstream extends AsyncDisposable {
   readonly url: string;
-  /** What the coming requests are answered with. */
+  /** Sets the answer to the next requests. */
   script: (exchange: Exchange) => unknown;
   readonly requests: readonly Exchange[];
   readonly openSockets: number;
 }
 
-/** Events that are smaller leave together. */
+/** Events smaller than this are written together. */
 const writeChars = 8 * 1_024;
 
 export async function startHandUpstream(): Promise<HandUpstream> {
@@ -96,7 +99,8 @@ function exchangeOf(number: number, request: IncomingMessage, response: ServerRe
         bytes += batch.length;
         const left = write(batch);
         batch = '';
-        // A turn, lest an endless script keep this process from hearing that the service has closed.
+        // Waits one turn, so that an endless script doesn't prevent this process from noticing that the service has
+        // closed.
         return left.then((open) => new Promise<boolean>((resolve) => setImmediate(() => resolve(open && !isClosed))));
       };
       for (const event of events) {
@@ -158,7 +162,7 @@ export function messageDelta(delta: unknown, usage: unknown = { output_tokens: 5
 
 export const messageStop: UpstreamEvent = { type: 'message_stop' };
 
-/** A good answer, with something of the test's before its end. */
+/** A good answer, with extra events of the test before its end. */
 export function answer(text: string, ...more: (UpstreamEvent | string)[]): (UpstreamEvent | string)[] {
   return [
     messageStart,

@@ -1,15 +1,15 @@
 /**
- * Connections by hand, for whoever keeps no rule: bytes as they are, as fast as the peer takes them and no faster. Each
- * closes with its signal.
+ * Connections by hand, for clients that follow no rule: any bytes, as fast as the peer takes them and no faster. A
+ * connection closes when its signal aborts.
  */
 import { once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect, type Socket } from 'node:net';
 
-/** How a flood ended: all of it was taken, the peer answered or closed, or took nothing more for a while. */
+/** How a flood ended: the peer took all of it, answered, closed, or took nothing more for a while. */
 export type FloodEnd = 'taken' | 'answered' | 'closed' | 'stalled';
 
-/** How many others a peer may answer, and take nothing meanwhile, until a flood gives up. */
+/** A flood gives up when the peer has answered this many others and has taken nothing meanwhile. */
 const answersBeforeStall = 150;
 const keptBytesMax = 256 * 1_024;
 const tailBytesMax = 64 * 1_024;
@@ -17,18 +17,21 @@ const writeBytes = 64 * 1_024;
 
 export interface Wire {
   readonly socket: Socket;
-  /** The beginning of what came, 256 KiB at most. */
+  /** The beginning of what arrived, 256 KiB at most. */
   readonly received: Buffer;
-  /** Its end, 64 KiB at most. */
+  /** The end of what arrived, 64 KiB at most. */
   readonly tail: Buffer;
   readonly bytesReceived: number;
   readonly isClosed: boolean;
-  /** Settles when the connection is closed, by whomever. */
+  /** Resolves when either side has closed the connection. */
   readonly closed: Promise<void>;
   write(bytes: Buffer | string): void;
-  /** Writes all of it, unless the peer closes or stalls before; with `untilAnswered` also not beyond its first answer. */
+  /**
+   * Writes all of it, unless the peer closes or stalls first. With `untilAnswered` it also stops at the peer's first
+   * answer.
+   */
   flood(pieces: Iterable<Buffer | string>, options?: { readonly untilAnswered?: boolean }): Promise<FloodEnd>;
-  /** Settles once what came satisfies the test, or the connection is closed, or time is up. */
+  /** Resolves once what arrived satisfies the test, or the connection is closed, or the time is up. */
   until(test: (wire: Wire) => boolean, withinMs?: number): Promise<void>;
 }
 
@@ -104,8 +107,9 @@ export async function openWire(url: string, signal: AbortSignal): Promise<Wire> 
 }
 
 /**
- * Whether it drained before the peer had answered others so often that it would have read on by then, if it read at all:
- * it takes up to 64 KiB from each connection between two answers, and systems hold some megabytes on the way.
+ * Whether the socket drained in time. If the peer answers many others and still takes nothing, it doesn't read this
+ * connection: between two answers it takes up to 64 KiB from each connection, and the system holds some megabytes on
+ * the way.
  */
 async function drained(url: string, socket: Socket, closed: Promise<void>): Promise<boolean> {
   const over = new AbortController();
@@ -154,8 +158,8 @@ function* batches(pieces: Iterable<Buffer | string>): Generator<Buffer> {
 // ----------------------------------------------------------------------------------------------------------- HTTP
 
 /**
- * `401 unauthorized`; `closed` without a word, `silence`, or the status and `open` of an answer that streams on. What
- * follows the first answer is not looked at.
+ * `401 unauthorized`, `closed` without an answer, `silence`, or the status and `open` if the answer is a running
+ * stream. Ignores everything after the first answer.
  */
 export async function verdictOf(wire: Wire, withinMs?: number): Promise<string> {
   const text = () => wire.received.toString('latin1');
@@ -171,7 +175,7 @@ function codeIn(text: string): string | undefined {
   return /\\?"code\\?":\s*\\?"([a-z_]+)/.exec(text)?.[1];
 }
 
-/** Whether the first answer is whole, or has told a code. */
+/** Whether the first answer is complete, or has already named a code. */
 function isAnswered(text: string): boolean {
   const headEnd = text.indexOf('\r\n\r\n');
   if (headEnd === -1) return false;
@@ -181,7 +185,7 @@ function isAnswered(text: string): boolean {
   return /^HTTP\/1\.1 (1|204)/.test(head) || codeIn(text) !== undefined || text.endsWith('\r\n0\r\n\r\n');
 }
 
-/** What a request may be refused with, whatever the bound that it exceeds. */
+/** The refusals that are right for a request, whatever bound it exceeds. */
 export const refusal =
   /^(?:\d{3} )?(?:at_capacity|rate_limited|too_large|invalid_input|unauthorized|config_not_found|generation_not_found)$|^closed$|^4\d\d$/;
 
@@ -195,7 +199,7 @@ export function headOf(
   return `${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`;
 }
 
-/** A request with a body of JSON, whole. */
+/** A whole request with a JSON body. */
 export function posted(path: string, json: string | Buffer, headers: Readonly<Record<string, string>> = {}): Buffer {
   const body = Buffer.from(json);
   const all = { 'content-type': 'application/json', 'content-length': body.length, ...headers };
@@ -221,7 +225,7 @@ export function* repeat(piece: string | Buffer, times: number): Generator<string
 
 // ------------------------------------------------------------------------------------------------------ WebSocket
 
-/** A WebSocket after its handshake; `undefined` where that was refused. */
+/** A WebSocket after its handshake; `undefined` if the handshake was refused. */
 export async function openWebSocketWire(
   url: string,
   signal: AbortSignal,
@@ -241,7 +245,7 @@ export async function openWebSocketWire(
   return wire.received.toString('latin1').startsWith('HTTP/1.1 101') ? wire : undefined;
 }
 
-/** A frame of a client, under a mask of zeros. Opcodes: 1 text, 2 binary, 9 ping, 0 more of the message before. */
+/** A frame of a client, under a mask of zeros. Opcodes: 1 text, 2 binary, 9 ping, 0 continues the message before. */
 export function frame(payload: string | Buffer, opcode = 1, final = true): Buffer {
   const body = Buffer.from(payload);
   const long = body.length > 0xffff;
@@ -254,7 +258,7 @@ export function frame(payload: string | Buffer, opcode = 1, final = true): Buffe
   return Buffer.concat([head, body]);
 }
 
-/** The text of the frames that came after the handshake, as far as it was kept. */
+/** The text of the frames that arrived after the handshake, as far as it was kept. */
 export function framesIn({ received }: Wire): string[] {
   const texts: string[] = [];
   let at = received.indexOf('\r\n\r\n') + 4;
@@ -269,7 +273,7 @@ export function framesIn({ received }: Wire): string[] {
         : lengthBytes === 2
           ? received.readUInt16BE(at + 2)
           : short;
-    // What was not kept, or has not come, is no frame.
+    // Bytes that were not kept, or have not arrived, are no frame.
     if (start + length > received.length) break;
     const opcode = received[at]! & 0x0f;
     if (opcode === 1) texts.push(received.toString('utf8', start, start + length));
@@ -292,7 +296,7 @@ export async function socketVerdictOf(wire: Wire | undefined, withinMs?: number)
 
 // ---------------------------------------------------------------------------------------------------- every door
 
-/** What a door answers to a request to `llm.stream` that is given as JSON, and in how many bytes. */
+/** How a door answers a `llm.stream` request that is given as JSON, and with how many bytes. */
 export interface Answered {
   readonly verdict: string;
   readonly bytes: number;

@@ -1,12 +1,12 @@
-/** A real browser for tests of the page: one for a file, a fresh profile for each test. */
+/** A real browser for tests of the page: one browser for a file, and a fresh profile for each test. */
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, vi } from 'vitest';
 import { findBrowser } from './skip.ts';
 
 export interface TestBrowser {
-  /** A tab on the service's page, in the profile of this test. What it logs as an error fails the test. */
+  /** A tab on the service's page, in the profile of this test. An error in its console fails the test. */
   open(url: string, options?: TabOptions): Promise<Page>;
-  /** A profile of its own, as another person's browser. */
+  /** Another profile, as another person's browser. */
   profile(options?: TabOptions): Promise<BrowserContext>;
 }
 
@@ -23,18 +23,18 @@ const flags = [
   '--disable-component-update',
   '--disable-sync',
   '--disable-gpu',
-  // Names for tests that need some.
+  // Some tests need host names of their own.
   '--host-resolver-rules=MAP *.test 127.0.0.1',
-  // Tabs side by side are all looked at.
+  // Chromium treats all tabs as visible, as if they stood side by side.
   '--disable-backgrounding-occluded-windows',
   '--disable-renderer-backgrounding',
 ];
 
-/** Find what hangs: what a page does in a moment may take a machine that is busy a while. */
+/** These only find tests that hang: on a busy machine the page may take long for what it usually does at once. */
 const actionTimeoutMs = 60_000;
 const testTimeoutMs = 300_000;
 
-/** To be called within `requiresBrowser()(…)`. Gives the file's tests the time that a browser takes. */
+/** Call this within `requiresBrowser()(…)`. Gives the tests of the file the time that a browser needs. */
 export function browserForEachTest(): TestBrowser {
   vi.setConfig({ testTimeout: testTimeoutMs, hookTimeout: testTimeoutMs });
   let browser: Browser | undefined;
@@ -59,7 +59,7 @@ export function browserForEachTest(): TestBrowser {
     made.setDefaultTimeout(actionTimeoutMs);
     made.on('weberror', (error) => errors.push(String(error.error())));
     made.on('console', (message) => {
-      // Connections that fail are what these tests are about.
+      // Failing connections are what these tests are about, so their errors are expected.
       if (message.type() === 'error' && !/Failed to load resource|WebSocket connection to/.test(message.text())) {
         errors.push(message.text());
       }

@@ -1,4 +1,4 @@
-/** Builds the page before the tests that look at it, if what it is made of is newer than the page that is there. */
+/** Builds the page before the tests that use it, if its sources are newer than the built page. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -9,13 +9,13 @@ const madeOf = ['src', 'public', 'index.html', 'package.json', 'vite.config.ts']
 const client = ['src/client.ts', 'src/client'];
 const cacheFolder = 'node_modules/.cache';
 
-/** Vitest's global set-up: once, before any worker. */
+/** Vitest's global set-up: runs once, before any worker. */
 export function setup(): void {
   if (isFresh()) return;
   mkdirSync(cacheFolder, { recursive: true });
   const aside = mkdtempSync(join(cacheFolder, 'page-'));
   try {
-    // By itself, since under vitest's NODE_ENV React would be built for debugging.
+    // In a process of its own, because under vitest's NODE_ENV React would be built for debugging.
     const env = { ...process.env, NODE_ENV: 'production' };
     const outDir = join(resolve(aside), 'dist');
     const options = ['--outDir', outDir, '--emptyOutDir'];
@@ -29,9 +29,9 @@ export function setup(): void {
   }
 }
 
-/** Puts a page in the place of the one that is there. */
+/** Replaces the built page. */
 function replace(outDir: string, old: string): void {
-  // Another run of the tests in this folder may have built it meanwhile, and be looking at it.
+  // Another test run in this folder may have built the page meanwhile, and may be using it.
   if (isFresh()) return;
   try {
     if (existsSync(built)) renameSync(built, old);

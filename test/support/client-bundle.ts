@@ -1,15 +1,15 @@
-/** The client as bundlers make it for one kind of runtime each, from the package as it is published. */
+/** The client as bundlers make it for each kind of runtime, from the package as it is published. */
 import { build } from 'esbuild';
 import { readFile } from 'node:fs/promises';
 
 export interface BundleOptions {
-  /** Those of a bundler for that runtime, beside `import`, `module` and `default`. */
+  /** The export conditions of a bundler for that runtime, in addition to `import`, `module` and `default`. */
   readonly conditions?: readonly string[];
-  /** A file of the client in place of the package's export. */
+  /** A file of the client, in place of the package's export. */
   readonly entry?: string;
 }
 
-/** One minified text that needs no other; running it gives the client as `globalThis.client`. Fails where anything is missing. */
+/** One minified text without imports. Running it sets `globalThis.client`. Fails if anything can't be resolved. */
 export async function bundleClient({ conditions = ['browser'], entry }: BundleOptions = {}): Promise<string> {
   const { outputFiles } = await build({
     stdin: { contents: `export * from ${JSON.stringify(entry ?? (await sourceOf(conditions)))};`, resolveDir: '.' },
@@ -30,7 +30,7 @@ export async function bundleClient({ conditions = ['browser'], entry }: BundleOp
 
 type Exports = Readonly<Record<string, string>>;
 
-/** The source of what `llm-service/client` is under these conditions. */
+/** The source file that `llm-service/client` resolves to under these conditions. */
 export async function sourceOf(conditions: readonly string[]): Promise<string> {
   const manifest = JSON.parse(await readFile('package.json', 'utf8')) as { exports: Record<string, Exports> };
   const active = new Set([...conditions, 'import', 'default']);

@@ -1,6 +1,6 @@
 /**
- * The command line as a real process: compiled once for a test file, started with an environment of its own, watched by
- * what it prints. Whatever a test has started must have ended when the test does.
+ * The command line as a real process: compiled once for a test file, started with its own environment, and observed by
+ * its output. Every process that a test has started must have ended when the test ends.
  */
 import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
 import { chmod, copyFile, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll } from 'vitest';
 
 export interface Ended {
-  /** Null where a signal ended it. */
+  /** Null if a signal ended it. */
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
@@ -21,17 +21,17 @@ export interface Ended {
 export interface Running {
   readonly child: ChildProcessByStdio<Writable | null, Readable, Readable>;
   readonly ended: Promise<Ended>;
-  /** The match, once it has printed what the pattern finds. Rejects if it ends without. */
+  /** Resolves to the match once the output matches the pattern. Rejects if the process ends first. */
   until(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<RegExpExecArray>;
 }
 
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** Piped in; absent: /dev/null. */
+  /** The piped input; absent: /dev/null. */
   readonly stdin?: string;
-  /** Leaves stdin to the test, as a pipe that is open and silent: `child.stdin`. */
+  /** Leaves stdin to the test as an open, silent pipe: `child.stdin`. */
   readonly openStdin?: boolean;
-  /** On a terminal of its own, which prints to stdout. Killing the child with SIGKILL closes the terminal. */
+  /** Runs on a terminal of its own, whose output becomes stdout. Killing the child with SIGKILL closes the terminal. */
   readonly terminal?: boolean;
 }
 
@@ -39,9 +39,9 @@ export interface CommandLine {
   /** Its working directory and its home: empty at first. */
   readonly cwd: string;
   start(args: readonly string[], options?: RunOptions): Running;
-  /** The same program where a script of package.json or `npx llm-service` starts it: `npm`, with these arguments. */
+  /** The same program, started by a script of package.json or by `npx llm-service`: `npm`, with these arguments. */
   startNpm(args: readonly string[], options?: RunOptions): Running;
-  /** To its end. */
+  /** Runs until the process ends. */
   run(args: readonly string[], options?: RunOptions): Promise<Ended>;
 }
 
@@ -49,7 +49,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** Below node_modules, so that the compiled files find their packages. */
 const cacheFolder = join(root, 'node_modules', '.cache');
 
-/** The command line for the tests of a file. To be called at its top. */
+/** The command line for the tests of a file. Call this at the top of the file. */
 export function commandLine(): CommandLine {
   let cwd = '';
   let program = '';
@@ -59,7 +59,7 @@ export function commandLine(): CommandLine {
     await mkdir(cacheFolder, { recursive: true });
     program = await mkdtemp(join(cacheFolder, 'cli-'));
     await copyFile(join(root, 'package.json'), join(program, 'package.json'));
-    // Types are checked elsewhere; a process that needs no compiling starts in a fifth of the time.
+    // Types are checked elsewhere, and a process that compiles nothing starts in a fifth of the time.
     const flags = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', join(program, 'dist')];
     const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
     await promisify(execFile)(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), ...flags]);

@@ -1,4 +1,4 @@
-/** The doors as their clients see them, behind one interface, so that one test can hold for all. */
+/** The doors as their clients see them, behind one interface, so that one test can run over all of them. */
 import { createTRPCClient, createWSClient, TRPCClientError, httpSubscriptionLink, wsLink } from '@trpc/client';
 import { EventSource } from 'eventsource';
 import superjson from 'superjson';
@@ -18,13 +18,13 @@ export interface Seen {
   readonly event: LlmEvent;
 }
 
-/** One open subscription. Iterating gives what arrives; leaving the loop closes it. */
+/** One open subscription. Iterating yields the events that arrive; leaving the loop closes it. */
 export interface View extends AsyncIterable<Seen> {
-  /** All that has arrived. */
+  /** All events that have arrived. */
   readonly seen: readonly Seen[];
-  /** Settles when the subscription has completed; rejects with what it threw. */
+  /** Resolves when the subscription has completed; rejects with what it threw. */
   readonly completed: Promise<void>;
-  /** The next event that satisfies the test, among those that have arrived or will. */
+  /** The next event that satisfies the test, among those that have arrived or will arrive. */
   until(test: (event: LlmEvent) => boolean): Promise<Seen>;
   close(): void;
 }
@@ -35,7 +35,7 @@ export interface Door {
   follow(url: string, request: FollowRequest, token?: string): View;
 }
 
-/** The router as a client sees it whose config names are not known when it is compiled. */
+/** The router for a client that doesn't know the config names at compile time. */
 export type AnyConfigRouter = LlmRouter<Configs<Record<string, string>>>;
 
 export const doors: readonly Door[] = [
@@ -90,7 +90,7 @@ interface PostingOptions {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Moves the input from the URL into a body, since a URL ends at 16 KB; and comes back at once when cut. */
+/** Moves the input from the URL into a body, because a URL ends at 16 KB. Reconnects at once after a cut. */
 class PostingEventSource extends EventSource {
   constructor(url: string | URL, options?: PostingOptions) {
     super(url, {
@@ -174,14 +174,14 @@ async function* parseEvents(response: Response): AsyncGenerator<{ id: string; da
   }
 }
 
-/** Where a view's events come from puts them. */
+/** The source of a view's events passes them to this. */
 export interface ViewSink {
   readonly push: (arrived: { id: string; data: LlmEvent }) => void;
   readonly fail: (error: unknown) => void;
   readonly complete: () => void;
 }
 
-/** @param open Called at once; what it returns closes the subscription. */
+/** @param open Called at once. It returns a function that closes the subscription. */
 export function view(open: (sink: ViewSink) => () => void): View {
   const seen: Seen[] = [];
   const waiting = new Set<() => void>();
@@ -239,13 +239,13 @@ export function view(open: (sink: ViewSink) => () => void): View {
   };
 }
 
-/** The whole view, to its end. */
+/** All events of a view, to its end. */
 export async function readAll({ completed, seen }: View): Promise<readonly Seen[]> {
   await completed;
   return seen;
 }
 
-/** What a view was refused with; fails if it wasn't. */
+/** The refusal of a view. Fails if it wasn't refused. */
 export async function refusalOf({ completed }: View): Promise<ErrorData & { readonly status?: number }> {
   const error: unknown = await completed.then(
     () => undefined,
@@ -271,7 +271,7 @@ export function textOf(seen: readonly Seen[]): string {
   return seen.map(({ event }) => (event.type === 'text' ? event.text : '')).join('');
 }
 
-/** The terminal event of a whole view; fails if it isn't exactly one, and last. */
+/** The terminal event of a whole view. Fails unless there is exactly one, and it is the last event. */
 export function terminalOf(seen: readonly Seen[]) {
   const terminals = seen.map(({ event }) => event).filter(isTerminal);
   const last = seen.at(-1)?.event;

@@ -1,6 +1,7 @@
 /**
- * Every way in, with a client that comes back when it is cut off: the stock links, our own client, REST with a reader that
- * asks again, and the router called within the process. Tests of what holds whatever happens run over all of them.
+ * Every way in, with a client that reconnects after a cut: the stock links, our own client, REST with a reader that
+ * asks again, and the router called within the process. Tests of promises that hold whatever happens run over all of
+ * them.
  */
 import { createLlmClient } from '../../src/client.ts';
 import type { FollowRequest, LlmEvent, StreamRequest } from '../../src/protocol.ts';
@@ -9,7 +10,10 @@ import type { TestService } from './service.ts';
 import type { TcpProxy } from './tcp-proxy.ts';
 
 export interface LastingDoor extends Door {
-  /** Cuts off everyone who came in by the proxy's URL, or through this door where it needs no connection. */
+  /**
+   * Cuts everyone who came in by the proxy's URL. If the door needs no connection, cuts everyone who came in through
+   * this door.
+   */
   cut(proxy: TcpProxy): void;
 }
 
@@ -23,7 +27,7 @@ export const lastingDoors: readonly LastingDoor[] = [
   overNetwork(lasting(rest), 'rest'),
 ];
 
-/** The router itself, called as a host would. */
+/** The router itself, called as a host would call it. */
 export function inProcessDoor(service: () => TestService): LastingDoor {
   const open = new Set<() => void>();
   const call = (procedure: 'stream' | 'follow', request: StreamRequest | FollowRequest) =>
@@ -36,7 +40,7 @@ export function inProcessDoor(service: () => TestService): LastingDoor {
       open.add(drop);
       void (async () => {
         const { llm } = service().service.core.router.createCaller({}, { signal: abort.signal });
-        // To adapters an event is the pair of its id and its data; the type tells what clients make of it.
+        // For adapters an event is a pair of its id and its data. The type describes what clients make of it.
         const events = (await llm[procedure](request as never)) as unknown as AsyncIterable<[string, LlmEvent]>;
         for await (const [id, data] of events) sink.push({ id, data });
       })().then(sink.complete, sink.fail);
@@ -79,7 +83,7 @@ function ownClient(transport: 'sse' | 'ws'): Door {
   return { name: transport, stream: subscribe('stream'), follow: subscribe('follow') };
 }
 
-/** Asks again, from the last event on, for as long as there is no terminal one. */
+/** Asks again, after the last event, until there is a terminal event. */
 function lasting(door: Door): Door {
   const again = <Request extends StreamRequest | FollowRequest>(open: (request: Request) => View, request: Request) =>
     view((sink) => {
@@ -106,7 +110,7 @@ function lasting(door: Door): Door {
   };
 }
 
-/** Whether it was read to its end; false if it was cut off. Throws what it was refused with. */
+/** True if the view was read to its end, false if it was cut off. Throws the refusal if there was one. */
 async function read(reading: View, sink: ViewSink, passed: (id: string) => void): Promise<boolean> {
   let any = false;
   let ended = false;
@@ -118,7 +122,7 @@ async function read(reading: View, sink: ViewSink, passed: (id: string) => void)
       ended = event.type === 'done' || event.type === 'cancelled' || event.type === 'error';
     }
     await reading.completed;
-    // After the terminal event there is nothing to follow it.
+    // After the terminal event no event follows.
     return ended || !any;
   } catch (error) {
     if (isRefusal(error)) throw error;

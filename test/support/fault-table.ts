@@ -1,11 +1,11 @@
-/** The table of faults in PROTOCOL.md, read as a client's author reads it. */
+/** Reads the table of faults in PROTOCOL.md, as the author of a client would. */
 import { readFileSync } from 'node:fs';
 import type { FaultName } from '../../src/simulator.ts';
 
 interface FaultRow {
   readonly fault: FaultName;
   readonly event: string;
-  /** These two undefined where the event is no error. */
+  /** This field and the next are undefined if the event is no error. */
   readonly code: string | undefined;
   readonly retryable: boolean | undefined;
   readonly requests: number;

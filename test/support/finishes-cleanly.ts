@@ -1,28 +1,32 @@
 /**
- * Holds tests to the promise that nothing is left when all is over: no socket, server, timer or child process, and
- * nothing in what a test counts by itself. Knows only what keeps the event loop alive, so whatever is unref'd must be
- * counted by its owner.
+ * Holds tests to the promise that nothing is left in the end: no socket, server, timer or child process, and nothing
+ * that a test counts itself. It sees only what keeps the event loop alive, so the owner of anything unref'd must count
+ * it.
  */
 import { aroundAll, aroundEach } from 'vitest';
 
-/** How many of each kind are open: Node's resources (`TCPSocketWrap`, `Timeout`, …) or an owner's (`generations`). */
+/** How many resources of each kind are open: Node's (`TCPSocketWrap`, `Timeout`, …) or an owner's (`generations`). */
 type Open = ReadonlyMap<string, number>;
 
-/** A machine that is busy may let the deadline pass before the event loop has turned once: so often it turns at the least. */
+/**
+ * On a busy machine the deadline may pass before the event loop has turned once. So the check runs for at least this
+ * many turns.
+ */
 const turnsMin = 1_000;
 
 /**
- * Fails each test of the enclosing file or describe that ends with more open than it began with, and the suite if it
- * does. To be called once, before any other hook, since it looks after all hooks that come later. Not for concurrent
- * tests, which can't be told apart.
+ * Fails each test of the enclosing file or describe that ends with more open resources than it began with, and the
+ * suite if it does. Call it once, before any other hook, because it must check after all hooks that come later. It
+ * doesn't work for concurrent tests, whose resources can't be told apart.
  *
- * @param count What owners still hold, asked anew at every look: `() => ({ generations: service.running })`. Each
+ * @param count What owners still hold, asked again at every check: `() => ({ generations: service.running })`. Each
  *   number must come down to 0.
  * @param deadlineMs How long closing may take. Only a test that fails waits for it.
  */
 export function finishesCleanly(count: () => Record<string, number> = () => ({}), deadlineMs = 10_000): void {
-  // Between tests the runner starts a timer of its own, 100 ms long, that looks like one of theirs. It isn't there yet
-  // while tests are collected. So a test may leave one timer that only its suite's look finds, which waits it out.
+  // Between tests the runner starts a timer of its own, 100 ms long, which looks like a timer of the test. The timer
+  // doesn't exist yet while tests are collected. So a test may leave one timer; only the check of the suite would find
+  // it, and that check waits until the runner's timer is over.
   const timersAtFirst = openResources().get('Timeout') ?? 0;
 
   aroundEach(async (runTest) => {
@@ -43,7 +47,8 @@ async function assertClosed(before: Open, count: () => Record<string, number>, d
   let left = leftOpen(before, count());
   for (let turns = 0; left.size > 0; turns += 1) {
     if (turns >= turnsMin && performance.now() - startedAtMs >= deadlineMs) break;
-    // Most of it is closed within a few turns of the event loop; the rest is waited for, by a timer that keeps nothing open.
+    // Most resources close within a few turns of the event loop. For the others this waits with a timer that keeps
+    // nothing open.
     await new Promise((resolve) => (turns < turnsMin ? setImmediate(resolve) : setTimeout(resolve, 5).unref()));
     left = leftOpen(before, count());
   }

@@ -1,6 +1,6 @@
 /**
- * Generations beside a reference of what they should do: for each key an array of events and a state. A command is run on
- * both, and all that can be seen must agree after it: every viewer's events, every snapshot, every call to upstream.
+ * Compares generations with a reference model: for each key an array of events and a state. Each command runs on both.
+ * After it everything visible must agree: every viewer's events, every snapshot, every call to upstream.
  */
 import { expect } from 'vitest';
 import type { Caller } from '../../src/caller.ts';
@@ -24,10 +24,10 @@ export interface Key {
 
 export type Command = { readonly key: Key } & (
   | { readonly do: 'start'; readonly request: number; readonly eager: boolean }
-  /** A client that was cut off and asks again, from an event that it says it has seen. */
+  /** A client that was cut off and asks again, after an event that it claims to have seen. */
   | { readonly do: 'retry'; readonly cursor: number }
   | { readonly do: 'attach'; readonly cursor: number | undefined; readonly eager: boolean }
-  /** The viewer that came first, or all of them. */
+  /** The first viewer, or all of them. */
   | { readonly do: 'drop'; readonly all: boolean }
   | { readonly do: 'cancel' }
   | { readonly do: 'emit'; readonly events: number }
@@ -52,23 +52,23 @@ const retentionMs = 1_500;
 const tombstoneMs = 2_500;
 const barMs = 2_500;
 
-/** What the reference knows of one key. */
+/** What the model knows of one key. */
 interface Reference {
   state: 'none' | 'barred' | 'running' | 'ended' | 'gone';
   request: number;
   events: LlmEvent[];
   viewers: Viewer[];
-  /** When the state goes over into the next one by itself. */
+  /** When the state changes to the next one by itself. */
   deadline: number | undefined;
 }
 
 interface Viewer {
-  /** Reads whatever comes; otherwise nothing until all is checked at its end. */
+  /** An eager viewer reads whatever arrives. Any other reads nothing until the final check. */
   readonly eager: boolean;
   readonly leave: () => void;
-  /** What has come since it was looked at last. */
+  /** The events that have arrived since the last check. */
   seen: { offset: number; event: LlmEvent }[];
-  /** Of the last event that it has been seen to have. */
+  /** The offset of the last event that this viewer is known to have. */
   lastOffset: number;
   readonly batches: LogView;
   completed: boolean;
@@ -101,7 +101,7 @@ const configs = parseConfigs({
   grace: { ...base, on_disconnect: { cancel_after_ms: graceMs } },
   goes_on: { ...base, on_disconnect: 'continue' },
 });
-/** Two requests that a client may make under one id; the second runs on with nobody there. */
+/** Two requests that a client may send under one id. The second goes on without viewers. */
 const requests = ['grace', 'goes_on'].map((config) => ({
   config,
   messages: [{ role: 'user' as const, content: 'hi' }],
@@ -109,7 +109,7 @@ const requests = ['grace', 'goes_on'].map((config) => ({
 
 const telemetry = new Telemetry({ logLevel: 'silent', logContent: false });
 
-/** Lets all go on that waits for nothing but its turn. */
+/** Lets everything continue that waits only for its turn. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 export class World implements AsyncDisposable {
@@ -129,12 +129,12 @@ export class World implements AsyncDisposable {
   readonly #places = { generations: 0, viewers: 0 };
   readonly #generations: Generations;
   readonly #references = new Map<string, Reference>();
-  /** The call that answers each key, where one runs. */
+  /** The upstream call for each key, if one runs. */
   readonly #callOf = new Map<string, Call>();
   #callsExpected = 0;
   #emitted = 0;
 
-  /** @param advance Moves the clock, and fires what is due. */
+  /** @param advance Moves the clock, and fires the timers that are due. */
   constructor(advance: (ms: number) => void) {
     this.#advance = advance;
     this.#generations = new Generations({
@@ -209,13 +209,13 @@ export class World implements AsyncDisposable {
     await this.#check();
   }
 
-  /** Ends what runs and checks that nothing is left. */
+  /** Ends everything that runs, and checks that nothing is left. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const reference of this.#references.values()) {
       for (const viewer of [...reference.viewers]) await this.#drop(reference, viewer);
     }
     const drained = this.#generations[Symbol.asyncDispose]();
-    // What a drain waits for is on the test's clock too.
+    // The time limits of a drain run on the test's clock, too.
     for (let step = 0; step < 3; step += 1) {
       this.#advance(1);
       await settle();
@@ -268,14 +268,14 @@ export class World implements AsyncDisposable {
       await reading;
       expect(refused).toBeInstanceOf(LlmError);
       expect((refused as LlmError).code).toBe(refusal);
-      // To be refused was to come and go, for whoever had been let in that far.
+      // A caller that was admitted and then refused counts as a viewer that came and left.
       return;
     }
     expect(refused).toBeUndefined();
     const reference = this.#at(key);
     if (reference.state === 'running') reference.deadline = undefined;
     reference.viewers.push(viewer);
-    // As the doors do it; those that aren't eager pull, as a host's app does.
+    // Eager viewers pipe, as the doors do. The others pull, as a host's app does.
     if (eager) void reading.then(() => follow(viewer));
     await settle();
     if (viewer.completed) await this.#drop(reference, viewer);
@@ -283,7 +283,7 @@ export class World implements AsyncDisposable {
 
   async #drop(reference: Reference, viewer: Viewer): Promise<void> {
     if (!viewer.eager && reference.state === 'ended') {
-      // One that was behind can read on to the end.
+      // A viewer that was behind can still read to the end.
       await read(viewer, Infinity);
       expect(viewer.completed).toBe(true);
       expectSeen(viewer, reference.events);
@@ -301,7 +301,7 @@ export class World implements AsyncDisposable {
     const outcome = await this.#generations.cancel(callerOf(key), uuidOf(key)).catch((error: unknown) => error);
     if (reference.state === 'running') {
       expect(outcome).toBe('cancelled');
-      // Acknowledged means over: closed, and nothing comes any more.
+      // When a cancel is acknowledged the generation is over: upstream is closed, and no more events arrive.
       expect(this.#callOf.get(nameOf(key))!.aborted).toBe(true);
       this.#end(reference, { type: 'cancelled', reason: 'requested', ...account });
     } else if (reference.state === 'ended') {
@@ -328,13 +328,13 @@ export class World implements AsyncDisposable {
   #someEvents(count: number): LlmEvent[] {
     return Array.from({ length: count }, () => {
       const number = (this.#emitted += 1);
-      // A new block every few events, and now and then one that is no text.
+      // A new block every few events, and sometimes a block that is no text.
       if (number % 5 === 0) return { type: 'block', index: number, block: { type: 'tool_use', id: `${number}` } };
       return { type: 'text', index: Math.floor(number / 3), text: `${number} ` };
     });
   }
 
-  /** Moves the clock, from one deadline of the reference to the next, so that each is met at its time. */
+  /** Moves the clock from one deadline of the model to the next, so that each is met at its time. */
   async #pass(ms: number): Promise<void> {
     const until = Date.now() + ms;
     for (;;) {
@@ -352,7 +352,7 @@ export class World implements AsyncDisposable {
       case 'running':
         return this.#end(reference, { type: 'cancelled', reason: 'disconnected', ...account });
       case 'ended':
-        // Nobody attaches any more, but who is reading reads on.
+        // Nobody can attach any more, but existing readers read on.
         for (const viewer of [...reference.viewers]) await this.#drop(reference, viewer);
         return void Object.assign(reference, { state: 'gone', deadline: Date.now() + tombstoneMs });
       default:
@@ -403,7 +403,10 @@ export class World implements AsyncDisposable {
   }
 }
 
-/** All of the log after the viewer's cursor, in order, once; adjacent text of a block may have come as one. */
+/**
+ * The viewer must have all of the log after its cursor, in order, once. Adjacent text of a block may have arrived
+ * merged.
+ */
 function expectSeen(viewer: Viewer, events: readonly LlmEvent[]): void {
   for (const { offset, event } of viewer.seen.splice(0)) {
     const covered = events.slice(viewer.lastOffset + 1, offset + 1);
@@ -447,7 +450,7 @@ function see(viewer: Viewer, batch: LogBatch): undefined {
   for (const { id, event } of batch) viewer.seen.push({ offset: Number(id.split(':')[1]), event });
 }
 
-/** Upstream as a script: one call for each `pipe`, which ends as cancelled when its signal says so. */
+/** Upstream as a script: one call for each `pipe`. It ends as cancelled with the reason of its signal. */
 function scriptedLlm(calls: Call[]): LLMService {
   const pipe: LLMService['pipe'] = async (_request, signal, sink) => {
     const waiting: LlmEvent[][] = [];
@@ -495,7 +498,7 @@ function startOf(key: Key, request: number): LlmEvent {
   };
 }
 
-/** The same ids for each caller: whose they are is all that tells them apart. */
+/** All callers use the same ids, so only the caller distinguishes the generations. */
 function uuidOf({ id }: Key): string {
   return `00000000-0000-4000-8000-00000000000${id}`;
 }

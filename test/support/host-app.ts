@@ -1,6 +1,6 @@
 /**
- * Somebody else's tRPC app with our router in it: procedures, context and transport of its own, the stock adapters, and an
- * error formatter that sends all it can get hold of.
+ * A host's tRPC app with our router in it. It has its own procedures, context and transport, the stock adapters, and an
+ * error formatter that sends everything it can find.
  */
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
@@ -26,11 +26,11 @@ const configs = defineConfigs({
 });
 
 export interface HostAppOptions extends LlmRouterOptions {
-  /** None unless given, as in an app that never chose one. */
+  /** No transformer unless given, as in an app that never chose one. */
   readonly transformer?: TRPCDataTransformer;
 }
 
-/** The context of the app. It passes on what the adapter gave it, which is where our procedures find headers. */
+/** The app's context. It passes on what the adapter gave it; our procedures find headers there. */
 function createContext({ req, res, info }: CreateHTTPContextOptions | CreateWSSContextFnOptions) {
   return { req, res, info, user: req.headers.authorization };
 }
@@ -114,7 +114,7 @@ export function hostClient(
     lazy: { enabled: true, closeMs: 0 },
     retryDelayMs: () => 1,
   });
-  // The host of these tests has a transformer or none; the types know of none.
+  // Some of these hosts have a transformer and some don't; the types describe one without.
   const options = { url, ...(transformer && { transformer }) } as { readonly url: string };
   const sse = httpSubscriptionLink({
     ...options,

@@ -89,7 +89,7 @@ const pairs: readonly (readonly [string, string])[] = [
   ['- ', '\n'],
 ];
 
-/** @param chars How long each is, about. */
+/** @param chars About how long each text is. */
 export function hostileMarkdown(chars: number): ReadonlyMap<string, string> {
   const texts = new Map<string, string>();
   const times = (text: string, count: number) => text.repeat(Math.max(1, Math.floor(count)));

@@ -1,4 +1,4 @@
-/** The limits as they are where nothing is set. */
+/** The default limits. */
 import { readSettings } from '../../src/settings/settings.ts';
 
 export const defaultLimits = readSettings({}).limits;

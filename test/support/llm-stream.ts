@@ -1,4 +1,4 @@
-/** An LLMService in front of a simulator, and what a test needs to look at one answer. */
+/** An LLMService in front of a simulator, with what a test needs to examine one answer. */
 import { parseConfigs, type Config } from '../../src/configs/configs.ts';
 import { LLMService, type LlmServiceOptions, type UpstreamAddress } from '../../src/upstream/llm-service.ts';
 import { isTerminal, type LlmEvent, type Message, type TerminalEvent } from '../../src/protocol.ts';
@@ -9,7 +9,7 @@ export const hello: readonly Message[] = [{ role: 'user', content: 'Hello' }];
 
 const minimal = { model: 'claude-sonnet-5-5', max_tokens: 100_000, system_prompt: 'You are a test.' };
 
-/** A config called `test` with these keys, as a config file has them; others by name beside it, for fallbacks. */
+/** A config called `test` with these keys, as a config file has them. Other configs by name, for fallbacks. */
 export function testConfig(keys: object = {}, others: Readonly<Record<string, object>> = {}): Config {
   const all = Object.entries({ test: keys, ...others }).map(([name, each]) => [name, { ...minimal, ...each }]);
   return parseConfigs(Object.fromEntries(all)).get('test')!;
@@ -25,22 +25,22 @@ export interface Heard {
 export interface Bench extends AsyncDisposable {
   readonly simulator: Simulator;
   readonly llm: LLMService;
-  /** What telemetry was told. */
+  /** The failures that telemetry has recorded. */
   readonly failures: readonly AttemptFailure[];
-  /** Settles when telemetry is told of one more. */
+  /** Resolves when telemetry records another one. */
   nextFailure(): Promise<void>;
   stream(config: Config, signal?: AbortSignal, messages?: readonly Message[]): AsyncGenerator<LlmEvent[]>;
-  /** All of an answer. Fails unless its one terminal event comes last. */
+  /** All events of an answer. Fails unless its one terminal event is the last. */
   hear(config: Config, signal?: AbortSignal, messages?: readonly Message[]): Promise<Heard>;
 }
 
 export interface BenchOptions extends Pick<Partial<LlmServiceOptions>, 'retryTiming'> {
   readonly simulator?: SimulatorOptions;
-  /** Laid over the simulator's address. */
+  /** Replaces parts of the simulator's address. */
   readonly address?: (config: Config) => Partial<UpstreamAddress>;
 }
 
-/** Retries come at once unless a test says otherwise. */
+/** Retries happen at once unless a test sets other delays. */
 const noDelay = { firstDelayMs: 0, delayMaxMs: 0, random: () => 0 };
 
 export async function startBench({

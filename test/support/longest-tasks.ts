@@ -1,19 +1,19 @@
-/** How long pages were held up: the longest task of each one's main thread while something went on. */
+/** How long pages were blocked: the longest task on the main thread of each page while something ran. */
 import type { Page } from 'playwright-core';
 
 interface TraceEvent {
   readonly name: string;
   readonly pid: number;
   readonly tid: number;
-  /** Of the processor, in microseconds. */
+  /** CPU time, in microseconds. */
   readonly tdur?: number;
 }
 
-/** In milliseconds of the processor, so that what else the machine does is left out; in the order of the pages. */
+/** In milliseconds of CPU time, so that other work on the machine doesn't count; in the order of the pages. */
 export async function longestTasks(pages: readonly Page[], act: () => Promise<void>): Promise<number[]> {
   const browser = pages[0]!.context().browser()!;
   await browser.startTracing(undefined, { categories: ['toplevel', 'blink.user_timing'] });
-  // Tells which of the processes is whose.
+  // Finds which process belongs to which page.
   for (const [at, page] of pages.entries()) await page.evaluate(`performance.mark('page ${at}')`);
   await act();
   const { traceEvents } = JSON.parse(String(await browser.stopTracing())) as { traceEvents: TraceEvent[] };

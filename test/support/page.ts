@@ -17,7 +17,7 @@ export async function askOnPage(page: Page, prompt: string): Promise<void> {
   await composer(page).press('Enter');
 }
 
-/** Asks, and leaves the answer to the test. */
+/** Asks, and doesn't wait for the answer. */
 export async function askAndSteer(page: Page, upstream: Simulator, prompt: string): Promise<SimulatorRequest> {
   upstream.enqueue({ kind: 'manual' });
   await askOnPage(page, prompt);
@@ -28,7 +28,9 @@ export async function useTransport(page: Page, transport: 'SSE' | 'WebSocket'): 
   await page.getByRole('radio', { name: transport }).check({ force: true });
 }
 
-/** Waits until the last answer holds the text; where it is the whole of it, nothing else may be there. */
+/**
+ * Waits until the last answer contains the text. If the text is meant as the whole answer, nothing else may be there.
+ */
 export async function answerShown(page: Page, text: string, { whole = false } = {}): Promise<void> {
   const answer = page.locator('.conversation:not([hidden]) .turn:last-child .markdown');
   await answer.filter({ hasText: text }).waitFor();
@@ -36,7 +38,7 @@ export async function answerShown(page: Page, text: string, { whole = false } = 
   await eventually(async () => expect((await answer.innerText()).replaceAll(/\s+/g, ' ').trim()).toBe(text));
 }
 
-/** Waits until the last answer has ended and tells what it cost. */
+/** Waits until the last answer has ended and shows what it cost. */
 export async function answerEnded(page: Page): Promise<void> {
   await page.locator('.conversation:not([hidden]) .turn:last-child .stats').waitFor();
 }

@@ -1,6 +1,6 @@
 /**
- * A plain HTTP client for the Messages API, for tests that look at the bytes on the wire. Each request has a connection
- * of its own.
+ * A plain HTTP client for the Messages API, for tests that look at the bytes on the wire. Each request has its own
+ * connection.
  */
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
@@ -10,7 +10,7 @@ export interface PlainResponse {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
   readonly message: IncomingMessage;
-  /** The body, decoded where it was compressed, when it has ended or was cut off. */
+  /** The body, decoded if it was compressed. Resolves when it has ended or was cut off. */
   readonly text: Promise<string>;
   /** Whether it was cut off. */
   readonly cut: Promise<boolean>;
@@ -18,7 +18,7 @@ export interface PlainResponse {
   leave(): void;
 }
 
-/** A body that a request for this answer would have. */
+/** The body of a request for this answer. */
 export const streaming = (content: string, more: object = {}) => ({
   model: 'claude-sonnet-5-5',
   max_tokens: 1_000_000,
@@ -27,7 +27,7 @@ export const streaming = (content: string, more: object = {}) => ({
   ...more,
 });
 
-/** Settles when the headers are there. */
+/** Resolves when the headers have arrived. */
 export async function post(
   url: string,
   body: unknown,
@@ -55,7 +55,7 @@ export async function post(
   };
 }
 
-/** What a Messages API event holds. */
+/** The fields of a Messages API event. */
 export type EventData = Readonly<Record<string, unknown>> & { readonly type: string };
 
 /** The objects of all `data:` lines. */

@@ -1,6 +1,6 @@
 /**
- * Reverse proxies that put the service under a path and take that path off again: one of our own, which also counts what
- * was asked outside of the path, and nginx.
+ * Reverse proxies that serve the service under a path prefix and remove that prefix: one of our own, which also records
+ * requests outside the prefix, and nginx.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,15 +12,15 @@ import { join } from 'node:path';
 import { eventually } from './eventually.ts';
 
 export interface PrefixProxy extends AsyncDisposable {
-  /** Of the service's root under the first path, with a slash at its end. */
+  /** The service's root under the first prefix, with a slash at its end. */
   readonly url: string;
-  /** Paths that were asked for outside of it. */
+  /** Paths outside the prefix that were requested. */
   readonly strays: readonly string[];
 }
 
 /**
- * @param prefixes `/ai/`; one service may stand under several.
- * @param upgrades Whether WebSockets are passed on; many a proxy passes on no more than plain requests.
+ * @param prefixes Such as `/ai/`. One service may have several.
+ * @param upgrades Whether the proxy passes WebSockets on. Many proxies pass on only plain requests.
  */
 export async function startPrefixProxy(
   target: string,
@@ -89,7 +89,7 @@ export async function startPrefixProxy(
 }
 
 export interface Nginx extends AsyncDisposable {
-  /** Of its root. */
+  /** The URL of its root. */
   readonly url: string;
 }
 
@@ -126,7 +126,7 @@ export async function startNginx(locations: string): Promise<Nginx> {
   };
 }
 
-/** nginx can't take whichever port is free. */
+/** nginx can't choose a free port itself. */
 async function freePort(): Promise<number> {
   const server = createTcpServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

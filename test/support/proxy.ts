@@ -1,4 +1,6 @@
-/** A proxy as companies run them: makes tunnels, passes on requests for whole URLs, and notes what it was asked for. */
+/**
+ * A proxy as companies run them: makes tunnels, passes on requests for whole URLs, and records what it was asked for.
+ */
 import { once } from 'node:events';
 import http from 'node:http';
 import net, { type AddressInfo } from 'node:net';
@@ -9,14 +11,14 @@ export interface Proxy extends AsyncDisposable {
   readonly port: number;
   /** `CONNECT host:port` and `POST http://…`, in order. */
   readonly asked: readonly string[];
-  /** The `proxy-authorization` of each. */
+  /** The `proxy-authorization` header of each. */
   readonly credentials: readonly (string | undefined)[];
 }
 
 export interface ProxyOptions {
-  /** What it answers to everything; absent: it does as it is asked. `silence`: it never answers. */
+  /** Its answer to every request; absent: it does what the request asks. `silence`: it never answers. */
   readonly answers?: number | 'silence';
-  /** Where all that is asked for is found, whatever its name. */
+  /** The address to which it sends every request, whatever host the request names. */
   readonly upstreamPort: number;
 }
 

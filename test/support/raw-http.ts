@@ -1,4 +1,6 @@
-/** HTTP by hand: whatever headers and bodies a test wants, on a connection of its own, and upgrades that may be refused. */
+/**
+ * HTTP by hand: any headers and bodies that a test wants, on a connection of its own, and upgrades that may be refused.
+ */
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -15,7 +17,7 @@ export interface RawAnswer {
   readonly text: string;
 }
 
-/** The whole answer. */
+/** The whole response. */
 export async function send(url: string, { method = 'GET', headers = {}, body }: RawRequest = {}): Promise<RawAnswer> {
   const request = httpRequest(url, { method, headers, agent: false });
   request.end(body);
@@ -35,7 +37,7 @@ export function postJson(
   });
 }
 
-/** Asks for a WebSocket; one that is granted is closed again, and answers 101. */
+/** Asks for a WebSocket. If it is granted, the result is 101 and the socket is closed. */
 export async function upgrade(url: string, headers: Readonly<Record<string, string>> = {}): Promise<RawAnswer> {
   const request = httpRequest(url, {
     agent: false,

@@ -1,16 +1,16 @@
-/** A WebSocket by hand: whatever frames a test wants, and all that comes back but heartbeats. */
+/** A WebSocket by hand: any frames that a test wants, and all answers except heartbeats. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 
 export interface RawSocket extends Disposable {
-  /** The TCP socket beneath, to be paused. */
+  /** The TCP socket below, so that a test can pause it. */
   readonly tcp: Socket;
-  /** Settles with the close code. */
+  /** Resolves to the close code. */
   readonly closed: Promise<number>;
-  /** A string goes as it is, bytes in a binary frame, anything else as JSON. */
+  /** Sends a string unchanged, bytes in a binary frame, and anything else as JSON. */
   send(message: unknown): void;
-  /** The next answer that was not given out yet. Rejects if the socket closes before. */
+  /** The next answer that was not returned yet. Rejects if the socket closes first. */
   next(): Promise<Answer>;
 }
 
@@ -64,12 +64,12 @@ export async function openSocket(url: string, search = ''): Promise<RawSocket> {
   };
 }
 
-/** A subscription as `wsLink` asks for it. */
+/** A subscription as `wsLink` sends it. */
 export function subscription(id: number, path: string, json: unknown) {
   return { id, jsonrpc: '2.0', method: 'subscription', params: { path, input: { json } } };
 }
 
-/** A query, likewise. */
+/** A query as `wsLink` sends it. */
 export function query(id: number, path: string, json?: unknown) {
   return { id, jsonrpc: '2.0', method: 'query', params: { path, input: { json } } };
 }

@@ -1,13 +1,13 @@
-/** The service's ends of its connections, for tests that look at what it holds unsent. */
+/** The service's ends of its connections, for tests that look at unsent bytes. */
 import diagnostics from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 
 export interface ServerSockets extends Disposable {
-  /** Those that are open, in the order in which they were accepted. */
+  /** The open ones, in the order in which they were accepted. */
   readonly open: readonly Socket[];
 }
 
-/** Watches what a server of this process accepts on a port from now on. */
+/** From now on, records the sockets that a server of this process accepts on a port. */
 export function watchServerSockets(url: string): ServerSockets {
   const port = Number(new URL(url).port);
   const sockets: Socket[] = [];

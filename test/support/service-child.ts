@@ -1,6 +1,6 @@
 /**
- * A service in a process of its own, for tests that measure its memory, keep it busy or kill it. Run by service-process.ts,
- * which it answers; its settings and configs come in the environment.
+ * A service in a process of its own, for tests that measure its memory, keep it busy or kill it. service-process.ts
+ * runs it and sends it orders. Its settings and configs are in the environment.
  */
 import { Socket } from 'node:net';
 import { startService } from '../../src/service.ts';
@@ -42,7 +42,7 @@ async function carryOut(order: Order): Promise<unknown> {
         await events.next();
         abort.abort();
         await events.next();
-        // Those that were left end by their clock, which needs the event loop to turn.
+        // Generations without viewers end by their disconnect clock, for which the event loop must turn.
         while (core.generations.running > 8) await new Promise((resolve) => setImmediate(resolve));
       }
   }
@@ -65,7 +65,7 @@ async function readOn(): Promise<string> {
 }
 
 async function measure(): Promise<Held> {
-  // Twice, with turns between: what finalizers let go in the first is gone in the second.
+  // Runs twice, with turns between: the second collection frees what finalizers released after the first.
   for (let round = 0; round < 3; round += 1) {
     globalThis.gc!();
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -85,15 +85,15 @@ async function measure(): Promise<Held> {
   };
 }
 
-/** Watches from when it is first asked, lest its timer be counted by tests that never ask. */
+/** Starts to watch at the first question, so that its timer doesn't count in tests that never ask. */
 function effort(): Effort {
   watch ??= new TurnWatch();
   return watch.look();
 }
 
 /**
- * CPU time by turns of the event loop. Wall time would count what the machine's other processes take; CPU time counts
- * this one's threads together, so a turn with much garbage looks a little longer than it is.
+ * CPU time by turns of the event loop. Wall time would include the machine's other processes. CPU time includes all
+ * threads of this process, so a turn with much garbage looks slightly longer than it is.
  */
 class TurnWatch {
   #begunAt = process.cpuUsage();
@@ -118,7 +118,7 @@ class TurnWatch {
   }
 }
 
-/** The quickest of some rounds: in the others, the machine did something else. */
+/** The fastest of some rounds: in the others, the machine did other work. */
 function calibrate(): number {
   const json = JSON.stringify(Array.from({ length: 20_000 }, (_, index) => ({ index, text: `${index}`.repeat(8) })));
   let quickestMs = Infinity;

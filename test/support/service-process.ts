@@ -1,4 +1,4 @@
-/** A service in a process of its own: service-child.ts, and how to speak with it. */
+/** A service in a process of its own (service-child.ts), and the functions to talk to it. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -14,25 +14,25 @@ export type Order =
   | { readonly do: 'read-on' }
   | { readonly do: 'start-and-abort'; readonly request: StreamRequest; readonly cycles: number };
 
-/** What the process holds, after its garbage is gone. */
+/** What the process holds after a garbage collection. */
 export interface Held {
-  /** Heap and what belongs to it outside. */
+  /** The heap, and the memory outside the heap that belongs to it. */
   readonly bytes: number;
-  /** In all logs, as they count themselves. */
+  /** The bytes in all logs, as the logs count them. */
   readonly logsBytes: number;
-  /** On the account of callers, as it counts itself. */
+  /** The bytes on the accounts of callers, as the service counts them. */
   readonly callersBytes: number;
   readonly running: number;
   readonly viewers: number;
   readonly sockets: number;
-  /** In the sockets, on their way out. */
+  /** The unsent bytes in the sockets. */
   readonly unsentBytes: number;
   readonly timers: number;
 }
 
-/** What the process spent since this was asked last. */
+/** What the process has spent since the last question. */
 export interface Effort {
-  /** CPU time of the longest turn of its event loop, some milliseconds more or less. */
+  /** CPU time of the longest turn of its event loop, accurate to some milliseconds. */
   readonly longestTurnMs: number;
   readonly cpuMs: number;
 }
@@ -40,22 +40,22 @@ export interface Effort {
 export interface ServiceProcess extends AsyncDisposable {
   readonly url: string;
   readonly pid: number;
-  /** Settles when the process has ended, with its exit code or signal and what it died of. */
+  /** Resolves when the process has ended, with its exit code or signal and the reason. */
   readonly ended: Promise<string>;
   /** The last megabyte of its stdout. */
   readonly log: string;
   measure(): Promise<Held>;
   effort(): Promise<Effort>;
-  /** Milliseconds of CPU that a fixed piece of work takes it. */
+  /** How many milliseconds of CPU it needs for a fixed piece of work. */
   calibrate(): Promise<number>;
   /** Blocks its event loop. */
   stayBusy(ms: number): Promise<void>;
-  /** Opens a viewer within the process, which takes one event and then no more. */
+  /** Opens a viewer within the process, which takes one event and then stops reading. */
   hold(request: StreamRequest): Promise<void>;
-  /** Has that one read to the end; gives its text. */
+  /** Lets that viewer read to the end, and returns its text. */
   readOn(): Promise<string>;
   startAndAbort(request: StreamRequest, cycles: number): Promise<void>;
-  /** `kill -9`; settles when it is gone. */
+  /** `kill -9`; resolves when the process is gone. */
   kill(): Promise<void>;
 }
 
@@ -63,7 +63,7 @@ export interface ServiceProcessOptions {
   readonly upstreamUrl: string;
   readonly configs?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
-  /** Bound of its heap; Node's own if absent. */
+  /** The bound of its heap; Node's default if absent. */
   readonly heapMiB?: number;
 }
 
@@ -98,12 +98,12 @@ export async function startServiceProcess(options: ServiceProcessOptions): Promi
     const [message] = (await Promise.race([once(child, 'message'), ended.then(gone)])) as [unknown];
     return message;
   };
-  // One after the other: an answer says not which order it belongs to.
+  // One order at a time, because an answer doesn't say which order it belongs to.
   let answered: Promise<unknown> = answer();
   const order = (given: Order) => {
     const next = answered.then(() => {
       const coming = answer();
-      // It may end in this very moment; then no answer comes.
+      // The process may end in this very moment; then no answer arrives.
       child.send(given, () => {});
       return coming;
     });
@@ -137,7 +137,7 @@ function gone(how: string): never {
   throw new Error(`the process of the service has ended: ${how}`);
 }
 
-/** What it died of, as Node or V8 writes it. */
+/** Why it died, in the words of Node or V8. */
 function fatalLineOf(stderr: string): string {
   const line = /^.*(?:FATAL ERROR|Error\b).*$/m.exec(stderr)?.[0] ?? stderr.trimEnd().split('\n').at(-1);
   return line ? `: ${line}` : '';
@@ -150,8 +150,8 @@ function lastOf(stream: NodeJS.ReadableStream): () => string {
 }
 
 /**
- * What the process holds once it has come to rest. Measured anew then: what is found at rest in one look may have come
- * to it after that look's garbage collection.
+ * What the process holds once it has become idle. It is measured again then: the first measurement at idle may include
+ * what became garbage only after its garbage collection.
  */
 export async function measureAtRest(service: ServiceProcess, atRest: (held: Held) => boolean): Promise<Held> {
   while (!atRest(await service.measure()));

@@ -1,4 +1,4 @@
-/** A service under test, with a simulator as its upstream that the test steers. */
+/** A service under test. Its upstream is a simulator that the test controls. */
 import { afterEach, beforeEach, expect } from 'vitest';
 import { readSettings } from '../../src/settings/settings.ts';
 import { startService, type Service, type ServiceOptions } from '../../src/service.ts';
@@ -8,7 +8,7 @@ export interface TestService extends AsyncDisposable {
   readonly url: string;
   readonly service: Service;
   readonly upstream: Simulator;
-  /** What is left when all is over, for `finishesCleanly`. */
+  /** What is left in the end, for `finishesCleanly`. */
   leftovers(): Record<string, number>;
 }
 
@@ -21,10 +21,10 @@ export interface TestServiceOptions extends Pick<ServiceOptions, 'retryTiming' |
 
 export const plainConfig = { model: 'claude-sonnet-5-5', max_tokens: 100_000, system_prompt: 'You are a test.' };
 
-/** Retries come at once unless a test says otherwise. */
+/** Retries happen at once unless a test sets other delays. */
 const noDelay = { firstDelayMs: 0, delayMaxMs: 0, random: () => 0 };
 
-/** A service for a part of a test; whoever starts it disposes it. */
+/** A service for a part of a test. The caller disposes it. */
 export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
   const { configs, env = {}, simulator, retryTiming = noDelay, telemetry } = options;
   const upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [], ...simulator });
@@ -65,7 +65,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
   };
 }
 
-/** A service anew for each test of a file, which must leave nothing. To be called after `finishesCleanly`. */
+/** A new service for each test of a file; it must leave nothing open. Call this after `finishesCleanly`. */
 export function serviceForEachTest(options?: TestServiceOptions): { readonly current: TestService } {
   let current: TestService | undefined;
   beforeEach(async () => {

@@ -1,12 +1,12 @@
-/** A `fetch` as browsers have it over HTTP/1.1: six connections at once, and whoever comes seventh waits in line. */
+/** A `fetch` as browsers have it over HTTP/1.1: six connections at once, and the seventh request waits. */
 
 type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface SixConnections {
   readonly fetch: Fetch;
-  /** How many hold one. */
+  /** How many requests hold a connection. */
   readonly open: number;
-  /** How many wait for one. */
+  /** How many requests wait for one. */
   readonly waiting: number;
 }
 
@@ -55,7 +55,7 @@ export function sixConnections(): SixConnections {
   };
 }
 
-/** The body, and a word when it has ended in whichever way. */
+/** The body, and a callback when it has ended in any way. */
 function watched(body: ReadableStream<Uint8Array>, ended: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   let over = false;

@@ -1,6 +1,6 @@
 /**
- * What to do on a machine that lacks a program some tests need: skip them where people can see it, or fail where
- * `REQUIRE_ALL=1` says that nothing may be missing.
+ * What to do on a machine without a program that some tests need: skip these tests visibly, or fail if `REQUIRE_ALL=1`
+ * says that nothing may be missing.
  */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -10,20 +10,23 @@ import { describe, test } from 'vitest';
 type Describe = (title: string, body: () => void) => void;
 
 /**
- * A `describe` for tests that need programs: `requires('redis-server')('the Redis log', () => { … })`. The body is
- * still collected where one is missing, so that its tests are counted as skipped; look nothing up in it, only in tests
- * and hooks.
+ * A `describe` for tests that need programs: `requires('redis-server')('the Redis log', () => { … })`. If a program is
+ * missing, the body is still collected, so that its tests count as skipped. So don't look the program up in the body,
+ * only in tests and hooks.
  */
 export function requires(...programs: string[]): Describe {
   return describeUnlessMissing(programs.filter((name) => findProgram(name) === undefined));
 }
 
-/** Likewise, for tests that need a browser. */
+/** The same, for tests that need a browser. */
 export function requiresBrowser(): Describe {
   return describeUnlessMissing(findBrowser() === undefined ? ['a Chromium (CHROME_PATH can name one)'] : []);
 }
 
-/** Where a Chromium or Chrome is: what `CHROME_PATH` names, or else one that is installed; undefined if none is. */
+/**
+ * The path of Chromium or Chrome: the one that `CHROME_PATH` names, or else an installed one; undefined if there is
+ * none.
+ */
 export function findBrowser(): string | undefined {
   const named = process.env['CHROME_PATH'];
   if (named !== undefined) return isExecutable(named) ? named : undefined;
@@ -34,7 +37,7 @@ export function findBrowser(): string | undefined {
   }
 }
 
-/** Where a program is on the PATH, or undefined if it isn't. */
+/** The path of a program on the PATH, or undefined if it isn't there. */
 function findProgram(name: string): string | undefined {
   const candidates = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, name));
   return candidates.find(isExecutable);

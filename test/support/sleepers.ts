@@ -4,19 +4,19 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { LlmEvent, StreamRequest } from '../../src/protocol.ts';
 import { openSocket, subscription } from './raw-websocket.ts';
 
-/** More than the operating system holds for a connection that nobody reads from. */
+/** More bytes than the operating system buffers for a connection that nobody reads. */
 export const tooMuch = Array.from({ length: 1_200 }, (_, number) => ({
   type: 'test_data',
   number,
   data: 'x'.repeat(8_192),
 }));
 
-/** A client that takes nothing until it is told to read, and then all. */
+/** A client that reads nothing until the test says so, and then everything. */
 export interface Sleeper extends Disposable {
   read(): Promise<readonly LlmEvent[]>;
 }
 
-/** One for each door, by its name. Over HTTP `fall` settles once the answer has begun. */
+/** One for each door, by its name. Over HTTP `fall` resolves once the response has begun. */
 export const sleepers: readonly {
   readonly name: string;
   fall(url: string, request: StreamRequest): Promise<Sleeper>;

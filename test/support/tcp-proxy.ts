@@ -1,4 +1,4 @@
-/** A TCP proxy between a client and the service, that tests cut at any byte, hold back, slow down and let go again. */
+/** A TCP proxy between a client and the service. Tests make it cut at any byte, hold back, slow down and continue. */
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 
@@ -8,24 +8,27 @@ export interface TcpProxy extends AsyncDisposable {
   readonly connections: number;
   /** Bytes that went from the service to clients. */
   readonly bytesDown: number;
-  /** Where connections go that are made from now on. */
+  /** The target of connections that are made from now on. */
   retarget(target: string): void;
-  /** Destroys every open connection, on both sides; new ones are let through. */
+  /** Destroys every open connection, on both sides. New connections are let through. */
   cut(): void;
-  /** Cuts by itself as soon as this many more bytes have gone down, in the middle of whatever they are. */
+  /** Cuts by itself once this many more bytes have gone to the client, wherever in the stream that is. */
   cutAfter(bytes: number): void;
-  /** Cuts by `cutAfter` so far. */
+  /** How many times `cutAfter` has cut so far. */
   readonly cuts: number;
-  /** Those of them that fell between the bytes of what the service had sent at once. */
+  /** How many of these cuts fell within bytes that the service had sent at once. */
   readonly cutsWithin: number;
-  /** Takes nothing more from the service, as a client that stopped reading. */
+  /** Reads nothing more from the service, as a client that stopped reading. */
   pause(): void;
-  /** Passes on so many bytes a millisecond, on each connection, from now on. What a busy machine holds up is made up for. */
+  /**
+   * From now on passes on this many bytes per millisecond, on each connection. If the machine is busy, it catches up
+   * later.
+   */
   slow(bytesPerMs: number): void;
   resume(): void;
 }
 
-/** How long a slowed connection rests when it has passed on what it may. */
+/** How long a slowed connection pauses after it has passed on its share. */
 const slowTickMs = 10;
 
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
@@ -69,7 +72,7 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
         cutAt = Infinity;
         cuts += 1;
         if (passed.length < chunk.length) cutsWithin += 1;
-        // What was passed on is to arrive; what follows is gone.
+        // The bytes that were passed on must arrive; all bytes after them are lost.
         client.end(passed);
         service.destroy();
         return;

@@ -1,7 +1,7 @@
-/** Servers behind TLS: a key and a certificate that nobody has signed, and clients that take them. */
+/** Servers behind TLS: a self-signed certificate with its key, and clients that accept it. */
 import { afterEach, beforeEach, vi } from 'vitest';
 
-/** For 127.0.0.1; no secret. */
+/** For 127.0.0.1. The key is no secret. */
 export const selfSigned = {
   key: `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgFxf1pcwVRf2O/ak+
@@ -21,11 +21,14 @@ z7znb9kIPndrgrCqgILSynP8JQh7OsPrrrRrfBF/sQc=
 -----END CERTIFICATE-----`,
 };
 
-/** Has the clients of this process take it, in each test of a file. To be called at its top. Restores all mocks after each. */
+/**
+ * Makes the clients of this process accept the certificate, in each test of a file. Call this at the top of the file.
+ * It restores all mocks after each test.
+ */
 export function trustSelfSigned(): void {
   beforeEach(() => {
     vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
-    // Node warns of what was just stubbed.
+    // Node warns about the setting that was just stubbed.
     vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
   });
   afterEach(() => {

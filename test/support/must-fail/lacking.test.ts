@@ -1,4 +1,6 @@
-/** Tests that need a program which no machine has, and one that needs Node alone. test/harness.test.ts runs them. */
+/**
+ * Tests that need a program which no machine has, and one test that needs only Node. test/harness.test.ts runs them.
+ */
 import { test } from 'vitest';
 import { requires } from '../skip.ts';
 

@@ -1,11 +1,11 @@
-/** Tests that each leave something behind, and one that does not. test/harness.test.ts runs them. */
+/** Tests that each leave something open, and one that doesn't. test/harness.test.ts runs them. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { beforeAll, test } from 'vitest';
 import { finishesCleanly } from '../finishes-cleanly.ts';
 
 const registry = { viewers: 0 };
-// Short, since each test that must fail waits for all of it, but longer than the runner's own timer, which is 100 ms.
+// Short, because each test that must fail waits for all of it; but longer than the runner's own timer of 100 ms.
 finishesCleanly(() => registry, 150);
 
 async function listen(): Promise<Server> {
@@ -21,7 +21,7 @@ async function connectTo(server: Server): Promise<Socket> {
   return socket;
 }
 
-// What the suite leaves is no test's fault.
+// What the suite leaves open must not fail a test.
 beforeAll(async () => {
   await listen();
 });
@@ -43,7 +43,7 @@ test('two timers', () => {
 
 test('an entry in a registry', ({ onTestFinished }) => {
   registry.viewers = 3;
-  // Hooks are over before anyone looks.
+  // All hooks have run before the check.
   onTestFinished(() => {
     registry.viewers -= 1;
   });

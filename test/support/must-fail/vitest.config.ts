@@ -1,4 +1,4 @@
-// An own root, so that these run only when asked for.
+// A root of its own, so that these tests run only when asked for.
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({});
