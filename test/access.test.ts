@@ -33,7 +33,7 @@ describe('with keys', () => {
     it.each([undefined, '', 'sk-mallory', digest(keys.alice), `${keys.alice} ${keys.bob}`, 'sk-alicé'])(
       'the key %j is refused, and nothing is run',
       async (key) => {
-        // No header holds these letters; whoever has such a key sends them encoded, and is as unknown.
+        // No header can hold these letters. A client with such a key sends them encoded, and its key is unknown.
         const sent = key === undefined || door.name === 'websocket' ? key : encodeURI(key);
         const refusal = await refusalOf(door.stream(test.current.url, ask('hi'), sent));
         expect(refusal).toMatchObject({ code: 'unauthorized', retryable: false });
@@ -199,7 +199,7 @@ describe('on loopback', () => {
       () => ({ origin: 'https://llm.internal', 'x-forwarded-proto': 'https' }),
     ],
   ];
-  /** More than a URL, which alone starts nothing (web-pages.test.ts). */
+  /** Shows more than a URL, because a URL alone starts no generation (web-pages.test.ts). */
   const program = { 'x-llm-client': 'test' };
   const own: readonly (readonly [string, Headers])[] = [
     ['no Origin, as of a program', () => ({})],
@@ -374,7 +374,7 @@ describe('on loopback', () => {
   });
 });
 
-/** What every answer has of its own: when it was given, and the id under which it is logged. */
+/** The headers that differ in every response: the time, and the id under which it is logged. */
 function withoutMoment({ status, headers, text }: RawAnswer) {
   const { date: _date, 'x-request-id': id, ...others } = headers;
   return { status, headers: others, text: text.replaceAll(String(id), 'id') };
@@ -391,7 +391,7 @@ function trpc(url: string, key: string) {
   });
 }
 
-/** What a raw answer was refused with, in the shape of either door. */
+/** The refusal in a raw response, in the shape of either door. */
 function refusalIn({ text }: RawAnswer): ErrorData {
   const { error } = JSON.parse(text) as { error: ErrorData & { json?: { data: { llm: ErrorData } } } };
   return error.json?.data.llm ?? error;

@@ -1,4 +1,4 @@
-/** A server by other hands as upstream, so that our simulator isn't the only judge of what comes out. */
+/** A server that other people wrote, as upstream, so that our own simulator isn't the only judge of the results. */
 import { LLMock, type FixtureFileResponse, type FixtureOpts } from '@copilotkit/aimock';
 import { describe, expect, it } from 'vitest';
 import type { LlmEvent } from '../src/protocol.ts';
@@ -9,7 +9,7 @@ import { ask, plainConfig, startTestService } from './support/service.ts';
 
 finishesCleanly();
 
-/** The same behaviour, told to either server, and what is to come of it. */
+/** The same behaviour, set up on either server, and the expected result. */
 interface Scenario {
   readonly what: string;
   readonly aimock: { readonly response: FixtureFileResponse; readonly options?: FixtureOpts };
@@ -65,14 +65,14 @@ const scenarios: readonly Scenario[] = [
     what: '429',
     aimock: { response: { error: { type: 'rate_limit_error', message: 'Slow down' }, status: 429, retryAfter: 60 } },
     simulator: { kind: 'fault', fault: 'rate_limited_retry_after', arg: 60 },
-    // A minute is more than retries have.
+    // A minute is longer than the time for retries.
     requests: 1,
     text: /^$/,
     terminal: { type: 'error', code: 'upstream_rate_limited', retryable: true, retryAfterMs: 60_000, usage: notBilled },
   },
   {
     what: 'truncation',
-    // With a pause between its writes, so that they go out before the cut.
+    // Pauses between its writes, so that they leave before the cut.
     aimock: {
       response: { content: 'x'.repeat(100), usage },
       options: { truncateAfterChunks: 6, chunkSize: 10, latency: 1 },
@@ -100,7 +100,7 @@ describe.each(['aimock', 'simulator'] as const)('%s', (server) => {
     try {
       const config = { ...plainConfig, thinking: { show: true } };
       await using service = await startTestService({
-        // No key, no other setting: a base URL is all that a compatible server takes.
+        // No key and no other setting: a base URL is enough for a compatible server.
         configs: { default: server === 'aimock' ? { ...config, base_url: baseUrl } : config },
       });
       service.upstream.respondWith(scenario.simulator);
@@ -114,7 +114,7 @@ describe.each(['aimock', 'simulator'] as const)('%s', (server) => {
 
       const requests = { aimock: mock.getRequests().length, simulator: service.upstream.requestCount };
       expect(requests).toEqual({ aimock: 0, simulator: 0, [server]: scenario.requests });
-      // The service has a key, for another server than this.
+      // The service has a key, but for another server.
       const headers = mock.getRequests().flatMap((request) => Object.keys(request.headers));
       expect(headers.filter((name) => /authorization|key/.test(name))).toEqual([]);
     } finally {

@@ -1,4 +1,7 @@
-/** Every key is data: those that objects inherit something under, too. None is lost, refused, or finds what was never set. */
+/**
+ * Every key is data, also the keys that every object inherits. No key is lost or refused, and none reads a value that
+ * was never set.
+ */
 import { createTRPCClient, httpLink } from '@trpc/client';
 import superjson from 'superjson';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +15,7 @@ import { ask, plainConfig, serviceForEachTest } from './support/service.ts';
 
 finishesCleanly();
 const inherited = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'];
-/** No prompt has a variable of the first name, so that no request can have one either. */
+/** No prompt has a variable of the first name, so no request can have one either. */
 const variables = inherited.slice(1);
 const test = serviceForEachTest({
   configs: {
@@ -23,12 +26,12 @@ const test = serviceForEachTest({
   },
 });
 
-/** As JSON.parse makes it: own properties, all of them. */
+/** As JSON.parse makes it: all of them are own properties. */
 const block =
   '{"type":"tool_result","tool_use_id":"t","__proto__":{"admin":true},"constructor":{"prototype":{"admin":true}},' +
   '"content":[{"type":"text","text":"x","__proto__":{"deep":1},"toString":"y","hasOwnProperty":[{"__proto__":2}]}]}';
 
-/** Without the stock links: their superjson refuses to write some of these keys. */
+/** Not by the stock links: their superjson refuses to write some of these keys. */
 const anyKeyDoors = lastingDoors.filter(({ name }) => !name.includes('stock'));
 
 describe.each([...anyKeyDoors, inProcessDoor(() => test.current)])('over $name', (door) => {

@@ -15,7 +15,7 @@ const rest = door('rest');
 const KiB = 1024;
 const socketBufferBytes = 64 * KiB;
 const batchBytes = 32 * KiB;
-/** What a viewer may have unsent: a full socket, the batch that filled it, and the frames around the events. */
+/** What a viewer may leave unsent: a full socket, the batch that filled it, and the frames around the events. */
 const unsentBytesMax = socketBufferBytes + 2 * batchBytes;
 
 const env = {
@@ -24,7 +24,7 @@ const env = {
 };
 const configs = { default: { ...plainConfig, on_disconnect: 'continue' } };
 
-/** Waits until the next generation has ended and no more than so many run, and the doors have done what they then do. */
+/** Waits until the next generation has ended, no more than this many run, and the doors have done what follows. */
 async function settled({ service, upstream }: TestService, running = 0): Promise<void> {
   const request = await upstream.nextRequest();
   expect(await request.outcome).toBe('completed');
@@ -176,7 +176,7 @@ describe('a connection on which nothing is asked', () => {
     request.finish();
     expect(textOf(await readAll(view))).toBe('still here');
     await eventually(() => expect(service.server.answers).toBe(0));
-    // As when a kept connection was idle for long.
+    // As if a kept connection had been idle for long.
     socket!.emit('timeout');
     expect(socket!.destroyed).toBe(true);
   });
@@ -208,7 +208,7 @@ describe('requests that were sent at once on one connection', () => {
     await eventually(() => expect(service.core.access.load.viewers).toBe(1));
     socket.destroy();
     await eventually(() => expect(service.core.access.load.viewers).toBe(0));
-    // The one that waited was not run, and nothing waits on for it.
+    // The waiting request was not run, and nothing still waits for it.
     await eventually(() => expect(service.server.answers).toBe(0));
     expect(upstream.requestCount).toBe(3);
   });

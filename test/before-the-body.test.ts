@@ -1,4 +1,7 @@
-/** Credentials in the head are judged before a body is read, and a body is bounded in pieces as well as in bytes. */
+/**
+ * The service checks the credentials in the head before it reads a body, and bounds a body in pieces as well as in
+ * bytes.
+ */
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -14,7 +17,7 @@ const sha256 = createHash('sha256').update(key).digest('hex');
 const authorization = `Bearer ${key}`;
 const paths = ['/trpc/llm.stream', '/trpc/llm.cancel', '/api/llm/process_stream/default', '/nonsense'];
 
-/** What is answered to the head of a request whose body never comes. */
+/** The response to the head of a request whose body never arrives. */
 async function answerToHead(url: string, path: string, headers: string): Promise<string> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);

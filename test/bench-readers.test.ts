@@ -1,4 +1,4 @@
-/** The benchmark's readers count every character, however the bytes that carry it are cut: its completeness check hangs on it. */
+/** The benchmark's readers count every character, however the bytes are cut. Its completeness check depends on this. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { TextCounter } from '../bench/load/text-counter.ts';
@@ -6,7 +6,7 @@ import { charactersOf, tokens } from '../bench/wire/tokens.ts';
 
 const texts = fc.array(fc.string({ unit: 'grapheme', maxLength: 8 }), { maxLength: 8 });
 
-/** Cuts bytes at the given places. */
+/** Cuts bytes at the given positions. */
 function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
   const ends = [...new Set([...places.map((place) => place % (bytes.length + 1)), bytes.length])].toSorted(
     (a, b) => a - b,

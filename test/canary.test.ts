@@ -1,4 +1,4 @@
-/** Nothing that is secret comes out: not to a client, not into a log, whatever goes wrong and whoever quotes it. */
+/** No secret gets out: not to a client and not into a log, whatever goes wrong and whoever quotes it. */
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { faults, startSimulator, type Answer, type SimulatorRequest } from '../src/simulator.ts';
@@ -17,12 +17,12 @@ const secrets = {
   block: 'aubergine parade',
   key: 'sk-ant-kestrel-0001',
 };
-/** Where there is nobody; told by an operating system's message. */
+/** An address where nothing listens; the operating system's message names it. */
 const nowhere = '127.66.77.88';
-/** What gives a secret away. */
+/** The texts that would reveal a secret. */
 const telltales =
   /zanzibar|treaty|quicksilver|smelting|4929135724680042|glockner|aubergine|parade|kestrel|127\.66\.77/i;
-/** What the model says is for clients, and for no log. */
+/** The model's text is for clients, and not for the log. */
 const answer = 'Pomegranates ripen in autumn. ';
 
 const request = {
@@ -40,7 +40,7 @@ const config = {
   timeouts: { first_byte_ms: 5_000, idle_ms: 5_000, total_ms: 60_000 },
 };
 
-/** Everything that was written anywhere but to clients. */
+/** Everything that was written, except to clients. */
 let written: string[];
 const log = () => written.join('\n');
 
@@ -58,7 +58,10 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-/** Gives a service to `use`, and looks at what `use` got of it and at what was written until the service had ended. */
+/**
+ * Gives a service to `use`. Then checks the result of `use`, and everything that was written until the service had
+ * ended.
+ */
 async function holdsItsTongue<Got>(
   use: (service: TestService) => Promise<Got>,
   { configs, env }: Pick<TestServiceOptions, 'configs' | 'env'> = {},
@@ -103,7 +106,7 @@ describe('under a fault', () => {
   });
 });
 
-/** All that upstream knows, in the forms in which servers quote it. */
+/** Everything that upstream knows, in the forms in which servers quote it. */
 const quotations: Readonly<Record<string, (request: SimulatorRequest) => string>> = {
   'in words': (asked) => `Refused: ${all(asked)}`,
   'as JSON': ({ body, headers }) => `Refused: ${JSON.stringify(body)} from ${JSON.stringify(headers)}`,
@@ -118,7 +121,7 @@ function all({ headers }: SimulatorRequest): string {
   return [...Object.values(secrets), headers.authorization, `http://${headers.host}/`].join('; ');
 }
 
-/** The places for a quotation, with the type of an error and the id of a request among them. */
+/** The places in which upstream can quote, among them the type of an error and the id of a request. */
 const places: Readonly<Record<string, (quotation: string, asked: SimulatorRequest) => Answer>> = {
   'a refusal': (quotation, asked) => {
     asked.refuse({ status: 400, ...errorOf(quotation) }, { 'request-id': asked.headers.authorization });
@@ -242,7 +245,7 @@ describe('the log', () => {
       return readAll(doors[0]!.stream(url, request));
     });
     expect(JSON.stringify(seen)).not.toContain('64000');
-    // "is" and "the" stand in what was asked.
+    // "is" and "the" also stand in the request.
     expect(log()).toContain('"said":"max_tokens: 100000 > 64000, which … maximum allowed number of output tokens"');
   });
 

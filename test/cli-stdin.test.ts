@@ -1,4 +1,6 @@
-/** When `chat` reads stdin: whatever delivers is read to its end, and what only stands open is not waited for. */
+/**
+ * When `chat` reads stdin: a pipe that delivers is read to its end, and a pipe that only stays open is not waited for.
+ */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';

@@ -1,4 +1,4 @@
-/** What goes wrong is said in the words of a terminal: options, variables, who can mend it; and the exit code says so, too. */
+/** Errors are explained in the words of a terminal: options, variables, and who can fix it. The exit code matches. */
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -65,7 +65,7 @@ describe('chat', () => {
   });
 
   it('prints each event as a line of JSON with --json', async () => {
-    // Python's `splitlines` ends a line at the last three as well.
+    // Python's `splitlines` also ends a line at the last three of these.
     const text = 'Hello\nthere\u2028a\u2029b\u0085';
     says(text);
     const { code, stdout, stderr } = await run(['chat', 'default', '--json', 'hi']);
@@ -128,7 +128,7 @@ describe('chat', () => {
 
   it('tells by its exit code how it failed', async () => {
     const faults: FaultName[] = ['unauthorized', 'overloaded', 'clean_end'];
-    // One after the other, since each takes the answer that comes next.
+    // One after the other, because each takes the next answer.
     const codes: unknown[] = [];
     for (const fault of faults) {
       upstream.enqueue({ kind: 'fault', fault, text: 'half' });
@@ -301,7 +301,7 @@ describe('a service', () => {
     await cut.until('stdout', /half/);
     leaves.child.kill('SIGINT');
     await leaves.until('stderr', /once more to leave at once/);
-    // Those that come at once with the first are taken for the same.
+    // Signals that arrive right after the first count as the same signal.
     const again = setInterval(() => leaves.child.kill('SIGINT'), 50);
     expect(await leaves.ended).toMatchObject({ code: 130 });
     clearInterval(again);

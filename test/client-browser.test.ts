@@ -1,4 +1,4 @@
-/** The client in a real browser: how its connections fail there, and how few of them it has. */
+/** The client in a real browser, where connections fail in the browser's own ways, and where there are few of them. */
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { SimulatorRequest } from '../src/simulator.ts';
@@ -19,7 +19,7 @@ requiresBrowser()('in a browser', () => {
     bundle = await bundleClient();
   });
 
-  /** A tab with the client in it and nothing else of ours. Its runs are told apart by their number. */
+  /** A tab with nothing of ours in it but the client. Its runs have numbers. */
   async function openTab(url = test.current.url): Promise<Page> {
     const page = await browser.open(`${url}/healthz`);
     await page.evaluate(bundle);
@@ -53,7 +53,7 @@ requiresBrowser()('in a browser', () => {
     return page;
   }
 
-  /** Asks, and leaves the answer to the test, with `one ` said and seen. */
+  /** Asks, and returns when `one ` has been sent and seen. The test continues the answer. */
   async function ask(page: Page): Promise<SimulatorRequest> {
     const { upstream } = test.current;
     upstream.enqueue({ kind: 'manual' });
@@ -102,7 +102,7 @@ requiresBrowser()('in a browser', () => {
       const request = await ask(page);
       await page.context().setOffline(true);
       proxy.cut();
-      // More than the attempts that it would give up after.
+      // More attempts than the client makes before it gives up.
       await page.waitForFunction('reconnects.length > 5 && reconnects.every(({ offline }) => offline)');
       await page.context().setOffline(false);
       await finish(page, request);

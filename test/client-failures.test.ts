@@ -33,7 +33,7 @@ async function errorOf(failing: Promise<unknown>): Promise<LlmClientError> {
   throw new Error(`expected an LlmClientError, got ${String(error)}`);
 }
 
-/** Something that is not the service, and says so to requests and upgrades alike. */
+/** A server that is not the service, and answers requests and upgrades accordingly. */
 async function startStranger(answer: (request: IncomingMessage, response: ServerResponse | undefined) => string) {
   let requests = 0;
   const upgraded = new Set<Duplex>();

@@ -34,7 +34,7 @@ async function errorOf(failing: Promise<unknown>): Promise<LlmClientError> {
   throw new Error(`expected an LlmClientError, got ${String(error)}`);
 }
 
-/** The bytes that a body begins with, until it has passed this text on. */
+/** The bytes of a body up to and including this text. */
 function passUntil(text: string, end: (controller: TransformStreamDefaultController<Uint8Array>) => void) {
   let seen = '';
   const decoder = new TextDecoder();
@@ -47,7 +47,10 @@ function passUntil(text: string, end: (controller: TransformStreamDefaultControl
   });
 }
 
-/** Its first body fails in some way once it has passed `first `, as seen of browsers, proxies and wrappers of `fetch`. */
+/**
+ * A `fetch` whose first body fails in some way after it has passed on `first `, as browsers, proxies and wrappers of
+ * `fetch` have done.
+ */
 function failingOnce(fail: (response: Response, signal: AbortSignal) => Response): { fetch: Fetch; bodies: number } {
   const failing = {
     bodies: 0,

@@ -11,7 +11,7 @@ const test = serviceForEachTest();
 const transports = ['sse', 'ws'] as const;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** What a browser has beside fetch, as far as a client looks at it; and how much it is listened to. */
+/** The parts of a browser, besides fetch, that a client looks at. Counts the listeners. */
 class FakeBrowser {
   readonly window = new CountingTarget();
   readonly document = Object.assign(new CountingTarget(), { visibilityState: 'visible' });
@@ -107,7 +107,7 @@ describe.each(transports)('over %s', (transport) => {
     const request = await upstream.nextRequest();
     await started;
     const next = events.next();
-    // Not so where it was heard of in time.
+    // This doesn't happen if the client heard of the connection in time.
     browser.become('visible');
     proxy.pause();
     const asleepMs = 3_600_000;

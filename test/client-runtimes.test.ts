@@ -11,7 +11,7 @@ import { ask, serviceForEachTest } from './support/service.ts';
 finishesCleanly();
 const test = serviceForEachTest();
 
-/** What each kind of bundler or runtime looks for in a package's exports. */
+/** The export conditions that each kind of bundler or runtime looks for. */
 const runtimes = [
   ['a browser', ['browser']],
   ['workerd', ['workerd', 'worker', 'browser']],
@@ -22,7 +22,7 @@ const runtimes = [
   ['a bundler that knows none of them', []],
 ] as const;
 
-/** What all of them have. Whatever else stands in Node's global object is missing. */
+/** The globals that all of them have. All other globals of Node are removed. */
 const common = {
   URL,
   setTimeout,

@@ -115,7 +115,7 @@ it(
       await started;
       const untilMs = performance.now() + 3_000;
       while (performance.now() < untilMs);
-      // As long as it takes to look twice.
+      // Long enough for the client to look twice.
       for (let looks = 0; looks < 10; looks += 1) await new Promise((resolve) => setTimeout(resolve, 10));
       await request.text('still there');
       expect((await events.next()).value).toMatchObject({ type: 'text', text: 'still there' });
@@ -152,7 +152,7 @@ describe('what is announced', () => {
 });
 
 describe('a WebSocket', () => {
-  /** A service that only speaks as far as a test has it. */
+  /** A service that sends only what a test makes it send. */
   async function startSocketServer(serve: (webSocket: WebSocket, message: { id: number; params: Params }) => void) {
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
     await once(server, 'listening');
@@ -161,7 +161,7 @@ describe('a WebSocket', () => {
       sockets += 1;
       webSocket.on('message', (data: Buffer) => {
         const text = data.toString();
-        // What leaves a subscription has none.
+        // A message that ends a subscription has no params.
         if (text.includes('"params"')) serve(webSocket, JSON.parse(text) as { id: number; params: Params });
       });
     });

@@ -9,7 +9,7 @@ import { sixConnections } from './support/six-connections.ts';
 
 finishesCleanly();
 
-/** A run that is read as it comes. */
+/** A run that is read while it arrives. */
 interface Reading {
   readonly run: Run;
   readonly events: LlmEvent[];
@@ -177,7 +177,7 @@ describe('where six streams hold the six connections of a browser', () => {
     let refused = 0;
     await using llm = connect(url, async (address, init) => {
       if (!address.includes('llm.cancel')) return browser.fetch(address, init);
-      // After the streams have been asked to make room.
+      // After the client has asked its streams to make room.
       await until(() => browser.open < 6);
       refused += 1;
       return new Response('<h1>no</h1>', { status: 404, headers: { 'content-type': 'text/html' } });
@@ -218,7 +218,7 @@ describe('where an answer ends with its last viewer', () => {
         streams += 1;
         return fetch(address, init);
       }
-      // As long as it takes for all of them to be asked.
+      // Long enough for the client to ask all of them.
       await new Promise((resolve) => setTimeout(resolve, 500));
       return fetch(address, init);
     });

@@ -1,4 +1,4 @@
-/** What the compiler must know and refuse of the typed client; test/types.test.ts runs it over this file. */
+/** What the compiler must accept and refuse of the typed client; test/types.test.ts compiles this file. */
 import { expectTypeOf } from 'vitest';
 import {
   createLlmClient,

@@ -28,7 +28,7 @@ function connect(options: Partial<LlmClientOptions> = {}) {
   });
 }
 
-/** Iterates a run in steps. */
+/** Iterates a run step by step. */
 function read(run: Run) {
   const iterator = run[Symbol.asyncIterator]();
   const seen: LlmEvent[] = [];
@@ -234,7 +234,8 @@ describe.each(transports)('over %s', (transport) => {
     await request.outcome;
     const { trpc } = llm;
     while ((await trpc.llm.generation.query({ generationId: run.generationId })).state === 'running') await turn();
-    // What the service has sent is here after a few turns; it may have come in pieces, but none of them waits alone.
+    // After a few turns everything that the service has sent has arrived. It may arrive in pieces, but no piece waits
+    // for another.
     for (let turns = 0; turns < 50; turns += 1) await turn();
     await view.until('done');
     expect(textIn(view.seen)).toBe(tokens.join(''));

@@ -5,7 +5,7 @@ import { configFileJsonSchema, configSchema } from '../src/configs/config-schema
 import { parseConfigs } from '../src/configs/configs.ts';
 
 const schema = configFileJsonSchema();
-// Strict, so that a keyword that is none is an error.
+// Strict, so that an unknown keyword in the schema is an error.
 const validate = new Ajv({ strict: true, allowMatchingProperties: true }).compile(schema);
 const plain = { model: 'm', max_tokens: 10, system_prompt: 'Be brief.' };
 

@@ -1,4 +1,4 @@
-/** What is served and yet most likely not meant: told with a suggestion, and never refused. */
+/** Configs that are valid but most likely not meant: they get a warning with a suggestion, and are served. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

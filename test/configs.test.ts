@@ -6,12 +6,12 @@ import { LlmError } from '../src/errors.ts';
 const plain = { model: 'claude-sonnet-5-5', max_tokens: 1_000, system_prompt: 'Be brief.' };
 const secret = 'the-secret-of-the-prompt';
 
-/** The only config of a map that has but this one. */
+/** The config of a map that has only one. */
 function parseOne(fields: object, source?: ConfigSource) {
   return parseConfigs({ one: { ...plain, ...fields } }, source).get('one')!;
 }
 
-/** The faults of a map, as `path: message`. */
+/** The problems of a map, as `path: message`. */
 function faultsOf(written: unknown, source?: ConfigSource): string[] {
   try {
     parseConfigs(written, source);

@@ -1,4 +1,7 @@
-/** Bodies that come compressed although nobody asked for it: decoded as they come, or refused once, by name. */
+/**
+ * Bodies that are compressed although the request asked for none: decoded as they arrive, or refused once, with the
+ * name of the encoding.
+ */
 import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -24,7 +27,7 @@ const ending = [
 
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void;
 
-/** A service before a server that answers so. */
+/** A service in front of a server that answers like this. */
 async function startUpstream(handler: Handler) {
   const server = http.createServer((request, response) => {
     request.resume().on('end', () => handler(request, response));
@@ -73,7 +76,7 @@ describe.each(Object.keys(encoders))('an answer in %s', (encoding) => {
     });
     for (const answer of [0, 1]) {
       const stream = upstream.bench.stream(testConfig());
-      // It is there before the next one has been sent.
+      // This piece arrives before the next one has been sent.
       expect((await stream.next()).value).toEqual([{ type: 'text', index: 0, text: 'Grüße, ' }]);
       goOn[answer]!();
       const rest = [];

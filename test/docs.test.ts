@@ -18,7 +18,7 @@ it('PROTOCOL lists every error code with its status and whether a retry helps', 
   for (const code of errorCodes) {
     const { status, retryable } = errorTable[code];
     expect(told.get(code)?.retry, code).toBe(retryable ? 'yes' : 'no');
-    // What only ever comes as an event has no status to tell.
+    // A code that appears only in events has no status.
     if (!told.get(code)?.status?.startsWith('event')) expect(told.get(code)?.status, code).toContain(String(status));
   }
 });

@@ -26,7 +26,7 @@ beforeEach(async () => {
 });
 afterEach(() => upstream[Symbol.asyncDispose]());
 
-/** A host whose model calls go to this test's simulator, and which waits for nothing when it is disposed. */
+/** A host whose model calls go to this test's simulator. Disposing it waits for nothing. */
 function startHost(options: Partial<HostAppOptions> = {}) {
   const limits = { drainMs: 0, ...options.limits };
   const env = { KEY_THAT_THROWS: 'sk-own' };
@@ -62,7 +62,7 @@ async function answerTo(client: ReturnType<typeof hostClient>, input: HostInput)
   return events;
 }
 
-/** The error as the client's link got it; fails if there was none. */
+/** The error that the client's link received. Fails if there was none. */
 async function refusalOf(asked: Promise<unknown>) {
   const error: unknown = await asked.then(
     () => expect.fail('was not refused'),
@@ -188,11 +188,11 @@ describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transp
     await first?.onFirst;
     runs = 0;
 
-    // A link that was told -32603 would run the procedure again, and tell nobody of the error.
+    // On -32603, the link would run the procedure again and report no error.
     const refusal = await refusalOf(subscribe(client, input as HostInput).completed);
     expect(refusal.code).not.toBe(-32603);
     expect(refusal.data.llm).toMatchObject({ code });
-    // The host's formatter was not even asked.
+    // tRPC did not even call the host's formatter.
     expect(refusal.data).not.toHaveProperty('all');
     expect(refusal.data).not.toHaveProperty('stack');
     for (const secret of Object.values(secrets)) expect(refusal.raw).not.toContain(secret);
@@ -264,7 +264,7 @@ it('errors of the host stay as its formatter makes them, and llmErrorFormatter a
     code: 'invalid_input',
     issues: [{ path: 'generationId' }],
   });
-  // Not even to whoever dumps the router can it show a prompt.
+  // Even somebody who prints the whole router sees no prompt.
   expect(theirs.raw).not.toContain(secrets.prompt);
 });
 

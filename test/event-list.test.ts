@@ -9,7 +9,7 @@ const event: fc.Arbitrary<LlmEvent> = fc.oneof(
     arbitrary: fc.record({
       type: fc.constantFrom('text' as const, 'text' as const, 'thinking' as const),
       index: fc.nat(1),
-      // Halves of surrogate pairs too: upstream may cut a letter in two.
+      // With halves of surrogate pairs, because upstream may cut a pair in two.
       text: fc.string({ unit: fc.constantFrom('a', 'é', '字', '\ud83d', '\ude42'), maxLength: 6 }),
     }),
   },
@@ -23,7 +23,7 @@ const event: fc.Arbitrary<LlmEvent> = fc.oneof(
   },
 ) as fc.Arbitrary<LlmEvent>;
 
-/** What a reader with this bound is given, batch by batch. */
+/** The batches that a reader with this bound gets. */
 function read(list: EventList, from: number, bytesMax: number) {
   const batches = [];
   for (let at = from; at < list.length;) {

@@ -10,11 +10,11 @@ finishesCleanly();
 const seed = 20_261_123;
 const generations = 500;
 const atOnce = 50;
-/** Of what the simulator sent, where usage is an estimate. */
+/** What the simulator sent, in cases where usage is an estimate. */
 const tolerance = 0.05;
 
 const patient = { first_byte_ms: 60_000, idle_ms: 60_000, total_ms: 60_000 };
-/** Configs that meet nothing but these, since on a busy machine anything could be late for their timeouts. */
+/** Only these timeouts can be missed: on a busy machine others might be. */
 const stalls: Readonly<Record<string, readonly FaultName[]>> = {
   wants_a_start: ['stall_first_byte', 'stall_headers'],
   wants_more: ['stall_mid_stream', 'stall_with_pings'],
@@ -57,7 +57,7 @@ it(`of ${generations} generations under random faults, each has one ending and i
     told[kind] += inputTokens + outputTokens;
     const started = requests.filter(({ usage }) => usage !== undefined);
     for (const { usage, tokensSent } of started) sent[kind] += Number(usage!['input_tokens']) + tokensSent;
-    // Only the last attempt can have put anything out.
+    // Only the last attempt can have had output.
     for (const request of requests.slice(0, -1)) expect(request.tokensSent).toBe(0);
     if (started.length > 0) expect(textOf(seen)).toMatch(/^(tök🙂 )*$/);
   }
@@ -70,12 +70,12 @@ it(`of ${generations} generations under random faults, each has one ending and i
 
   expect(told.exact).toBe(sent.exact);
   expect(Math.abs(told.estimated - sent.estimated)).toBeLessThanOrEqual(sent.estimated * tolerance);
-  // The storm was one: bills of both kinds, and most of the ways to end.
+  // The storm had variety: exact and estimated bills, and most kinds of endings.
   expect(Math.min(sent.exact, sent.estimated)).toBeGreaterThan(1_000);
   expect(endings.size).toBeGreaterThanOrEqual(7);
 });
 
-/** One of the faults, or among others one time in three an answer; with up to 100 deltas of text. */
+/** One of the faults, or one time in three a good answer; with up to 100 text deltas. */
 function randomAnswer(random: Random, names: readonly FaultName[]): Answer {
   const text = Array.from({ length: 1 + (random() % 100) }, () => 'tök🙂 ');
   if (names === others && random() % 3 === 0) return { kind: 'text', text };

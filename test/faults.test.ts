@@ -13,7 +13,7 @@ const rows = readFaultTable();
 const hourMs = 3_600_000;
 const patient = { first_byte_ms: hourMs, idle_ms: hourMs, total_ms: 3 * hourMs };
 
-/** Short enough to wait for, where the fault is to be waited for. */
+/** Short enough for a test, if the fault is one that is waited for. */
 const args: Partial<Record<FaultName, string>> = {
   rate_limited_retry_after: '0.01',
   stall_with_pings: '10',
@@ -48,7 +48,7 @@ describe('a fault ends as its row says', () => {
       expect(upstream.requestCount).toBe(requests);
       if (fault === 'rate_limited_retry_after') expect(terminal).toHaveProperty('retryAfterMs', 10);
 
-      // What was put out before the fault is not lost, and is billed.
+      // The text before the fault is not lost, and is billed.
       const [request] = upstream.requests;
       expect(textOf(seen)).toMatch(
         request!.tokensSent > 0 ? new RegExp(`\`${fault}\` of the simulator: .+\\.$`) : /^$/,
@@ -76,11 +76,11 @@ describe('cancel is answered at once', () => {
     const generationId = crypto.randomUUID();
     const view = doors[0]!.stream(url, ask(`/sim ${fault} ${endless[fault] ?? ''}`, { generationId }));
     const request = await upstream.nextRequest();
-    // A fault that is retried has struck, and the wait for the next attempt is on.
+    // If the fault is retried, it has happened, and the service waits for the next attempt.
     if (requests > 1 && code !== 'upstream_timeout') await request.outcome;
 
     const { outcome } = await client.llm.cancel.mutate({ generationId });
-    // What goes on until it is stopped was stopped; the rest may have been over already.
+    // Requests that run until they are stopped were stopped. The others may have ended before.
     if (requests > 1 || code === 'upstream_timeout' || fault === 'slow') expect(outcome).toBe('cancelled');
     expect(terminalOf(await readAll(view)).type === 'cancelled').toBe(outcome === 'cancelled');
     expect(await request.outcome).toBeDefined();

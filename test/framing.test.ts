@@ -1,4 +1,7 @@
-/** What the doors write past node and `ws` is what those would have written: any length, any script, any client. */
+/**
+ * The bytes that the doors write past node and `ws` are the same that node and `ws` would have written: for every
+ * length, every script and every client.
+ */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -9,7 +12,7 @@ import { ask, serviceForEachTest } from './support/service.ts';
 finishesCleanly();
 const test = serviceForEachTest();
 
-/** Around the lengths at which a WebSocket's frame gets another head, and beyond what one write takes. */
+/** Lengths around those at which a WebSocket frame gets another head, and more than one write takes. */
 const lengths = [1, 20, 60, 125, 126, 127, 1_000, 65_000, 65_535, 65_536, 70_000, 300_000];
 
 describe.each([
@@ -28,7 +31,7 @@ describe.each([
       const piece = `${length} ${character.repeat(length)}`;
       expected += piece;
       await request.text(piece);
-      // One by one, so that each is a frame of its own.
+      // One by one, so that each becomes a frame of its own.
       while (textOf(view.seen).length < expected.length)
         await view.until(() => textOf(view.seen).length >= expected.length);
     }
@@ -42,7 +45,9 @@ const paths = [
   ['REST', '/api/llm/process_stream/default', ({ messages }: { messages?: unknown }) => ({ messages })],
 ] as const;
 
-/** A block with an event's JSON, or one of those two by which tRPC's links know a sign of life and the end. */
+/**
+ * A block with the JSON of an event, or one of the two blocks by which tRPC's links recognize a heartbeat and the end.
+ */
 const blockWithData = /^data: \{.+\}$|^event: (?:ping|return)\ndata: $/m;
 
 describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
@@ -60,7 +65,9 @@ describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
     return `${head.join('\r\n')}\r\n\r\n${body}`;
   }
 
-  /** All that comes until the connection's end, which the last request asks for; as it was read, piece by piece. */
+  /**
+   * Everything that arrives until the connection ends, which the last request asks for; piece by piece, as it was read.
+   */
   async function answer(...requests: readonly string[]): Promise<Buffer[]> {
     const { hostname, port } = new URL(test.current.url);
     const socket = connect(Number(port), hostname);
@@ -77,7 +84,7 @@ describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
     for (const piece of text) expect(body).toContain(piece);
     expect(body).toMatch(/^retry: \d+\n(?:event|id): /);
     expect(body.match(/"type":"done"/g)).toHaveLength(1);
-    // Some readers make an event of each block, with whatever data it has.
+    // Some readers make an event of every block, with whatever data it has.
     for (const block of body.split('\n\n').slice(0, -1)) expect(block).toMatch(blockWithData);
   }
 
@@ -126,7 +133,7 @@ describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
     upstream.respondWith({ kind: 'text', text: [strange, `${strange}语😀`] });
     for (const version of ['1.1', '1.0']) {
       const bytes = Buffer.concat(await answer(requestOf(version, 'connection: close'))).toString();
-      // Control characters are what is looked for: some readers end a line at these.
+      // The pattern has to find control characters: some readers end a line at these.
       // oxlint-disable-next-line no-control-regex
       expect(bytes).not.toMatch(/[\u0085\u2028\u2029\v\f\u001c-\u001e]/);
       expect(bytes).toContain(String.raw`a\u2028b\u2029c\u0085d`);
@@ -163,7 +170,7 @@ interface Answer {
   readonly body: string;
 }
 
-/** Chunked answers, one after the other (RFC 9112, 7.1), without mercy. */
+/** Parses chunked responses, one after the other, and accepts no deviation from RFC 9112, section 7.1. */
 function parseAnswers(bytes: Buffer): [Answer, ...Answer[]] {
   const answers: Answer[] = [];
   for (let at = 0; at < bytes.length;) {

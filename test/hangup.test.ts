@@ -1,4 +1,4 @@
-/** SIGHUP: a request to read the configs again, unless it says that the terminal was closed. */
+/** SIGHUP is a request to read the configs again, unless it means that the terminal was closed. */
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ async function stop({ child, ended }: Running) {
   expect(await ended).toMatchObject({ code: 0 });
 }
 
-/** An answer that has begun, and goes on when it is asked to finish. */
+/** An answer that has begun, and continues when the test tells it to. */
 async function answerOf(url: string) {
   upstream.enqueue({ kind: 'manual' });
   const view = doors[0]!.stream(url, ask('hi'));

@@ -6,11 +6,13 @@ interface FileReport {
   assertionResults: { fullName: string; status: string; failureMessages: string[] }[];
 }
 
-/** Runs a file of support/must-fail/ as vitest itself would, and returns each test's status or failure, by name. */
+/**
+ * Runs a file of support/must-fail/ as vitest itself would, and returns the status or failure of each test, by name.
+ */
 async function runFile(name: string, env: Record<string, string> = {}) {
   const args = ['node_modules/vitest/vitest.mjs', 'run', name, '--root=test/support/must-fail', '--reporter=json'];
   const output = await new Promise<string>((resolve) => {
-    // Its exit code is not 0, which is no error here.
+    // Its exit code is not 0, and that is no error here.
     execFile(process.execPath, args, { env: { ...process.env, ...env } }, (_, stdout) => resolve(stdout));
   });
   const [file] = (JSON.parse(output) as { testResults: [FileReport] }).testResults;

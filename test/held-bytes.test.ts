@@ -1,4 +1,6 @@
-/** What is held for callers is bounded for each and for all, and is given back whole. */
+/**
+ * The memory that is held for callers is bounded for each caller and for all together, and is given back completely.
+ */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { HeldBytes, type Hold } from '../src/access/held-bytes.ts';

@@ -1,4 +1,7 @@
-/** Beyond loopback, the names of LLM_ALLOWED_HOSTS are the only ones answered to, so that no page can have its own name rebound. */
+/**
+ * Beyond loopback, the service answers only to the names in LLM_ALLOWED_HOSTS, so that no page can point its own name
+ * at the service.
+ */
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,7 @@
-/** What a token costs, in counts that no clock blurs: one write to the socket for each read of upstream, whatever it brought. */
+/**
+ * The cost of a token, as counts that don't depend on the machine: one write to the socket for each read from upstream,
+ * however much the read contained.
+ */
 import type { Socket } from 'node:net';
 import Anthropic from '@anthropic-ai/sdk';
 import { describe, expect, it, vi } from 'vitest';
@@ -11,7 +14,7 @@ import { frameOf } from './support/upstream-frames.ts';
 finishesCleanly();
 const test = serviceForEachTest({ configs: { default: { ...plainConfig, on_disconnect: 'continue' } } });
 
-/** Counts what a socket hands to the system from now on. */
+/** From now on, counts what a socket hands to the system. */
 function countWrites(socket: Socket): { readonly writes: number } {
   const counted = { writes: 0 };
   for (const name of ['_write', '_writev'] as const) {

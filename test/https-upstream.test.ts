@@ -1,4 +1,7 @@
-/** Upstream behind TLS, as Anthropic's is: read into the one buffer like any other, kept and reused, and its cuts are told. */
+/**
+ * Upstream behind TLS, as Anthropic's is. Its bytes are read into the one buffer like all others, its sockets are kept
+ * and reused, and its cuts are reported.
+ */
 import { once } from 'node:events';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -25,7 +28,7 @@ const eventsOf = (texts: readonly string[]) => [
   { type: 'message_stop' },
 ];
 
-/** Sends the events one by one, each in a turn of its own; cuts the connection after `cutAfter` of them. */
+/** Sends the events one by one, each in its own turn. Cuts the connection after `cutAfter` of them. */
 async function startUpstream({ cutAfter = Infinity, texts = pieces } = {}) {
   let connections = 0;
   const server = https.createServer(selfSigned, (request, response) => {
@@ -90,7 +93,7 @@ it('an answer that is cut off is truncated, with what came of it', async () => {
 it('an answer that comes without a pause is merged, though each piece of it is encrypted by itself', async () => {
   const many = Array.from({ length: 1_000 }, (_, number) => ` ${number}`);
   await using upstream = await startUpstream({ texts: many });
-  // On a busy machine there are pauses, where nobody made one.
+  // On a busy machine there are pauses that the test did not make.
   await eventually(async () => {
     const { text, events } = await upstream.hear();
     expect(text).toBe(many.join(''));

@@ -1,4 +1,6 @@
-/** Calling the procedures without a server: for programs that have no clients, and for tests of those that do. */
+/**
+ * The procedures called without a server: for programs that have no clients, and for tests of programs that have some.
+ */
 import { TRPCError } from '@trpc/server';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { createLlmRouter, defineConfigs, LlmError, type EndedGeneration, type LlmEvent } from '../src/index.ts';
@@ -63,7 +65,7 @@ it('the input is typed by the configs', async () => {
   await llm.stream({ config: 'none', messages });
   // @ts-expect-error: the subject is missing
   await llm.stream({ config: 'tutor', messages });
-  // What nobody iterates is never asked of upstream.
+  // If nobody iterates, upstream is never called.
   expect(upstream.requestCount).toBe(0);
 });
 
@@ -158,7 +160,7 @@ it('what a caller does to an event or an answer is nobody else’s to see', asyn
   expect(told).toMatchObject([{ terminal: done, events: first }]);
 });
 
-/** Overwrites all that there is, however deep. */
+/** Overwrites every value, however deep. */
 function spoil(value: unknown): void {
   if (typeof value !== 'object' || value === null) return;
   for (const [key, child] of Object.entries(value)) {

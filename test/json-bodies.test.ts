@@ -1,4 +1,4 @@
-/** What a body is, is said truly: JSON in UTF-8 is taken however it was written, and anything else is called what it is. */
+/** The service accepts JSON in UTF-8 however it was written, and its refusals name what any other body really is. */
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';

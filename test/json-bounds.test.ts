@@ -1,4 +1,4 @@
-/** JSON is measured before it is parsed: the count is that of the parsed value, whatever stands in its strings. */
+/** JSON is measured before it is parsed. The count equals that of the parsed value, whatever its strings contain. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { excessOf } from '../src/json/json-bounds.ts';
@@ -6,7 +6,7 @@ import { excessOf } from '../src/json/json-bounds.ts';
 const measure = (json: string, valuesMax: number, depthMax = Infinity) =>
   excessOf(Buffer.from(json), { valuesMax, depthMax });
 
-/** Values as the bound counts them: each item and key, each array and object once more. */
+/** Values as the bound counts them: each item and each key, and each array and object once more. */
 function valuesOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
   const children: unknown[] = Object.values(value);
@@ -19,7 +19,7 @@ function depthOf(value: unknown): number {
   return 1 + Math.max(0, ...Object.values(value).map(depthOf));
 }
 
-/** Strings full of what could be taken for structure, or for the end of the string. */
+/** Strings full of characters that look like structure, or like the end of the string. */
 const tricky = fc.string({ unit: fc.constantFrom('"', '\\', '[', '{', ',', ':', 'é', 'a', '\n'), maxLength: 600 });
 const json = fc.oneof(
   fc.jsonValue(),

@@ -1,4 +1,4 @@
-/** A key for a caller: made by one command, known to the service by its digest alone. */
+/** A key for a caller: one command makes it, and the service knows only its digest. */
 import { createHash } from 'node:crypto';
 import { describe, expect, it, vi } from 'vitest';
 import { readSettings, SettingsError } from '../src/settings/settings.ts';

@@ -1,4 +1,4 @@
-/** A generation ends with a terminal event, whatever in it can't be stored, and its account stays. */
+/** A generation ends with a terminal event and keeps its account, also if parts of that event can't be stored. */
 import { expect, it } from 'vitest';
 import { HeldBytes } from '../src/access/held-bytes.ts';
 import type { LLMService } from '../src/upstream/llm-service.ts';
@@ -24,7 +24,7 @@ const logsLimits = {
 };
 const tokens = { inputTokens: 8, outputTokens: 5, cacheReadInputTokens: 0, cacheCreationInputTokens: 0 };
 
-/** Ends as upstream does that sends this, and nothing else. */
+/** Ends as an upstream that sends this and nothing else. */
 async function endOf(last: LlmEvent): Promise<{ events: LlmEvent[]; terminal: TerminalEvent | undefined }> {
   await using logs = new MemoryStreamLogs(logsLimits);
   const llm = {

@@ -123,7 +123,7 @@ describe.each([
     const another = door.stream(url, asked[0]!);
     await another.until(({ type }) => type === 'start');
     requests[0]!.finish();
-    // Either may have got the first request.
+    // Either of the two may have got the first request.
     await Promise.race([...views.map(readAll), readAll(another)]);
     await eventually(async () => void terminalOf(await readAll(door.stream(url, ask('third')))));
     requests[1]!.finish();
@@ -290,7 +290,7 @@ describe('WebSockets', () => {
     socket.send({ id: 1, method: 'subscription.stop' });
     expect(await socket.next()).toMatchObject({ id: 1, result: { type: 'stopped' } });
     await started(4);
-    // An id that is in use is no second subscription.
+    // An id that is in use can't open a second subscription.
     socket.send(subscription(4, 'llm.stream', ask('hi')));
     expect((await socket.next()).error?.json.data.llm.code).toBe('invalid_input');
   });
@@ -308,7 +308,7 @@ describe('WebSockets', () => {
   it('a client that sent its connection params stays', async () => {
     using socket = await openSocket(test.current.url, '?connectionParams=1');
     socket.send({ method: 'connectionParams', data: { token: 'any' } });
-    // Tells when the time is up for both.
+    // Shows when the time is up for both.
     using late = await openSocket(test.current.url, '?connectionParams=1');
     await late.closed;
     socket.send(query(1, 'llm.configs'));
@@ -415,7 +415,7 @@ describe('what is kept', () => {
     const sizes = (await readAll(late)).map(({ event }) => (event.type === 'text' ? event.text.length : 0));
     expect(Math.max(...sizes)).toBeLessThanOrEqual(1_024);
     expect(sizes.reduce((sum, size) => sum + size)).toBe(5_000);
-    // Pieces they are, but not the fifty that came.
+    // The text arrives in pieces, but in fewer than the fifty that were sent.
     expect(sizes.length).toBeLessThan(20);
   });
 

@@ -7,7 +7,7 @@ import type { CancelReason, LlmEvent } from '../src/protocol.ts';
 
 finishesCleanly();
 
-/** An answer that is asked for, and whose upstream waits to be told what to say. */
+/** An answer that was requested, and whose upstream waits for the test before it sends anything. */
 async function startByHand(bench: Bench) {
   bench.simulator.enqueue({ kind: 'manual' });
   const abort = new AbortController();
@@ -118,7 +118,7 @@ describe('a consumer', () => {
     const stream = bench.stream(config);
     const events: LlmEvent[] = [...(await stream.next()).value!];
 
-    // Another answer, whose upstream stalls, tells when the time is up for both.
+    // Another answer, whose upstream stalls, shows when the time is up for both.
     const { terminal } = await bench.hear(config);
     expect(terminal).toMatchObject({ type: 'error', code: 'upstream_timeout' });
 

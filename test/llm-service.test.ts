@@ -68,7 +68,7 @@ describe('an answer', () => {
     expect(terminal.timing.firstTokenMs).toBeNull();
   });
 
-  // All upstream sockets are read into one buffer: whatever waits to be told must be a copy.
+  // All upstream sockets read into one buffer, so whatever has to wait must be copied.
   test('that waits to be taken is not written over by what others are sent', async () => {
     await using bench = await startBench();
     const speak = async (letter: string) => {
@@ -81,7 +81,7 @@ describe('an answer', () => {
       return { letter, stream, upstream, heard };
     };
     const speakers = [await speak('a'), await speak('é'), await speak('語')];
-    // Nobody takes any of it, so it stays as the bytes that came.
+    // Nobody takes any of it, so it stays in the buffer as it arrived.
     for (let turn = 0; turn < 50; turn += 1) {
       for (const { letter, upstream } of speakers) await upstream.text(letter.repeat(20));
     }
@@ -129,7 +129,8 @@ describe('an answer', () => {
   });
 
   describe('on a kept socket that upstream resets', () => {
-    // Answers the first request of each connection, and resets it at the second: whether it took that, nobody can tell.
+    // Answers the first request of each connection and resets the connection at the second. Nobody can know whether it
+    // took that request.
     async function withResets(use: (bench: Bench, requests: () => number) => Promise<void>): Promise<void> {
       const ports = new Set<number | undefined>();
       let requests = 0;
@@ -153,7 +154,7 @@ describe('an answer', () => {
     test('a retry goes out at once, on another, and the usage says that it is an estimate', () =>
       withResets(async (bench, requests) => {
         const config = testConfig({ retries: { max: 1 } });
-        // Kept are two, of which both would be reset.
+        // Two connections are kept, and both would be reset.
         await Promise.all([bench.hear(config), bench.hear(config)]);
         const { terminal } = await bench.hear(config);
         expect(terminal).toMatchObject({ type: 'done', usage: { estimated: true } });

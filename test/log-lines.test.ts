@@ -1,4 +1,4 @@
-/** Log lines as who reads them needs them: a person at a terminal, or a machine that takes one line at a time. */
+/** Log lines suit their readers: a person at a terminal, or a machine that takes one line at a time. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { expect, it } from 'vitest';

@@ -128,7 +128,7 @@ describe('reading', () => {
     const sizes = batches.map((batch) => batch.map(({ event }) => ('text' in event ? event.text : '')).join(''));
     expect(sizes.filter((each) => Buffer.byteLength(each) > KiB)).toEqual(['x'.repeat(3 * KiB)]);
     expect(sizes.join('')).toBe(`${'ö'.repeat(5_000)}${'x'.repeat(3 * KiB)}y`);
-    // As full as can be: fewer than one batch for every half of the bound.
+    // As full as possible: fewer than one batch for every half of the bound.
     expect(batches.length).toBeLessThan((2 * 10_000) / KiB + 3);
   });
 
@@ -145,7 +145,7 @@ describe('reading', () => {
         const logs = new MemoryStreamLogs({ ...roomy, viewerBatchBytesMax: batchBytes });
         const { log } = await open(logs, key());
         const after = (cursor % (appended.flat().length + 2)) - 1;
-        // One that reads along and one that comes when all is over.
+        // One viewer reads along, and another comes when all is over.
         const along = after < 0 ? readAll(log, after) : undefined;
         for (const each of appended) await log.append(each);
         await log.append([done]);
@@ -520,12 +520,12 @@ describe('time', () => {
   });
 });
 
-/** That batches hold all events after a cursor and no other, text merged within its block alone. */
+/** Asserts that batches hold all events after a cursor and no others, and that only text of one block is merged. */
 function expectExactly(batches: readonly LogBatch[], after: number, all: readonly LlmEvent[]): void {
   let next = after + 1;
   for (const { id, event } of batches.flat()) {
     const end = offsetOf(id) + 1;
-    // `start` stands at 0, before all that was appended.
+    // `start` is at 0, before all events that were appended.
     const covered = all.slice(Math.max(0, next - 1), end - 1);
     if (next === 0) expect(event.type).toBe('start');
     else if (event.type === 'text' || event.type === 'thinking') {

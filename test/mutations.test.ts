@@ -3,7 +3,7 @@ import { relative } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { mutations } from './mutations/mutations.ts';
 
-/** Of the project that `npm run mutations` runs, as vitest reads its config. */
+/** Tests of the project that `npm run mutations` runs, as vitest reads its config. */
 let files: string[] = [];
 beforeAll(() => {
   const args = ['node_modules/vitest/vitest.mjs', 'list', '--filesOnly', '--json', '--project=every-node'];

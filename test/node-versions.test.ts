@@ -1,4 +1,4 @@
-/** The Node versions that are promised: what package.json, README and CI say, and what all dependencies ask for. */
+/** The Node versions that are promised: package.json, README and CI agree, and all dependencies accept them. */
 import { readFileSync } from 'node:fs';
 import semver from 'semver';
 import { expect, it } from 'vitest';
@@ -41,7 +41,7 @@ it('package.json, README, the types of Node and CI speak of one oldest Node', ()
   const { major, minor } = semver.parse(oldest)!;
   expect(manifest.engines.node).toBe(promised);
   expect(read('README.md')).toContain(`Node ${major}.${minor} or later`);
-  // Newer types would let through what the oldest Node does not have.
+  // Newer types would accept functions that the oldest Node does not have.
   expect(semver.minVersion(manifest.devDependencies['@types/node']!)!.major).toBe(major);
   expect(read('.ci/run')).toContain(`with Node ${major},`);
   expect(read('.ci/run')).toContain('npm ci --engine-strict');

@@ -1,11 +1,14 @@
-/** Nothing that clients send, and no moment at which they leave, rejects a promise that nobody hears or throws where nobody catches. */
+/**
+ * Whatever clients send, and whenever they leave: no promise rejects unhandled, and nothing throws outside of a
+ * handler.
+ */
 import { setMaxListeners } from 'node:events';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startSimulator, type Simulator } from '../src/simulator.ts';
 import { frame, headOf, openWebSocketWire, openWire, posted } from './support/attack-wire.ts';
 import { startServiceProcess, type ServiceProcess } from './support/service-process.ts';
 
-// A process of its own, which ends at the first such rejection or throw.
+// A process of its own, which ends at the first such rejection or exception.
 let upstream: Simulator;
 let service: ServiceProcess;
 beforeAll(async () => {
@@ -80,7 +83,7 @@ const frames = [
   Buffer.from([0xff, 0xff, 0xff]),
 ];
 
-/** Each on a connection of its own, whose client leaves at once, within an answer, or after it. */
+/** Each on its own connection. Its client leaves at once, within an answer, or after it. */
 async function send(pieces: readonly Buffer[], open: (signal: AbortSignal) => ReturnType<typeof openWebSocketWire>) {
   const over = new AbortController();
   setMaxListeners(0, over.signal);

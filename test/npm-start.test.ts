@@ -1,4 +1,4 @@
-/** The service under npm, which stands between it and whoever ends it. */
+/** The service under npm, which stands between the service and whoever stops it. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -21,7 +21,7 @@ beforeEach(async () => {
 });
 afterEach(() => upstream[Symbol.asyncDispose]());
 
-// What npm does before it, a build, the tests have done.
+// npm would build first; the tests have already done that.
 const npmStart = ['start', '--ignore-scripts'];
 const npx = ['exec', '--', 'llm-service', 'serve'];
 
@@ -44,7 +44,7 @@ async function inMidAnswer(args: readonly string[]): Promise<MidAnswer> {
   return { npm, url, view, request };
 }
 
-/** Lets the answer go on while the service drains, and sees it end. */
+/** Lets the answer continue while the service drains, and checks that it ends. */
 async function finish({ npm, url, view, request }: MidAnswer) {
   await npm.until('stderr', /Finishing what runs/);
   expect((await send(`${url}/readyz`)).status).toBe(503);
@@ -53,7 +53,7 @@ async function finish({ npm, url, view, request }: MidAnswer) {
   const seen = await readAll(view);
   expect(textOf(seen)).toBe('first last');
   expect(terminalOf(seen)).toMatchObject({ type: 'done' });
-  // Settles when nothing holds npm's output any more, so neither does the service.
+  // Resolves when no process holds npm's output any more, so the service doesn't either.
   return npm.ended;
 }
 

@@ -1,4 +1,7 @@
-/** A UUID is one whatever its case (RFC 9562, section 4): one generation and one bill, wherever its id is taken. */
+/**
+ * A UUID is the same in upper and lower case (RFC 9562, section 4): one generation and one bill, wherever the service
+ * takes its id.
+ */
 import { createTRPCClient, httpLink } from '@trpc/client';
 import superjson from 'superjson';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,7 @@
-/** What is held of an answer beside its log is bounded as the log is, counts for the caller, and ends as one terminal event. */
+/**
+ * The memory that an answer takes beside its log is bounded as the log is, counts for the caller, and leads to one
+ * terminal event.
+ */
 import { describe, expect, it } from 'vitest';
 import { HeldBytes } from '../src/access/held-bytes.ts';
 import type { LlmEvent } from '../src/protocol.ts';
@@ -23,7 +26,7 @@ finishesCleanly();
 
 const KiB = 1_024;
 const bytesMax = 256 * KiB;
-/** Far beyond what any of them may hold, and beyond what V8 may take for it. */
+/** Far more than any of them may hold, and more than V8 may use for it. */
 const writtenMax = 16 * bytesMax;
 const roomy = { heldBytesMax: 1e9, heldBytesPerCallerMax: 1e9 };
 
@@ -40,7 +43,7 @@ const piece = 'x'.repeat(KiB);
 const toolStart = blockStart({ type: 'tool_use', id: 'toolu_1', name: 'search', input: {} });
 const tiny = Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`k${at}`, {}]));
 
-/** The first events, and what then comes again and again. */
+/** The first events, and the event that then repeats without end. */
 const growing: Readonly<
   Record<string, readonly [first: readonly UpstreamEvent[], next: (number: number) => UpstreamEvent | string]>
 > = {

@@ -47,7 +47,7 @@ it('the document has the routes that PROTOCOL.md has, and the service serves the
     routes.map(async (route) => {
       const [method = '', path = ''] = route.split(' ');
       const response = await fetch(test.current.url + path, { method });
-      // One that isn't there says so in its message; these want for a body or an id at most.
+      // A route that doesn't exist is named in the message. These routes lack a body or an id at most.
       return (await response.text()).includes('No such route') ? [route] : [];
     }),
   );

@@ -1,4 +1,4 @@
-/** The package as its users get it: packed, installed in an empty project elsewhere, compiled against, and run. */
+/** The package as its users get it: packed, installed in an empty project, compiled against, and run. */
 import { execFile, spawn, type ExecFileOptions } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const binaries = join(root, 'node_modules/.bin');
 const exec = promisify(execFile);
 
-/** Resolves to what the program wrote to stdout; fails with all that it wrote. */
+/** Resolves to what the program wrote to stdout. The error of a failure holds all of its output. */
 async function run(program: string, args: readonly string[], options: ExecFileOptions = {}): Promise<string> {
   try {
     return String((await exec(program, args, { maxBuffer: 2 ** 26, ...options })).stdout);
@@ -38,7 +38,7 @@ let manifest: Manifest;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'package-'));
   manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as Manifest;
-  // Built aside, since other tests may be running what is in dist.
+  // Built in another folder, because other tests may be running the files in dist.
   const staged = join(folder, 'staged');
   await mkdir(staged);
   const copied = manifest.files.filter((file) => file !== 'dist');
@@ -93,7 +93,7 @@ describe('installed elsewhere', () => {
     installed = join(folder, 'installed');
     await mkdir(installed);
     await install(installed);
-    // npx finds it there, where a user would let it be fetched.
+    // npx finds it there, so it needn't be fetched.
     await symlink(join(root, 'node_modules/tsx'), join(installed, 'node_modules/tsx'));
     await symlink('../tsx/dist/cli.mjs', join(installed, 'node_modules/.bin/tsx'));
   }, 180_000);
@@ -115,7 +115,7 @@ describe('installed elsewhere', () => {
       expect(commands.slice(0, 2)).toEqual(['npm init -y', expect.stringMatching(/^npm install .*\.tgz$/)]);
       const [init, serve, ask] = commands.slice(2) as [string, string, string];
       const written = await run('sh', ['-c', init], { cwd });
-      // README shows what init writes, and that is what the client is compiled against and runs as.
+      // README shows the files that init writes; the client is compiled and run from these.
       const shown = await snippetsOf('README.md');
       expect(written.trim().split('\n')).toEqual([...shown.keys()]);
       for (const [name, text] of shown) expect(await readFile(join(cwd, name), 'utf8'), name).toBe(text);
@@ -151,14 +151,14 @@ async function quickStart(): Promise<string[]> {
     .map((line) => line.replace(/\s+#.*/, ''));
 }
 
-/** The TypeScript of a document, by the name in its first line. */
+/** The TypeScript snippets of a document, by the file name in their first line. */
 async function snippetsOf(document: string): Promise<Map<string, string>> {
   const text = await readFile(join(root, document), 'utf8');
   const blocks = [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
   return new Map(blocks.map((code) => [/^\/\/ (\S+)\n/.exec(code)?.[1] ?? expect.fail(`whose name?\n${code}`), code]));
 }
 
-/** Under the options that README names, with libraries checked too. */
+/** With the options that README names, and with the types of libraries checked, too. */
 async function typeCheck(cwd: string, files: readonly string[], options: object = {}): Promise<void> {
   const compilerOptions = {
     strict: true,
@@ -166,7 +166,7 @@ async function typeCheck(cwd: string, files: readonly string[], options: object 
     types: ['node'],
     noEmit: true,
     typeRoots: [join(root, 'node_modules/@types')],
-    // What tRPC's client wants, its users have to install by themselves.
+    // Users have to install the peer dependencies of tRPC's client themselves.
     paths: { ws: [join(root, 'node_modules/@types/ws/index.d.ts')] },
     ...options,
   };
@@ -174,7 +174,7 @@ async function typeCheck(cwd: string, files: readonly string[], options: object 
   await run(join(binaries, 'tsc'), ['--project', cwd]);
 }
 
-/** Resolves to where the service listens, once it does; it ends with the test. */
+/** Resolves to the URL of the service once it listens. The service ends with the test. */
 async function start(command: string, cwd: string): Promise<string> {
   const service = spawn('sh', ['-c', command], {
     cwd,
@@ -184,7 +184,7 @@ async function start(command: string, cwd: string): Promise<string> {
   });
   const ended = new Promise((resolve) => service.once('exit', resolve));
   onTestFinished(async () => {
-    // npx passes no signal on; the group is of this test's making.
+    // npx passes no signals on, so the test signals the whole process group, which it made.
     process.kill(-service.pid!, 'SIGTERM');
     await ended;
   });
@@ -192,8 +192,8 @@ async function start(command: string, cwd: string): Promise<string> {
 }
 
 /**
- * Installs the tarball in an empty project, with the very versions of its dependencies that this project was tested with:
- * they are in npm's cache, so that no registry is asked.
+ * Installs the tarball in an empty project, with the exact versions of its dependencies that this project was tested
+ * with. These are in npm's cache, so no registry is asked.
  */
 async function install(project: string): Promise<void> {
   const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {

@@ -10,7 +10,7 @@ import { requiresBrowser } from './support/skip.ts';
 finishesCleanly();
 const test = serviceForEachTest();
 
-/** What axe finds on the page as it stands: rule and place. */
+/** What axe finds on the current page: rule and place. */
 async function violations(page: Page): Promise<string[]> {
   return page.evaluate(`${axe.source}; axe.run().then(({ violations }) =>
     violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => id + ': ' + html + ' ' + failureSummary)))`);
@@ -64,7 +64,7 @@ requiresBrowser()('in a browser', () => {
   it('a screen reader is told of the beginning and the end of an answer, and of no piece between them', async () => {
     const { url, upstream } = test.current;
     const page = await browser.open(url);
-    // What a live region says is what its text changes to.
+    // A screen reader reads what the text of a live region changes to.
     await page.evaluate(`
       told = [];
       new MutationObserver((changes) => {

@@ -1,4 +1,4 @@
-/** The page's files as plain HTTP gives them: whole, conditional, in part, and nothing beside them. */
+/** The page's files over plain HTTP: whole, conditional, in part; and no other files. */
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { text as textOf } from 'node:stream/consumers';
@@ -10,7 +10,7 @@ import { serviceForEachTest } from './support/service.ts';
 finishesCleanly();
 const test = serviceForEachTest();
 
-/** Asks for the path as it is written; a URL would be put in order first. */
+/** Requests the path exactly as written; a URL object would normalize it. */
 async function get(path: string): Promise<RawAnswer> {
   const { hostname, port } = new URL(test.current.url);
   const request = httpRequest({ hostname, port, path, agent: false });

@@ -12,7 +12,7 @@ const test = serviceForEachTest();
 
 const deep = `${'- '.repeat(2_000)}x`;
 
-/** Puts answers into what the browser has kept: copies of the only one there, each with a text of its own. */
+/** Stores answers in the browser: copies of the only one there, each with its own text. */
 async function keepAnswers(page: Page, texts: readonly string[]): Promise<void> {
   await page.evaluate(`
     const key = Object.keys(localStorage).find((name) => name.endsWith('conversations'));
@@ -84,7 +84,7 @@ requiresBrowser()('in a browser', () => {
     const page = await browser.open(url);
     await askOnPage(page, 'Hello');
     await answerEnded(page);
-    // Whatever throws while it is rendered.
+    // Renders something that throws.
     await page.addInitScript(`
       const { toLocaleString } = Number.prototype;
       Number.prototype.toLocaleString = function (...args) {

@@ -12,8 +12,8 @@ finishesCleanly();
 const test = serviceForEachTest();
 
 /**
- * Asks with a text that is put into the field at once. Out of sight meanwhile: a browser takes long to lay out millions
- * of characters in a field, and a busy machine longer than any limit.
+ * Asks with a text that is set in the field at once. The field is hidden meanwhile, because a browser takes long to lay
+ * out millions of characters, and a busy machine takes longer than any time limit.
  */
 async function pasteAndAsk(page: Page, text: string): Promise<void> {
   const field = `document.querySelector('.conversation:not([hidden]) .composer textarea')`;
@@ -42,18 +42,21 @@ function listed(page: Page): Promise<string[]> {
   return page.getByRole('navigation').getByRole('link').allInnerTexts();
 }
 
-/** A profile in whose tabs no time goes by until a test says so: how old a question is doesn’t hang on the machine. */
+/**
+ * A profile in whose tabs time stands still until a test moves it, so that the age of a question doesn’t depend on the
+ * machine.
+ */
 async function timelessProfile(browser: TestBrowser): Promise<BrowserContext> {
   const context = await browser.profile();
   await context.clock.setFixedTime(Date.now());
   return context;
 }
 
-/** The procedures that pages ask for over WebSocket, as they go out; held back while `through` is false. */
+/** The procedures that pages call over WebSocket, in order. They are held back while `through` is false. */
 async function watchSockets(context: BrowserContext) {
   const watch = { asked: [] as string[], through: true };
   await context.routeWebSocket(/trpc/, (socket) => {
-    // One that was opened while nothing got through stays so, as a connection in a tunnel does.
+    // A socket that was opened while nothing got through stays blocked, as a connection in a tunnel does.
     const server = watch.through ? socket.connectToServer() : undefined;
     socket.onMessage((message) => {
       const { params } = (String(message).startsWith('{') ? JSON.parse(String(message)) : {}) as {
@@ -111,7 +114,7 @@ requiresBrowser()('in a browser', () => {
     await pasteAndAsk(page, megabytes(3));
     await answerShown(page, 'Longer.');
     await page.getByText(noRoom).waitFor();
-    // Another tab has what was kept.
+    // Another tab has the stored state.
     const another = await browser.open(page.url());
     await answerShown(another, 'Its answer.', { whole: true });
     await page.getByRole('button', { name: 'Delete “To be deleted”' }).click();
@@ -141,7 +144,7 @@ requiresBrowser()('in a browser', () => {
       }
     `);
 
-    // Without its memory, the service takes each id for one that it has never seen.
+    // Without its memory, the service treats each id as one that it has never seen.
     await using restarted = await startTestService();
     proxy.retarget(restarted.url);
     proxy.cut();
@@ -161,7 +164,7 @@ requiresBrowser()('in a browser', () => {
     await another.getByRole('heading', { name: 'There is no answer here' }).waitFor();
     expect(restarted.upstream.requestCount).toBe(0);
 
-    // The person’s own act starts, and one alone.
+    // The person’s own action starts an answer, and only one.
     restarted.upstream.enqueue({ kind: 'text', text: 'A second answer.' });
     await another.getByRole('button', { name: 'Try again' }).click();
     await answerShown(another, 'A second answer.');
@@ -179,7 +182,7 @@ requiresBrowser()('in a browser', () => {
     watch.through = false;
     await askOnPage(page, 'Are you there?');
     await eventually(() => expect(watch.asked).toEqual(['llm.stream']));
-    // Another tab only ever looks for it.
+    // Another tab only ever follows it.
     const another = await context.newPage();
     await another.goto(page.url());
     await eventually(() => expect(watch.asked).toContain('llm.follow'));
@@ -229,12 +232,12 @@ requiresBrowser()('in a browser', () => {
     await eventually(() => expect(watch.asked).toEqual(['llm.stream']));
     watch.through = true;
     await context.clock.setFixedTime(Date.now() + 10 * 60_000);
-    // As a browser has it that brings a page back from its cache.
+    // As a browser does when it restores a page from its cache.
     await page.evaluate(`dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`);
     await page.getByRole('heading', { name: 'No connection to the service' }).waitFor();
     expect(watch.asked).toEqual(['llm.stream']);
     upstream.enqueue({ kind: 'text', text: 'I am.' });
-    // The person’s own act; on a connection that works.
+    // The person’s own action, on a connection that works.
     await page.getByRole('radio', { name: 'SSE' }).check({ force: true });
     await page.getByRole('button', { name: 'Reconnect' }).click();
     await answerShown(page, 'I am.', { whole: true });

@@ -10,7 +10,7 @@ import { requiresBrowser } from './support/skip.ts';
 finishesCleanly();
 const test = serviceForEachTest();
 
-/** The answer as it is when the load begins, and what comes at 500 a second on top: 20,000 tokens in all. */
+/** The answer at the beginning of the load, and the tokens that arrive at 500 a second after it: 20,000 in all. */
 const tokensBefore = 15_000;
 const tokensUnderLoad = 5_000;
 const tokensPerSecond = 500;
@@ -40,7 +40,7 @@ requiresBrowser()('in a browser', () => {
       });
       request.finish();
       await answerEnded(page);
-      // In time of the processor, since a busy machine stretches every task.
+      // In CPU time, because every task takes longer on a busy machine.
       expect(longest[0]! - longest[1]!).toBeLessThanOrEqual(100);
     },
   );
@@ -50,7 +50,7 @@ function word(_: unknown, at: number): string {
   return `w${at} `;
 }
 
-/** As `word`, in turns of 400 tokens of all kinds of blocks. */
+/** As `word`, in turns of 400 tokens for each kind of block. */
 function markup(_: unknown, at: number): string {
   const turn = at % 400;
   const text = word(_, at);

@@ -35,7 +35,7 @@ const a = 1;
 The end, with 3 * 4 = 12 and snake_case_names.
 `;
 
-/** What is shown after each character: the settled blocks and the mended open one. */
+/** What is shown after each character: the settled blocks and the completed open one. */
 function* steps(text: string) {
   const grow = createBlockGrower();
   for (let end = 1; end <= text.length; end += 1) {
@@ -102,7 +102,7 @@ describe('Markdown that is being written', () => {
   });
 });
 
-/** The most elements that stand within one another in what a block is shown as. */
+/** The deepest nesting of elements in the view of a block. */
 function depthOf(raw: string): number {
   const tokens = parseBlock(raw) ?? [];
   return Math.max(
@@ -111,7 +111,7 @@ function depthOf(raw: string): number {
   );
 }
 
-/** How often an x is shown, which the hostile texts have in their words alone. */
+/** How often an x is shown. The hostile texts have x only in their words. */
 function wordsShown(raw: string): number {
   const tokens = parseBlock(raw)?.flatMap((token) => token.children ?? [token]);
   return countWords(tokens?.map(({ content, info }) => content + info).join('') ?? raw);
@@ -140,7 +140,7 @@ describe('Markdown that is written to break the page', () => {
   });
 
   it.each([...hostileMarkdown(60_000)])('takes a time in proportion to its length: %s', (_, text) => {
-    // With a parser that backtracks, these take minutes to years: the limit of a test is proof enough.
+    // With a parser that backtracks, these would take minutes to years, so the time limit of a test is proof enough.
     const { settled, open } = createBlockGrower()(text);
     for (const { raw } of [...settled, open]) parseBlock(raw);
     mendBlock(open.raw);

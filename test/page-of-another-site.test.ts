@@ -1,4 +1,7 @@
-/** What a real browser sends on behalf of a page of another site starts nothing, also where it doesn't say whose page it is. */
+/**
+ * Requests that a real browser sends for a page of another site start nothing, also if they don't say which site the
+ * page is from.
+ */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,7 +19,7 @@ const streamAt = (origin: string) => `${origin}/trpc/llm.stream?input=${encodeUR
 /** Plain http, and a name for which browsers send no Sec-Fetch headers. */
 const named = () => test.current.url.replace('127.0.0.1', 'ours.test');
 
-/** All that a page can have loaded, each waited for to its end. */
+/** Everything that a page can make the browser load, each waited for to its end. */
 const loadByEveryWay = `async (url) => {
   const ended = (element, parent = document.body) => new Promise((resolve) => {
     element.onload = element.onerror = resolve;
@@ -43,7 +46,7 @@ const loadByEveryWay = `async (url) => {
   ]);
 }`;
 
-/** The answer's text, or the code of what was told instead. */
+/** The text of the answer, or the code of the refusal. */
 const askByEventSource = `(url) => new Promise((resolve) => {
   const source = new EventSource(url);
   const end = (told) => (source.close(), resolve(told));
@@ -59,7 +62,7 @@ requiresBrowser()('in a browser', () => {
     const evil = createServer((_request, response) => response.setHeader('content-type', 'text/html').end('<p>hello'));
     await once(evil.listen(0, '127.0.0.1'), 'listening');
     const profile = await browser.profile();
-    // Of what it is refused.
+    // About the refusals that it gets.
     profile.removeAllListeners('console').removeAllListeners('weberror');
     const page = await profile.newPage();
     const evilUrl = `http://evil.test:${(evil.address() as AddressInfo).port}/`;

@@ -10,7 +10,7 @@ import { requires, requiresBrowser } from './support/skip.ts';
 finishesCleanly();
 const test = serviceForEachTest();
 
-/** Asks over both transports, reloads, and goes back: all that the page does with addresses. */
+/** Asks over both transports, reloads, and goes back: everything that the page does with addresses. */
 async function usePage(page: Page, root: string): Promise<void> {
   const { upstream } = test.current;
   for (const transport of ['WebSocket', 'SSE'] as const) {
@@ -33,7 +33,7 @@ async function usePage(page: Page, root: string): Promise<void> {
   await page.getByRole('heading', { name: 'Over WebSocket' }).waitFor();
   await page.goBack();
   await page.getByRole('heading', { name: 'Over SSE' }).waitFor();
-  // Its fonts and its icon too.
+  // Also its fonts and its icon.
   const failed = await page.evaluate(`
     document.fonts.ready.then(async () => [
       ...[...document.fonts].filter(({ status }) => status === 'error').map(({ family }) => family),

@@ -9,7 +9,7 @@ import { requiresBrowser } from './support/skip.ts';
 finishesCleanly();
 const test = serviceForEachTest();
 
-/** Asks in a chat of its own. */
+/** Asks in a new chat. */
 async function newChat(page: Page, prompt: string, answer: string): Promise<void> {
   test.current.upstream.enqueue({ kind: 'text', text: answer });
   await page.getByRole('button', { name: 'New chat' }).click();
@@ -23,7 +23,7 @@ function listed(page: Page): Promise<string[]> {
   return page.getByRole('navigation').getByRole('link').allInnerTexts();
 }
 
-/** What a value may have become: anything else in each of its places, and each place gone. */
+/** Damaged forms of a value: each of its parts replaced by something else, and each part removed. */
 function* damaged(value: unknown): Generator {
   yield* [null, 7, 'x', true, [], {}, [null], { x: 1 }];
   if (typeof value !== 'object' || value === null) return;

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 
 const run = promisify(execFile);
 
-/** A repository in which the page and the configs are copies, and all else is as it is. */
+/** A repository in which the page and the configs are copies, and everything else is the original. */
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(resolve('node_modules/.page-types-'));
@@ -21,7 +21,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** What the compiler says of the page. */
+/** The compiler's messages about the page. */
 async function compile(): Promise<string> {
   const tsc = run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), '-p', join(folder, 'client-example')]);
   return tsc.then(
@@ -35,7 +35,7 @@ async function rename(from: string, to: string): Promise<void> {
   await writeFile(path, (await readFile(path, 'utf8')).replace(from, to));
 }
 
-/** Each complaint in the place where the page names what isn't there any more, and none elsewhere. */
+/** Each message is at the place where the page names what no longer exists, and there are no others. */
 const onlyInStart = /client-example\/src\/chat\/start\.tsx\(\d+,\d+\): error TS\d+/;
 
 it.each([

@@ -17,7 +17,7 @@ const anonymous = { name: 'anonymous' };
 const words = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, index) => `word${from + index} `).join('');
 
-/** What the service has of the newest answer. */
+/** The service's snapshot of the newest answer. */
 async function kept() {
   const { generations } = test.current.service.core;
   const [newest] = await generations.list(anonymous);
@@ -69,7 +69,7 @@ requiresBrowser()('in a browser', () => {
       expect(text).toBe(words(0, 100));
       await answerShown(page, text.trim(), { whole: true });
       expect(upstream.requestCount).toBe(1);
-      // And once more, from what this browser has kept of it.
+      // And once more, from what this browser has stored of it.
       await page.reload();
       await answerShown(page, text.trim(), { whole: true });
     });
@@ -83,7 +83,7 @@ requiresBrowser()('in a browser', () => {
       for (let cut = 0; cut < 5; cut += 1) {
         await request.text(words(cut * 10, cut * 10 + 10));
         await answerShown(page, `word${cut * 10 + 9}`);
-        // Lost until the badge has been seen, however soon the page comes back.
+        // The connection stays lost until the test has seen the badge, however soon the page reconnects.
         proxy.pause();
         proxy.cut();
         await page.getByText('The connection is lost. Reconnecting…').waitFor();
@@ -111,7 +111,7 @@ requiresBrowser()('in a browser', () => {
       await request.text(words(10, 20));
       for (const page of [first, second]) await answerShown(page, 'word19');
 
-      // What one tab asks next, the other shows too.
+      // A question in one tab appears in the other, too.
       request.finish();
       await answerEnded(first);
       upstream.enqueue({ kind: 'text', text: 'A second answer.' });
@@ -252,7 +252,7 @@ requiresBrowser()('in a browser', () => {
     expect(await page.evaluate('JSON.stringify({ ...localStorage })')).not.toContain(key);
     const another = await browser.open(keyed.url);
     await another.getByRole('heading', { name: 'This service needs a key' }).waitFor();
-    // Its connections end before the service does.
+    // The connections of the page end before the service does.
     await page.close();
     await another.close();
   });
@@ -265,7 +265,7 @@ requiresBrowser()('in a browser', () => {
     await page.getByText('Line 59', { exact: true }).waitFor();
     await expect.poll(() => pxToBottom(page)).toBeLessThan(2);
     await log(page).hover();
-    // Scrolling is animated. The listener has to be there before the wheel turns.
+    // Scrolling is animated, so the listener must be there before the wheel turns.
     const scrolled = await log(page).evaluateHandle((box) => {
       return { end: new Promise((resolve) => box.addEventListener('scrollend', resolve, { once: true })) };
     });

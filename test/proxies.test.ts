@@ -1,4 +1,7 @@
-/** Upstream by way of a proxy, as the environment names one: used where it is named, for whom it is named, and blamed by name. */
+/**
+ * Upstream through a proxy that the environment names: used for the upstreams that it is named for, and named in the
+ * log when it fails.
+ */
 import { once } from 'node:events';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';

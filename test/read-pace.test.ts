@@ -1,11 +1,14 @@
-/** What comes as models speak, or in a burst, is passed on as it comes; what never pauses rests as long as it pays. */
+/**
+ * Data that arrives at a model's pace, or in a burst, is passed on at once. If data never pauses, the pace inserts
+ * pauses as long as they help.
+ */
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { ReadPace } from '../src/upstream/http/read-pace.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['performance'], now: 0 }));
 afterEach(() => void vi.useRealTimers());
 
-/** Whether the pace says to rest after each of what comes, so many milliseconds after the one before. */
+/** Whether the pace asks for a pause after each arrival. The numbers are the milliseconds since the arrival before. */
 function verdicts(pace: ReadPace, everyMs: number, times: number, chunks = 1): boolean[] {
   return Array.from({ length: times }, () => {
     vi.advanceTimersByTime(everyMs);

@@ -1,4 +1,4 @@
-/** Each refusal is a line in the log, at whichever door: what an operator sees when somebody is turned away. */
+/** Each refusal is a line in the log, at every door, so that an operator sees whom the service refuses. */
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { createLlmRouter } from '../src/embed.ts';
@@ -118,7 +118,7 @@ it.each(cases)(
     expect(refused[0]!.time).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
     expect(refused[0]!.requestId).toMatch(/^[\da-f-]{36}$/);
     expect(answer.headers['x-request-id']).toBe(refused[0]!.requestId);
-    // Clients that can't see headers find it in what they are told.
+    // Clients that can't see headers find the id in the refusal itself.
     if ((door === 'sse' || door === 'trpc') && code !== 'too_large')
       expect(answer.text).toContain(refused[0]!.requestId);
     expect(written.join('')).not.toMatch(new RegExp(`${canary}|${key}|evil`));

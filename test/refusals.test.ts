@@ -22,18 +22,18 @@ interface Refusal {
   readonly code: ErrorCode;
   readonly why: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Makes the service refuse. What this runs upstream is not counted. */
+  /** Makes the service refuse. Upstream calls that this makes don't count. */
   readonly prepare?: (current: TestService, door: Door) => Promise<void>;
   readonly request?: Partial<Record<keyof StreamRequest, unknown>>;
   readonly issues?: readonly Partial<InputIssue>[];
   readonly says?: RegExp;
-  /** The doors that refuse in this way; all unless told. */
+  /** The doors that refuse in this way; all of them unless given. */
   readonly over?: readonly Door['name'][];
 }
 
 const generationId = crypto.randomUUID();
 
-/** One that runs until the test is over. */
+/** A generation that runs until the test is over. */
 async function occupy({ url, upstream }: TestService, door: Door): Promise<void> {
   upstream.enqueue({ kind: 'manual' });
   const view = door.stream(url, ask('occupies'));
@@ -218,7 +218,7 @@ describe('a stock link that was refused', () => {
       });
     }
     expect(runs).toHaveBeenCalledTimes(2);
-    // An EventSource is told to come back after a millisecond; what follows takes many of them.
+    // An EventSource reconnects after a millisecond here, and the next steps take many milliseconds.
     const asked = ask('occupies', { generationId: crypto.randomUUID() });
     for (let turn = 0; turn < 20; turn += 1) await refusalOf(doors[2]!.stream(url, asked));
     expect(runs).toHaveBeenCalledTimes(22);
@@ -355,7 +355,8 @@ describe('what is no request', () => {
     expect(trpcRefusalIn(answer)).toMatchObject({ code: 'invalid_input' });
   });
 
-  // Regression: superjson builds what its notes ask for. Thirty levels whose two branches are one object are a billion leaves.
+  // Regression: superjson builds what its notes ask for. Thirty levels whose two branches are one object are a billion
+  // leaves.
   it.each(['sse', 'websocket'])('notes that make much out of little are not heeded over %s', async (transport) => {
     const { url } = test.current;
     const levels = 30;
@@ -458,7 +459,7 @@ describe('what is no request', () => {
       await once(resets, 'connect');
       resets.write(head);
       resets.resetAndDestroy();
-      // Half-open: never closes its own side, and yet sees the connection closed.
+      // Half-open: it never closes its own side, and still notices that the connection was closed.
       const stays = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
       stays.write(head);
       let text = '';

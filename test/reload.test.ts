@@ -23,7 +23,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(cwd, { recursive: true }));
 
-/** By rename, so that no look finds half of it. */
+/** By rename, so that no look finds half a file. */
 async function write(file: string, content: unknown) {
   const path = join(cwd, file);
   await writeFile(`${path}.new`, typeof content === 'string' ? content : JSON.stringify(content));
@@ -95,7 +95,7 @@ describe('the watch', () => {
     configs.watch();
     await writeFile(join(cwd, 'a.json'), JSON.stringify({ one: { ...plain, max_tokens: 200 } }));
     let told = await next();
-    // A look in the middle of the write finds a file that is empty, and says so.
+    // A look in the middle of the write finds an empty file, and reports that.
     while (Array.isArray(told)) told = await next();
     expect(told).toMatchObject({ changed: ['one'] });
     await write('a.json', { one: { ...plain, max_tokens: 300 } });
@@ -191,7 +191,7 @@ describe('1,000 reloads, a third of them invalid, under 50 generations', () => {
     for (let n = 0; n < 1_000; n += 1) {
       await write('a.json', n % 3 === 2 ? { one: { ...plain, max_tokens: `not a number, ${n}` } } : limit(n + 2));
       outcomes.push(await core.liveConfigs!.reload());
-      // Upstream speaks on meanwhile.
+      // Upstream continues meanwhile.
       await requests[n % requests.length]!.text(`${n} `);
       if (n % 100 === 99) heapBytes.push(heapUsedBytes());
     }
@@ -201,19 +201,19 @@ describe('1,000 reloads, a third of them invalid, under 50 generations', () => {
 
     for (const each of requests) each.finish();
     for (const last of await Promise.all(answers)) expect(last).toMatchObject({ type: 'done', config: 'one' });
-    // A viewer may have the terminal event before its log line is written.
+    // A viewer may receive the terminal event before its log line is written.
     await core.generations.drain(0);
     const lines = logged.map((line) => JSON.parse(line) as { msg: string; configHash?: string });
     const hashes = lines.flatMap(({ configHash }) => configHash ?? []);
     expect(hashes).toEqual(Array.from({ length: 50 }, () => before.hash));
     expect(lines.filter(({ msg }) => msg === 'configs reloaded')).toHaveLength(667);
     expect(lines.filter(({ msg }) => msg.startsWith('configs refused'))).toHaveLength(333);
-    // What is left to grow are the answers and the log lines, which this test keeps.
+    // Only the answers and the log lines may grow, because this test keeps them.
     expect(heapBytes.at(-1)! - heapBytes[2]!).toBeLessThan(3 * 2 ** 20);
   });
 });
 
-/** What is in use once all that can be collected has been. */
+/** The memory in use after a garbage collection. */
 function heapUsedBytes(): number {
   setFlagsFromString('--expose-gc');
   (runInNewContext('gc') as () => void)();
@@ -222,7 +222,7 @@ function heapUsedBytes(): number {
 
 type Told = ConfigChanges | readonly Fault[];
 
-/** The configs of a file, and what is told of their reloads, in order. */
+/** The configs of a file, and the reports about their reloads, in order. */
 async function open(file: string, overrides?: object) {
   const told: Told[] = [];
   let wake = () => {};
@@ -245,7 +245,7 @@ async function open(file: string, overrides?: object) {
     },
   });
   opened.add(configs);
-  /** The next that is told. */
+  /** The next report. */
   async function next(): Promise<Told> {
     while (told.length <= taken) await new Promise<void>((resolve) => (wake = resolve));
     taken += 1;

@@ -1,4 +1,4 @@
-/** Two requests under one generationId are the same one, or a conflict: what decides it. */
+/** Two requests with one generationId are either the same request or a conflict. These tests say which. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { StreamRequest } from '../src/protocol.ts';
@@ -17,7 +17,7 @@ function reversed(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, child]) => [key, reversed(child)]));
 }
 
-/** JSON with sorted keys: equal for equal values, and for no others. */
+/** JSON with sorted keys: equal for equal values, and only for them. */
 function sorted(value: unknown): string {
   return JSON.stringify(value, (_key, child: unknown) =>
     typeof child === 'object' && child !== null && !Array.isArray(child)

@@ -10,7 +10,7 @@ const test = serviceForEachTest();
 
 const trpcDoors = doors.filter(({ name }) => name !== 'rest');
 
-/** Bytes after which a connection is cut: in the headers, then all over the answer. */
+/** The numbers of bytes after which a connection is cut: in the headers, then all over the answer. */
 const cutPoints = [100, ...Array.from({ length: 12 }, (_, index) => 400 + index * 97)];
 
 describe.each(trpcDoors)('over $name, on the stock link', (door) => {
@@ -107,7 +107,7 @@ describe('a client that can’t set headers', () => {
     for (const name of ['lastEventId', 'lastEventID', 'last_event_id', 'Last-Event-ID']) {
       expect(await idsOf(`?a=b&${name}=${encodeURIComponent(ids[0]!)}`), name).toEqual(ids.slice(1));
     }
-    // As a client writes it that adds one at each reconnect; and one that has seen nothing yet.
+    // As a client writes it that adds one cursor at each reconnect, and as a client that has seen nothing yet.
     expect(await idsOf(`?lastEventId=${ids[0]}&lastEventId=${ids[1]}`)).toEqual(ids.slice(2));
     const idempotent = { 'idempotency-key': generationId };
     expect(await idsOf('?lastEventId=', idempotent)).toEqual(ids);
@@ -118,7 +118,7 @@ describe('a client that can’t set headers', () => {
   });
 });
 
-/** Offsets rise, and where one is left out, the event under the next is text that was merged. */
+/** Offsets rise. If one is left out, the next event is text into which it was merged. */
 function expectContiguous(seen: readonly Seen[]): void {
   let last = -1;
   for (const { id, event } of seen) {

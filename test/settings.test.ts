@@ -5,7 +5,7 @@ import { readSettings, SettingsError, settingsReference } from '../src/settings/
 const digest = 'a'.repeat(64);
 const otherDigest = 'b'.repeat(64);
 
-/** The faults of an environment, as `NAME: message`. */
+/** The problems of an environment, as `NAME: message`. */
 function faultsOf(env: Record<string, string>): string[] {
   try {
     readSettings(env);

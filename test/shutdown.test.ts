@@ -101,7 +101,7 @@ describe('after the drain time', () => {
       using sleeper = await fall(url, asked);
       const other = doors[0]!.stream(url, asked);
       const request = await upstream.nextRequest();
-      // Until the operating system takes no more for the one that sleeps, and the service holds the rest.
+      // Until the operating system takes no more for the stopped reader, and the service holds the remaining bytes.
       let number = 0;
       for (; sockets.open[0]!.writableLength === 0; number += 1) {
         request.startBlock({ type: 'test_data', number, data: 'x'.repeat(8_192) });

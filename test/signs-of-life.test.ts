@@ -1,4 +1,7 @@
-/** Upstream may think for as long as it shows that it does; what shows nothing ends in time, and everything ends at last. */
+/**
+ * Upstream may think as long as it gives signs of life. Without them a generation ends in time, and every generation
+ * ends at last.
+ */
 import { describe, expect, it, vi } from 'vitest';
 import type { SimulatorRequest } from '../src/simulator.ts';
 import { MessageReader } from '../src/upstream/messages-api/message-reader.ts';
@@ -16,7 +19,7 @@ const thinking = open({ type: 'thinking', thinking: '' });
 const text = open({ type: 'text', text: '' });
 const said = delta({ type: 'text_delta', text: 'a' });
 
-/** How many signs of life a stream shows in what follows these events. */
+/** How many signs of life a stream shows after these events. */
 function signsIn(raw: string, before: readonly object[]): number {
   const reader = new MessageReader({ showThinking: false });
   reader.push([Buffer.from(before.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''))]);
@@ -86,7 +89,7 @@ describe('an answer', () => {
     expect(heard).not.toBe('');
   });
 
-  /** Sends pings until the answer is given up. */
+  /** Sends pings until the service gives the answer up. */
   async function pingOn(request: SimulatorRequest): Promise<void> {
     let over = false;
     void request.outcome.then(() => (over = true));

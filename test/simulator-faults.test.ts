@@ -19,7 +19,7 @@ const refused =
     expect(JSON.parse(await text)).toMatchObject({ type: 'error', error: { type }, request_id: headers['request-id'] });
   };
 
-/** A 200 whose body came to an end. */
+/** A 200 whose body ended properly. */
 const streamed =
   (check: (text: string) => void): Check =>
   async ({ status, headers, text, cut }) => {
@@ -42,7 +42,7 @@ const endedByError = (type: string, check: (text: string) => void = () => {}): C
     check(text);
   });
 
-/** The body shows this and is still open, until the client leaves. */
+/** The body shows this and stays open until the client leaves. */
 const stalled =
   (shown: RegExp): Check =>
   async (response, request) => {

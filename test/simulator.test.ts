@@ -33,7 +33,7 @@ const params = {
 };
 const anthropic = (simulator: Simulator) => new Anthropic({ baseURL: simulator.url, apiKey: 'any', maxRetries: 0 });
 
-/** The whole message, as the SDK puts it together. */
+/** The whole message, as the SDK assembles it. */
 function ask(simulator: Simulator, content: string, more: object = {}): Promise<Anthropic.Message> {
   const body = { ...params, messages: [{ role: 'user' as const, content }], ...more };
   return anthropic(simulator).messages.stream(body).finalMessage();
@@ -178,7 +178,7 @@ describe('pacing', () => {
     const simulator = await start({ tokensPerSecond: 400 });
     const startedAt = performance.now();
     await ask(simulator, '/sim tokens 20');
-    // Jitter makes a wait half as long at the least, and timers may fire a millisecond early.
+    // Jitter shortens a wait to half at the most, and timers may fire a millisecond early.
     expect(performance.now() - startedAt).toBeGreaterThan(20);
   });
 
@@ -366,7 +366,7 @@ describe('a manual answer', () => {
     const simulator = await start();
     simulator.enqueue({ kind: 'manual' });
     const [answer, request] = await Promise.all([
-      // The SDK's own iteration shows each event as it comes.
+      // The SDK's own iteration yields each event when it arrives.
       Promise.resolve(anthropic(simulator).messages.stream(params)),
       simulator.nextRequest(),
     ]);

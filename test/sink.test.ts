@@ -1,11 +1,11 @@
-/** Values pass from what has them to what takes them: in the same call, one at a time, each once. */
+/** Values pass from a source to a sink in the same call, one at a time, each once. */
 import { expect, it } from 'vitest';
 import { ended, iterate, pour, type Sink } from '../src/flow/sink.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
 finishesCleanly();
 
-/** A source to take from, and a sink that is busy until it is let go. */
+/** A source of values, and a sink that is busy until the test releases it. */
 function pipeline() {
   const there: (number | typeof ended)[] = [];
   const taken: number[] = [];

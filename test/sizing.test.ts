@@ -1,4 +1,4 @@
-/** All limits together fit a heap of 2 GB, and a service says at its start if they don't fit the one that it has. */
+/** All limits together fit a heap of 2 GB. A service logs a warning at its start if they don't fit its own heap. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';

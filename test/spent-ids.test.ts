@@ -73,7 +73,8 @@ describe('spent ids', () => {
           if (mine.includes(id)) continue;
           const sizes = [...reference.values()].map(({ length }) => length);
           const all = sizes.reduce((sum, size) => sum + size, 0);
-          // Which of several that have equally many gives way is not said: follow what it did.
+          // If several have equally many, it is not specified which one loses an id, so the model follows what the code
+          // did.
           if (all === max) {
             const gone = [...reference].filter(([owner, [oldest]]) => !ids.has(key(String(oldest), owner)));
             expect(gone).toHaveLength(1);

@@ -1,4 +1,4 @@
-/** The terminal client that README shows, run as by whoever copies it. */
+/** The terminal client that README shows, run as a reader would run it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';

@@ -1,11 +1,13 @@
-/** An error of upstream's is the error that it is, in whatever form a gateway writes it and wherever it stands. */
+/**
+ * An error of upstream's is recognized as what it is, in every form in which a gateway writes it, and at every place.
+ */
 import { describe, expect, it } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { startBench, testConfig, type Bench } from './support/llm-stream.ts';
 
 finishesCleanly();
 
-/** What is sent, the code that it is, and upstream's sentence. */
+/** What is sent, the expected code, and upstream's sentence. */
 const forms: readonly (readonly [body: unknown, code: string, said: string | undefined])[] = [
   [{ error: { type: 'invalid_request_error', message: 'too long' } }, 'upstream_invalid_request', 'too long'],
   [{ type: 'error', error: { type: 'overloaded_error', message: 'busy' } }, 'upstream_overloaded', 'busy'],
@@ -30,7 +32,7 @@ const forms: readonly (readonly [body: unknown, code: string, said: string | und
   [{ error: { type: 'authentication_error', code: 529, message: 'who' } }, 'upstream_auth', 'who'],
 ];
 
-/** Has upstream answer every request with these bytes. */
+/** Makes upstream answer every request with these bytes. */
 async function answering<Got>(
   bytes: string,
   headers: Readonly<Record<string, string>>,

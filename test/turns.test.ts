@@ -1,4 +1,7 @@
-/** What can wait is done a little each turn, in order, and all of it: however much there is, it gets no longer and longer. */
+/**
+ * Work that can wait is done in order, some of it each turn, and all of it in the end. A longer queue is worked off
+ * faster, so no queue grows without end.
+ */
 import { expect, it } from 'vitest';
 import { laterTurn, soon } from '../src/flow/turns.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
@@ -36,7 +39,7 @@ it('who asks while others wait comes after them, and a queue that is added to ea
   }
   await Promise.all(all);
   expect(waiting).toBe(0);
-  // Ten a turn, of which a sixteenth is let go each turn, make some 160.
+  // With ten new ones per turn and a sixteenth released each turn, some 160 wait.
   expect(most.waiting).toBeLessThan(250);
 });
 

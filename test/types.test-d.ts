@@ -1,4 +1,4 @@
-/** What the compiler must know and refuse; test/types.test.ts runs it over this file. */
+/** What the compiler must accept and refuse; test/types.test.ts compiles this file. */
 import type { TRPCClient } from '@trpc/client';
 import { expectTypeOf } from 'vitest';
 import { defineConfigs, type ConfigNames, type Configs, type VariablesOf } from '../src/configs/configs.ts';
@@ -26,12 +26,12 @@ expectTypeOf<ConfigNames<C>>().toEqualTypeOf<'none' | 'some' | 'file' | 'listed'
 expectTypeOf<VariablesOf<C, 'none'>>().toEqualTypeOf<never>();
 expectTypeOf<VariablesOf<C, 'some'>>().toEqualTypeOf<'subject' | 'level' | '_x9' | 'inner'>();
 expectTypeOf<VariablesOf<C, 'listed'>>().toEqualTypeOf<'a' | 'b'>();
-// Which variables these have is only known at run time.
+// The variables of these are only known at run time.
 expectTypeOf<VariablesOf<C, 'file'>>().toEqualTypeOf<string>();
 expectTypeOf<VariablesOf<C, 'joined'>>().toEqualTypeOf<string>();
 expectTypeOf<VariablesOf<C, 'filled'>>().toEqualTypeOf<string>();
 
-// Whoever takes any configs takes these.
+// A function that takes any configs takes these.
 configs satisfies Configs<Record<string, string>>;
 
 type Wide = Configs<Record<string, string>>;

@@ -9,14 +9,14 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
 
-/** A folder that is gone after the test. */
+/** A folder that is deleted after the test. */
 async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'types-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   return folder;
 }
 
-/** Compiles one file and what it imports, under this project's options and the given ones. Resolves to tsc's complaints. */
+/** Compiles one file and its imports, with this project's options and the given ones. Resolves to tsc's messages. */
 async function compile(file: string, folder: string, compilerOptions: object = {}): Promise<string> {
   const project = join(folder, 'tsconfig.json');
   const typeRoots = [join(root, 'node_modules/@types')];
@@ -40,7 +40,7 @@ it.each(['types', 'client'])('the compiler knows what clients may send and refus
   expect(await compile(join(root, `test/${name}.test-d.ts`), await temporaryFolder())).toBe('');
 });
 
-/** A line for each complaint of the compiler about the snippets, which know `configs`, `common`, `messages` and `llm`. */
+/** The compiler's messages about the snippets, which can use `configs`, `common`, `messages` and `llm`. */
 async function complaintsAbout(snippets: readonly string[]): Promise<string[]> {
   const folder = await temporaryFolder();
   const from = (file: string) => JSON.stringify(join(root, 'src', file));
@@ -69,7 +69,7 @@ async function complaintsAbout(snippets: readonly string[]): Promise<string[]> {
   });
 }
 
-/** What is wrong, and what the complaint about it must name. */
+/** A mistake, and what the message about it must name. */
 const mistakes: readonly (readonly [snippet: string, ...named: string[]])[] = [
   ["llm.stream({ config: 'tutour', messages });", '"plain" | "tutor"'],
   ["llm.stream({ config: String('tutor'), messages });", '"plain" | "tutor"'],

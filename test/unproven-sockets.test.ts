@@ -1,4 +1,7 @@
-/** WebSockets of clients that have not shown a key: few, for a short time, with little to keep; and never in a caller's place. */
+/**
+ * WebSockets of clients that have not shown a key: there are few, for a short time, with little memory; and they never
+ * take a caller's place.
+ */
 import { createHash } from 'node:crypto';
 import { WebSocket } from 'ws';
 import { expect, it } from 'vitest';
@@ -23,7 +26,7 @@ const test = serviceForEachTest({
 });
 const shown = { method: 'connectionParams', data: { token: key } };
 
-/** How an upgrade with this head is answered: 101, or the status of the refusal. */
+/** The response to an upgrade with this head: 101, or the status of the refusal. */
 function statusOf(authorization: string): Promise<number> {
   return new Promise((resolve) => {
     const webSocket = new WebSocket(`${test.current.url.replace('http', 'ws')}/trpc`, { headers: { authorization } });

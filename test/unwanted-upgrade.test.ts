@@ -1,4 +1,7 @@
-/** Whoever offers HTTP/2, or another protocol that is not spoken here, is served as HTTP/1.1: a server may ignore an upgrade. */
+/**
+ * If a client offers HTTP/2 or another protocol that the service doesn't speak, it is served over HTTP/1.1: a server
+ * may ignore an upgrade.
+ */
 import { expect, it } from 'vitest';
 import { frame, framesIn, headOf, openWebSocketWire, openWire, verdictOf } from './support/attack-wire.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';

@@ -1,4 +1,4 @@
-/** What goes to which upstream: the path, the key and its header, and headers that an operator adds. */
+/** What is sent to which upstream: the path, the key and its header, and headers that an operator adds. */
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { messagesUrl } from '../src/upstream/address/base-url.ts';
@@ -22,14 +22,14 @@ beforeEach(async () => {
 });
 afterEach(() => other[Symbol.asyncDispose]());
 
-/** What upstream is asked when each of these configs is. */
+/** The requests that upstream gets when each of these configs is used. */
 async function asked(options: TestServiceOptions, names: readonly string[]): Promise<readonly SimulatorRequest[]> {
   await using service = await startTestService(options);
   for (const config of names) await readAll(doors[0]!.stream(service.url, ask('hi', { config })));
   return [...service.upstream.requests, ...other.requests];
 }
 
-/** Those of these names that a request carried. */
+/** Which of these headers a request had. */
 const headersOf = ({ headers }: SimulatorRequest, ...names: string[]) => names.map((name) => headers[name]);
 
 describe('the path of a request', () => {
@@ -94,7 +94,7 @@ describe('a 404', () => {
     await using bench = await startBench();
     const { simulator } = bench;
     await using elsewhere = await startBench({ address: () => ({ baseUrl: simulator.url, messagesPath: path }) });
-    // The simulator refuses other paths by itself, so a plain server stands in.
+    // The simulator refuses other paths, so a plain server takes its place.
     const server = (await import('node:http')).createServer((request, response) => {
       request.resume().on('end', () => response.writeHead(status, { 'content-type': type }).end(body));
     });

@@ -1,6 +1,6 @@
 /**
- * However the bytes of an answer are cut into reads, and whatever HTTP allows around them: its text is the same, whether they
- * went through node's HTTP parser or past it, and its connection is as good as before.
+ * However the bytes of an answer are cut into reads, and whatever HTTP allows around them: its text is the same whether
+ * the bytes went through node's HTTP parser or past it, and the connection can be used again.
  */
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
@@ -17,7 +17,7 @@ import { hello, takeApart, testConfig } from './support/llm-stream.ts';
 finishesCleanly();
 afterEach(() => void vi.restoreAllMocks());
 
-/** The bytes in pieces that end at these places. */
+/** The bytes in pieces that end at these positions. */
 function cut(bytes: Buffer, ends: readonly number[]): Buffer[] {
   const all = [...new Set([...ends.filter((end) => end < bytes.length), bytes.length])].toSorted((a, b) => a - b);
   return all.map((end, at) => bytes.subarray(all[at - 1] ?? 0, end));
@@ -104,7 +104,7 @@ const chunkOf = (data: string, extension = '') => `${Buffer.byteLength(data).toS
 const chunked = (body: readonly string[], extension?: string) => body.map((data) => chunkOf(data, extension)).join('');
 const lastChunk = '0\r\n\r\n';
 
-/** Answers of one text in all forms that HTTP has for them. */
+/** Answers with one text, in all forms that HTTP has for them. */
 const answers: Readonly<Record<string, string>> = {
   'a chunk for each event': head + chunked(lfBody) + lastChunk,
   'blank lines as after a head': head + chunked(crLfBody) + lastChunk,
@@ -117,7 +117,7 @@ const answers: Readonly<Record<string, string>> = {
   'a length': `${head.replace('transfer-encoding: chunked', `content-length: ${Buffer.byteLength(lfBody.join(''))}`)}${lfBody.join('')}`,
 };
 
-/** An upstream that writes to its sockets what it is told, each piece to be a read of its own. */
+/** An upstream that writes to its sockets what the test says. Each piece is meant to arrive as one read. */
 async function startUpstream() {
   let answer: (number: number) => readonly Buffer[] = () => [];
   let connections = 0;
@@ -169,7 +169,8 @@ const request = { config: testConfig({ retries: { max: 0 } }), messages: hello, 
 
 async function send(socket: Socket, pieces: readonly Buffer[]): Promise<void> {
   for (const piece of pieces) {
-    // Written at the end of a turn, it is read by the other side, in this process, before the end of the next.
+    // A piece that is written at the end of a turn is read by the other side, in this process, before the end of the
+    // next turn.
     await new Promise(setImmediate);
     socket.write(piece);
   }
@@ -180,14 +181,14 @@ describe.each(Object.entries(answers))('an answer with %s', (_form, text) => {
 
   it('is the same wherever a read ends', async () => {
     await using upstream = await startUpstream();
-    // Every place in the first bytes, where the head ends; then every third.
+    // Every position in the first bytes, where the head ends; then every third.
     const places = [...bytes.keys()].filter((at) => at < 160 || at % 3 === 0);
     for (const at of places) {
       upstream.answerWith(() => cut(bytes, [at]));
       const { text: heard, terminal } = await upstream.hear();
       if (heard !== texts.join('') || terminal.type !== 'done') expect.fail(`cut at ${at}: ${terminal.type}, ${heard}`);
     }
-    // One, but for a machine that held up the end of an answer until it was given up.
+    // One attempt, unless a busy machine held up the end of an answer until the service gave it up.
     expect(upstream.connections).toBeLessThan(places.length / 10);
   });
 
@@ -205,7 +206,7 @@ describe.each(Object.entries(answers))('an answer with %s', (_form, text) => {
 
 it('what looks like a chunk within one is none, even where reads end as if it were', async () => {
   await using upstream = await startUpstream();
-  // To an event stream it is two lines to pass over.
+  // For an event stream these are two lines to skip.
   const decoy = '3\r\n: a\r\n';
   const first = `${crLfBody[0]}${decoy}${crLfBody.slice(1).join('')}`;
   const bytes = Buffer.from(head + chunkOf(first) + lastChunk);
@@ -215,7 +216,7 @@ it('what looks like a chunk within one is none, even where reads end as if it we
     const { text, terminal } = await upstream.hear();
     expect([text, terminal.type]).toEqual([texts.join(''), 'done']);
   }
-  // The parser, had it missed the decoy, would still wait for bytes, and the connection be given up.
+  // If the parser had missed the decoy it would still wait for bytes, and the service would give up the connection.
   expect(upstream.connections).toBeLessThan(3);
 });
 
@@ -227,7 +228,7 @@ describe('of an answer whose chunks come one by one', () => {
     upstream.answerWith(() => pieces);
     const sizes = lfBody.map((event) => Buffer.byteLength(event));
     let passed: number[] = [];
-    // Where the machine held the reader up, one read has several pieces, the head among them: then once more.
+    // If the machine held the reader up, one read has several pieces, with the head among them. Then it is tried again.
     for (let times = 0; times < 20 && passed.length < sizes.length; times += 1) {
       const past = vi.spyOn(ResponseBody.prototype, 'takeChunks');
       expect((await upstream.hear()).text).toBe(texts.join(''));
@@ -315,7 +316,7 @@ describe('of an answer whose chunks come one by one', () => {
     const bytes = Buffer.from(head + chunked(lfBody.slice(0, 2)) + frames.join('') + lastChunk);
     const places = ends.map((end) => end + shift);
     upstream.answerWith(() => cut(bytes, places));
-    // On a busy machine there are pauses, where nobody made one.
+    // On a busy machine there are pauses that the test did not make.
     await eventually(async () => {
       const heard: LlmEvent[] = [];
       await upstream.llm.pipe(request, new AbortController().signal, (batch) => void heard.push(...batch));

@@ -4,7 +4,7 @@ import type { LlmEvent } from '../src/protocol.ts';
 import { MessageReader } from '../src/upstream/messages-api/message-reader.ts';
 import { SseParser } from '../src/upstream/messages-api/sse-parser.ts';
 
-/** What the parser tells of these bytes, given in chunks that end at `cuts`. */
+/** What the parser emits for these bytes, given in chunks that end at `cuts`. */
 function parse(bytes: Buffer, cuts: readonly number[] = []): [name: string, data: string][] {
   const events: [string, string][] = [];
   const parser = new SseParser((name, data) => events.push([name, data]));
@@ -36,7 +36,8 @@ describe('server-sent events', () => {
     const stream = fc.array(fc.tuple(line, fc.constantFrom('\n', '\r\n', '\r')), { maxLength: 30 });
     fc.assert(
       fc.property(stream, fc.array(fc.nat(), { maxLength: 20 }), (lines, cuts) => {
-        // A CR and an LF of two lines would be one line end, and the end of bytes hides which a last CR is.
+        // A CR and an LF of two lines would be one line end. And at the end of the bytes one can't see which of the two
+        // a last CR is.
         const bytes = Buffer.from(`${lines.map(([text, end]) => text + end).join('')}data: last\n\n`);
         const whole = parse(bytes);
         expect(parse(bytes, cuts)).toEqual(whole);
@@ -169,7 +170,7 @@ describe('a streamed message', () => {
     const quoted = fc.oneof(
       fc.string({ unit: 'binary' }).map((text) => JSON.stringify(text)),
       fc.string({ unit: 'grapheme' }).map((text) => JSON.stringify(text)),
-      // What stands between quotes as it is: control characters, lone backslashes, quotes that end it early.
+      // Raw text between quotes: control characters, lone backslashes, quotes that end it early.
       fc
         .string({ unit: fc.constantFrom('a', '"', '\\', '\\n', '\t', '\u0001', '\u007f', 'é', '}') })
         .map((raw) => `"${raw}"`),

@@ -1,6 +1,6 @@
 /**
- * Many answers side by side on sockets that are kept, plain and encrypted, whose takers are quick, slow, or leave in the
- * middle and ask for more: each gets the bytes that were sent to it. The bytes look like chunks wherever they can.
+ * Many answers at once on kept sockets, plain and encrypted. Their takers are fast, slow, or leave in the middle and
+ * ask for more. Each gets the bytes that were sent to it. The bytes look like chunks wherever possible.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -19,7 +19,7 @@ const turn = () => new Promise(setImmediate);
 const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';
 const decoys = ['\r\n', '\n', '0\r\n\r\n', '5\r\n', 'a;b=c\r\n'];
 
-/** One answer, how it is sent, and what its taker does. */
+/** One answer: how it is sent, and what its taker does. */
 const exchange = fc.record({
   chunks: fc.array(
     fc.oneof(
@@ -29,11 +29,11 @@ const exchange = fc.record({
     ),
     { minLength: 1, maxLength: 40 },
   ),
-  /** Bytes of each write; 0: one write a chunk. */
+  /** Bytes of each write; 0: one write per chunk. */
   writeBytes: fc.constantFrom(0, 0, 7, 100, 5_000, 70_000),
   /** After how many batches its taker leaves. */
   leavesAfter: fc.option(fc.nat(5), { freq: 5, nil: Infinity }),
-  /** Turns that it is busy with each batch. */
+  /** For how many turns it is busy with each batch. */
   busyTurns: fc.constantFrom(0, 0, 1, 8),
 });
 type Exchange = typeof exchange extends fc.Arbitrary<infer T> ? T : never;
@@ -45,7 +45,7 @@ function writesOf({ chunks, writeBytes }: Exchange): Buffer[] {
   const parts = [Buffer.from(head), ...frames, Buffer.from('0\r\n\r\n')];
   if (writeBytes === 0) return parts;
   const all = Buffer.concat(parts);
-  // Each takes a turn: no more than some hundreds.
+  // Each takes one turn, so no more than some hundreds.
   const bytes = Math.max(writeBytes, Math.ceil(all.length / 400));
   const count = Math.ceil(all.length / bytes);
   return Array.from({ length: count }, (_, at) => all.subarray(at * bytes, (at + 1) * bytes));
@@ -91,7 +91,7 @@ async function run(exchanges: readonly Exchange[], secure: boolean): Promise<voi
       for (const chunk of batch) taken.push(Buffer.from(chunk));
       if ((batches += 1) > leavesAfter) {
         body.destroy();
-        // From within the read that brought the batch.
+        // Within the call that read the batch.
         next = take((number + 1) % exchanges.length);
         return undefined;
       }
@@ -101,7 +101,7 @@ async function run(exchanges: readonly Exchange[], secure: boolean): Promise<voi
     else expect([body.ended, digest(taken)]).toEqual([true, digest(chunks)]);
     await body.finish();
   }
-  // Those that leave start others; at least one has to stay, lest they do so for ever.
+  // Takers that leave start others. At least one must stay, or this would go on for ever.
   const all = exchanges.some(({ leavesAfter }) => leavesAfter === Infinity)
     ? [...exchanges.keys(), ...exchanges.keys()]
     : [];

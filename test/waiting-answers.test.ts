@@ -1,4 +1,4 @@
-/** A connection whose answers wait is read no further, and goes on when its client reads. */
+/** If the answers on a connection wait, the service reads no more from it. It goes on when the client reads. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -24,7 +24,7 @@ async function keepAnswer({ url, upstream }: TestService): Promise<string> {
   return generationId;
 }
 
-/** Waits until the system takes no more of the answers for the one socket. */
+/** Waits until the system takes no more answers for the one socket. */
 async function full({ open: [socket] }: ReturnType<typeof watchServerSockets>): Promise<void> {
   let sentBytes = -1;
   await eventually(() => {

@@ -1,4 +1,4 @@
-/** A URL alone starts no generation: any web page could have a browser open it. What attaches or is read may come by one. */
+/** A URL alone starts no generation, because any web page could make a browser open it. A URL may attach or read. */
 import { createTRPCClient, httpSubscriptionLink } from '@trpc/client';
 import { EventSource } from 'eventsource';
 import superjson from 'superjson';
@@ -17,7 +17,7 @@ function urlOf(url: string, input: unknown = ask('hi'), procedure = 'llm.stream'
   return `${url}/trpc/${procedure}?input=${encodeURIComponent(JSON.stringify({ json: input }))}`;
 }
 
-/** What an EventSource sends besides. */
+/** The other headers that an EventSource sends. */
 const events = { accept: 'text/event-stream', 'cache-control': 'no-cache' };
 const ofCode = { 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' };
 

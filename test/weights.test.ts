@@ -1,4 +1,6 @@
-/** What a limit counts is what the process holds: a byte of a log or of a request that runs is a byte of its memory. */
+/**
+ * The limits count what the process really holds: a byte of a log or of a running request takes a byte of its memory.
+ */
 import { expect, it } from 'vitest';
 import { startSimulator } from '../src/simulator.ts';
 import { openWire, posted } from './support/attack-wire.ts';
@@ -10,7 +12,7 @@ import { startServiceProcess, type Held, type ServiceProcess } from './support/s
 finishesCleanly();
 
 const MiB = 2 ** 20;
-/** Of what is compiled and made once, by the first request. */
+/** For code and objects that are made once, at the first request. */
 const onceBytes = 4 * MiB;
 const config = { ...plainConfig, max_tokens: 100_000_000, on_disconnect: 'continue' };
 
@@ -66,7 +68,7 @@ it('logs are counted as what they take', async () => {
   for (const [what, piece] of Object.entries(pieces)) {
     const over = new AbortController();
     const { heldBytes, countedBytes } = await growthOf(service, 'logsBytes', async () => {
-      // Now and then one that is not like the others.
+      // Sometimes one that differs from the others.
       const text = Array.from({ length: 150_000 }, (_, index) => (index % 50 === 0 ? `${piece}—` : piece));
       upstream.respondWith({ kind: 'text', text });
       const wire = await openWire(service.url, over.signal);

@@ -1,4 +1,6 @@
-/** Nothing that goes out holds half of a surrogate pair, to upstream or to clients, and no pair is lost on the way. */
+/**
+ * Nothing that goes out contains half of a surrogate pair, to upstream or to clients, and no pair is lost on the way.
+ */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LlmEvent } from '../src/protocol.ts';
@@ -239,7 +241,7 @@ describe('a lone half', () => {
   it('in bytes that are no UTF-8 becomes U+FFFD too, and a character that two reads share stays whole', () => {
     const reader = new MessageReader({ showThinking: false });
     const line = Buffer.from(`data: ${JSON.stringify(text('?😀'))}\n\n`);
-    // A half as WTF-8 has it.
+    // A half as WTF-8 encodes it.
     const at = line.indexOf('?');
     const broken = Buffer.concat([line.subarray(0, at), Buffer.from([0xed, 0xa0, 0xbd]), line.subarray(at + 1)]);
     const opening = Buffer.from(

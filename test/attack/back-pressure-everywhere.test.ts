@@ -1,6 +1,6 @@
 /**
- * Every answer waits for its reader, not events alone: a connection whose answers wait is not read on, and only what the peer
- * takes is progress.
+ * Every answer waits for its reader, not only events. If answers wait, the service doesn't read on from that
+ * connection, and only bytes that the peer takes count as progress.
  */
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -20,7 +20,7 @@ import {
 import { plainConfig } from '../support/service.ts';
 
 const heapMiB = 96;
-/** Answers that wait, for all connections of a test. */
+/** Answers that wait, on all connections of a test together. */
 const waitingBytesMax = 24 << 20;
 const socketStallMs = 1_500;
 
@@ -35,7 +35,7 @@ const options = (env: Readonly<Record<string, string>> = {}) => ({
   heapMiB,
   env: {
     LLM_BARS_PER_CALLER_MAX: '1000000',
-    // What fits such a heap, as the defaults fit one of two gigabytes.
+    // Limits that fit such a heap, as the defaults fit one of two gigabytes.
     LLM_HELD_BYTES_MAX: `${16 << 20}`,
     LLM_HELD_BYTES_PER_CALLER_MAX: `${12 << 20}`,
     LLM_LOGS_BYTES_MAX: `${48 << 20}`,
@@ -45,14 +45,14 @@ const options = (env: Readonly<Record<string, string>> = {}) => ({
   },
   configs: { default: { ...plainConfig, on_disconnect: { cancel_after_ms: 1 } } },
 });
-// Where a stalled connection is not closed for a minute, what waits on it has to be bounded by itself.
+// A stalled connection is not closed for a minute here, so what waits on it must be bounded without that.
 const target = targetForTests(() => options());
 
 const id = '7c42ca9b-9eab-4d04-80b3-40f10b0c54aa';
 const follow = `{"path":"llm.follow","input":{"json":{"generationId":"${id}"}}}`;
 const cancel = `{"path":"llm.cancel","input":{"json":{"generationId":"${id}"}}}`;
 
-/** What asks for an answer, however small. */
+/** Requests for answers, however small. */
 const asking: Readonly<Record<string, Buffer>> = {
   'PING as text': frame('PING'),
   'pings of the protocol': frame('', 9),
@@ -72,7 +72,7 @@ describe('a WebSocket that reads nothing', () => {
     const piece = asking[what]!;
     const toll = await target.current.withstands(`A3 ${what}`, async (signal) => {
       const wire = await unread(signal);
-      // More than systems hold of the answers, however short they are.
+      // More than systems buffer of the answers, however short they are.
       return wire.flood(repeat(piece, Math.ceil((24 << 20) / piece.length)));
     });
     // A flood that was taken to its end was read to its end.
@@ -135,7 +135,7 @@ describe('a viewer that only sends is closed, and its model call ended,', () => 
         const sending = setInterval(() => wire!.write(frame(word)), 100);
         const outcome = request.outcome.finally(() => clearInterval(sending));
         signal.addEventListener('abort', () => clearInterval(sending));
-        // More than sockets hold, and then upstream waits for the service to close.
+        // More than sockets hold. After that upstream waits for the service to close.
         void (async () => {
           for (let piece = 0; piece < 200 && !signal.aborted; piece += 1) await request.text('x'.repeat(64 << 10));
         })();
@@ -234,20 +234,20 @@ async function unread(signal: AbortSignal): Promise<Wire> {
   return wire;
 }
 
-/** Keeps an answer of two megabytes, and gives its id: one of its own, which nobody has cancelled. */
+/** Stores an answer of two megabytes and returns its id, which is new and was never cancelled. */
 async function keepLargeAnswer(signal: AbortSignal): Promise<string> {
   const largeId = crypto.randomUUID();
   upstream.enqueue({ kind: 'text', text: ['x'.repeat(2 << 20)] });
   const wire = await openWire(target.current.url, signal);
   const body = '{"messages":[{"role":"user","content":"x"}]}';
   wire.write(posted('/api/llm/process_stream/default', body, { 'idempotency-key': largeId, connection: 'close' }));
-  // Else a later test would take it for one of its own.
+  // Otherwise a later test would take it for one of its own.
   await upstream.nextRequest(signal);
   await wire.closed;
   return largeId;
 }
 
-/** Over a few connections, each answer read to its end. */
+/** Over a few connections, with each answer read to its end. */
 async function startMany(number: number, signal: AbortSignal): Promise<void> {
   const body = '{"messages":[{"role":"user","content":"x"}]}';
   const request = posted('/api/llm/process_stream/default', body);

@@ -1,4 +1,7 @@
-/** One caller can use up neither what another one needs, nor its time: spent ids, bars, logs' room, places, sockets, bytes. */
+/**
+ * One caller can't use up what another one needs, nor its time: spent ids, bars, room in the logs, places, sockets,
+ * bytes.
+ */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startSimulator, type Simulator } from '../../src/simulator.ts';
 import { manyNodes } from '../support/attack-inputs.ts';
@@ -35,7 +38,7 @@ const answerChars = 300_000;
 const path = '/api/llm/process_stream/default';
 const request = '{"messages":[{"role":"user","content":"x"}]}';
 
-/** The whole of what came on a connection that closes after its answer. */
+/** Everything that arrived on a connection that closes after its answer. */
 async function ask(caller: string, id: string, signal: AbortSignal, json = request): Promise<Wire> {
   const wire = await openWire(target.current.url, signal);
   await wire.flood([posted(path, json, { ...bearer(caller), 'idempotency-key': id, connection: 'close' })]);
@@ -59,7 +62,7 @@ async function statusesOf(heads: Iterable<string>, signal: AbortSignal): Promise
   for (const head of heads) {
     wire.write(head);
     sent += 1;
-    // Ten at a time: no attack on the number of requests in a row.
+    // Ten at a time, so that it is no attack by the number of requests in a row.
     while (sent - statuses.length >= 10 && !wire.isClosed) {
       await new Promise((resolve) => wire.socket.once('answered', resolve).once('close', resolve));
     }
@@ -76,7 +79,7 @@ it('cancels of made-up ids push nobody’s spent id out, and are limited', async
       const id = crypto.randomUUID();
       upstream.respondWith({ kind: 'text', text: ['x'.repeat(answerChars)] });
       await ask('ada', id, signal);
-      // Her own later answers push the first one out of the store: its id is spent from then on.
+      // Her own later answers push the first one out of the store. Its id is spent from then on.
       for (let later = 0; later < 16; later += 1) await ask('ada', crypto.randomUUID(), signal);
       const before = upstream.requestCount;
       const cancels = Array.from({ length: 1_200 }, () =>

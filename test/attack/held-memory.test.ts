@@ -1,4 +1,7 @@
-/** Whatever is held for somebody counts against a named limit, wherever it is held: bodies, prompts, open blocks, usage, logs. */
+/**
+ * All memory that is held for somebody counts against a named limit, wherever it is: bodies, prompts, open blocks,
+ * usage, logs.
+ */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bodyOf } from '../support/attack-callers.ts';
 import { targetForTests, turnMsMax } from '../support/attack-target.ts';
@@ -30,7 +33,7 @@ import { plainConfig } from '../support/service.ts';
 const MiB = 1 << 20;
 const logBytesMax = MiB;
 const heldBytesMax = 24 * MiB;
-/** What V8 and the sockets take for what is held, and for what they have not let go yet. */
+/** What V8 and the sockets add to it, and what they have not freed yet. */
 const margin = 24 * MiB;
 
 let upstream: HandUpstream;
@@ -128,7 +131,7 @@ function* endless(first: readonly UpstreamEvent[], next: (number: number) => Ups
 const piece = 'x'.repeat(16 << 10);
 const toolStart = blockStart({ type: 'tool_use', id: 'toolu_1', name: 'search', input: {} });
 
-/** Each without an end: the service has to make one. */
+/** None of them has an end, so the service has to end them. */
 const withoutEnd: Readonly<Record<string, () => Iterable<UpstreamEvent | string>>> = {
   'input of a tool': () =>
     endless([messageStart, toolStart], () => blockDelta({ type: 'input_json_delta', partial_json: piece })),
@@ -187,7 +190,7 @@ describe('an upstream without end', () => {
     });
     expect(toll.result.events.filter((type) => /error|done|cancelled/.test(type))).toHaveLength(1);
     expect(toll.result.events.at(-1)).toBe('error');
-    // Several times the log's bound, for what is held may count otherwise than it is written.
+    // Several times the log's bound, because memory may be counted in another way than the bytes are written.
     expect(toll.result.takenMiB).toBeLessThanOrEqual(16);
     expect(toll.heldBytes).toBeLessThan(8 * logBytesMax);
     expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
@@ -258,7 +261,7 @@ function* bounded(events: Iterable<UpstreamEvent | string>, bytesMax: number) {
   }
 }
 
-/** The types of the events that came over REST, of which the first 256 KiB are looked at and the last. */
+/** The types of the events that arrived over REST, of which the first 256 KiB and the last are read. */
 function eventsOf({ received, tail }: Wire): string[] {
   const types = (text: string) => [...text.matchAll(/^event: (\w+)$/gm)].map(([, type]) => type!);
   const first = types(received.toString());

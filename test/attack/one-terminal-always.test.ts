@@ -1,6 +1,6 @@
 /**
- * Whatever upstream sends, a generation ends once, at once, with its account: what can't be encoded, stored or counted is
- * upstream's error. And nothing of a key or a prompt leaves by what upstream echoes.
+ * Whatever upstream sends, a generation ends once, at once, with its account. If something can't be encoded, stored or
+ * counted, that is upstream's error. And upstream's echo reveals nothing of a key or a prompt.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isTerminal, type LlmEvent } from '../../src/protocol.ts';
@@ -43,11 +43,11 @@ type Stream = readonly (UpstreamEvent | string)[];
 
 const end = [messageDelta({ stop_reason: 'end_turn' }), messageStop];
 const deepJson = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
-/** An event whose text is written by hand: JSON.stringify would fail at such depth. */
+/** An event whose text is written by hand, because JSON.stringify would fail at such depth. */
 const raw = (type: string, fields: string) => `event: ${type}\ndata: {"type":"${type}",${fields}}\n\n`;
 const tool = blockStart({ type: 'tool_use', id: 'toolu_1', name: 'search', input: {} });
 
-/** By depth: what the process's stack just bears, and what it does not. */
+/** By depth: one that the stack of the process just allows, and one that it doesn't. */
 const deep: Readonly<Record<string, Stream>> = Object.fromEntries(
   [4_200, 8_000, 20_000, 200_000].flatMap((depth): [string, Stream][] => [
     [
@@ -210,7 +210,7 @@ const usages: Readonly<Record<string, Stream>> = Object.fromEntries(
   ]),
 );
 
-/** What ended, and what stood before it; `silence` where nothing did. */
+/** The terminal event and the events before it; `silence` if there was none. */
 function endOf(events: readonly LlmEvent[]): string {
   const terminals = events.filter(isTerminal);
   if (terminals.length === 0) return 'silence';
@@ -237,7 +237,7 @@ const doors = Object.keys(answersByHand) as (keyof typeof answersByHand)[];
 describe.each(doors)('over %s there is one end', (door) => {
   it('of what is too deep, as upstream’s error or whole', async () => {
     play(deep);
-    // That input is told as the text that it came as, whose 400 KB are more than is looked at of a WebSocket.
+    // That input is sent as the text that arrived. Its 400 KB are more than a test reads of a WebSocket.
     const names = Object.keys(deep).filter((name) => door !== 'websocket' || name !== 'an input nested 200000 deep');
     const toll = await target.current.withstandsEach(`A11 over ${door}`, attacksOver(door, names), 100_000);
     for (const [name, { result, longestTurnMs }] of Object.entries(toll.result)) {

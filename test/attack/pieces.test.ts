@@ -1,4 +1,7 @@
-/** Whatever is bounded in bytes is bounded in pieces too: chunks, messages of a frame, values, faults, ids, requests in a row. */
+/**
+ * Everything that is bounded in bytes is bounded in pieces too: chunks, messages in a frame, values, problems, ids,
+ * requests in a row.
+ */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startSimulator, type Simulator } from '../../src/simulator.ts';
 import { unknownId as id } from '../support/attack-callers.ts';
@@ -21,11 +24,11 @@ import {
 } from '../support/attack-wire.ts';
 import { plainConfig } from '../support/service.ts';
 
-/** What the service may hold for one request at work: the whole body some times over. */
+/** What the service may hold for one request in progress: a few times the whole body. */
 const heldBytesMax = 64 << 20;
-/** All of a refusal, with its head or frame. */
+/** A whole refusal, with its head or frame. */
 const refusalBytesMax = 16 << 10;
-/** Answers to what came in one frame. */
+/** Answers to the messages of one frame. */
 const answersMax = 200;
 
 let upstream: Simulator;
@@ -34,7 +37,7 @@ beforeAll(async () => {
   upstream.respondWith({ kind: 'text', text: 'hello' });
 });
 afterAll(() => upstream[Symbol.asyncDispose]());
-// Ten mebibytes of text are some of them twice and three times while they are read, so there is room for that.
+// Some hold ten mebibytes of text two and three times while they are read, so there is room for that.
 const target = targetForTests(() => ({
   upstreamUrl: upstream.url,
   heapMiB: 160,
@@ -55,7 +58,7 @@ describe('chunks', () => {
         Array.from({ length: 2 }, async () => {
           const wire = await openWire(target.current.url, signal);
           wire.write(headOf('POST', path, { accept: 'text/event-stream', ...jsonChunked }));
-          // Without the end, so that it is all held while it is measured.
+          // Without the end, so that all of it is held while it is measured.
           const chunks = [...inOneByteChunks(bodyOf('x'.repeat(300_000)))].slice(0, -1);
           await wire.flood(chunks);
           return wire;
@@ -99,7 +102,7 @@ describe('messages of one frame', () => {
       const wire = await openWebSocketWire(target.current.url, signal);
       await wire?.flood([frame(textOf())]);
       const verdict = await socketVerdictOf(wire);
-      // One more question, after which nothing of the frame is left to answer.
+      // One more question. After its answer, nothing of the frame is unanswered.
       wire?.write(frame('{"id":"last","method":"query","params":{"path":"llm.configs"}}'));
       await wire?.until(({ tail }) => tail.includes('"last"'), 4_000);
       return { verdict, answers: wire ? framesIn(wire).length : 0, bytes: wire?.bytesReceived ?? 0 };
@@ -255,7 +258,7 @@ it.each(Object.keys(doorsByHand))('values of a request over %s cost a moment, at
   }
 });
 
-/** Inputs that are written only when their turn comes: all of them together are a hundred megabytes. */
+/** Each input is written only when its turn comes: together they are a hundred megabytes. */
 function attacksOf<Input, T>(
   inputs: Readonly<Record<string, Input | (() => Input)>>,
   attack: (input: Input, signal: AbortSignal) => Promise<T>,

@@ -1,4 +1,7 @@
-/** Sockets to upstream that are kept: what breaks on one is counted and flagged, and what speaks out of turn is not used again. */
+/**
+ * Kept sockets to upstream: a failure on one is counted and flagged, and a socket on which upstream sends unasked is
+ * not used again.
+ */
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

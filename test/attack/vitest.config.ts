@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-/** Attacks on a service process of their own, one file at a time: what is measured is the service, not its neighbours. */
+/**
+ * Attacks on a service process of their own, one file at a time, so that tests that run beside them don't distort the
+ * measurement.
+ */
 export default defineConfig({
   test: {
     include: ['test/attack/**/*.test.ts'],

@@ -1,6 +1,7 @@
 /**
- * A page of another site can have a browser ask for any URL. None of the ways starts a generation, whatever name the browser
- * knows the service by. Over plain http and under a name other than localhost, browsers send no Sec-Fetch headers.
+ * A page of another site can make a browser request any URL. None of these requests starts a generation, under whatever
+ * name the browser knows the service. Over plain http and under a name other than localhost, browsers send no Sec-Fetch
+ * headers.
  */
 import { describe, expect, it } from 'vitest';
 import { frame, framesIn, headOf, openWebSocketWire, openWire, posted, verdictOf } from '../support/attack-wire.ts';
@@ -16,7 +17,7 @@ const body = '{"messages":[{"role":"user","content":"x"}]}';
 const stream = `/trpc/llm.stream?input=${input}`;
 const form = { origin: 'http://evil.example', 'content-type': 'application/x-www-form-urlencoded' };
 
-/** What a browser sends on behalf of a page, as it was seen on the wire. */
+/** The headers that a browser sends for a page, as recorded on the wire. */
 const ways: Readonly<Record<string, string | Buffer>> = {
   'an image': headOf(
     'GET',
@@ -87,7 +88,7 @@ const ways: Readonly<Record<string, string | Buffer>> = {
   ),
 };
 
-/** What is answered to a request; of a stream, once it has ended. */
+/** The answer to a request; for a stream, when it has ended. */
 async function ask(url: string, bytes: string | Buffer): Promise<string> {
   const over = new AbortController();
   try {
@@ -100,7 +101,10 @@ async function ask(url: string, bytes: string | Buffer): Promise<string> {
   }
 }
 
-/** Upstream requests that were made before an honest one, which comes after all that was begun before it. */
+/**
+ * How many requests upstream got before an honest one. The honest one comes after everything that was started before
+ * it.
+ */
 async function requestsBefore(
   { url, upstream }: TestService,
   headers: Readonly<Record<string, string>>,

@@ -1,5 +1,6 @@
 /**
- * Who asks is judged before what is asked: nobody without a key has a body read, a message parsed or a caller's place taken.
+ * The service checks who asks before it looks at what is asked. Without a key, nobody has a body read, a message parsed
+ * or a caller's place taken.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startSimulator, type Simulator } from '../../src/simulator.ts';
@@ -33,7 +34,7 @@ const target = targetForTests(() => ({
   env: { LLM_SOCKETS_MAX: `${socketsMax}`, LLM_CONNECTION_PARAMS_MS: '1000' },
 }));
 
-/** Where a key is needed. */
+/** In a service that needs a key. */
 const doors = [
   'POST /api/llm/process_stream/default',
   'POST /%61pi/llm/process_stream/default',
@@ -59,7 +60,7 @@ const others = [
 const split = (route: string) => route.split(' ') as [string, string];
 const accepts = { accept: 'text/event-stream', 'content-type': 'application/json' };
 
-/** Verdicts on heads whose bodies are announced but not sent. */
+/** The verdicts on requests whose heads announce a body that is never sent. */
 async function headsAlone(routes: readonly string[], headers: Readonly<Record<string, string>>, signal: AbortSignal) {
   const verdicts = routes.map(async (route) => {
     const wire = await openWire(target.current.url, signal);
@@ -210,7 +211,7 @@ it('bears requests without a key that are sent one upon the other, and their sen
     );
     for (const wire of wires) wire.socket.destroy();
     await Promise.all(wires.map(({ closed }) => closed));
-    // Its answer comes after all that the service does on their account.
+    // Its answer arrives after everything that the service does because of them.
     const after = await openWire(target.current.url, signal);
     after.write(headOf('GET', '/healthz'));
     return verdictOf(after);

@@ -10,7 +10,7 @@ import { ask, plainConfig, serviceForEachTest } from '../support/service.ts';
 
 finishesCleanly();
 
-/** Tells when an attempt has failed and the next one waits. */
+/** Shows when an attempt has failed and the next one waits. */
 class WatchedTelemetry extends Telemetry {
   waits: () => void = () => {};
 
@@ -29,7 +29,7 @@ const test = serviceForEachTest({
   },
 });
 
-/** The ways to cancel; a viewer's own connection need have no part in it. */
+/** The ways to cancel. The viewer's own connection need not be part of them. */
 const cancels: readonly { readonly name: string; cancel(url: string, generationId: string): Promise<string> }[] = [
   {
     name: 'tRPC over HTTP',
@@ -77,7 +77,7 @@ describe.each(cancels)('cancelled by $name', ({ cancel }) => {
       await request.text('half');
       await view.until((event) => event.type === 'text');
       expect(await cancel(url, generationId)).toBe('cancelled');
-      // Had it not been closed before the answer, this would still come in.
+      // If upstream had not been closed before the answer, this would still arrive.
       await request.text('too late');
       expect(await request.outcome).toBe('client_closed');
       const seen = await readAll(view);

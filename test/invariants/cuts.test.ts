@@ -78,7 +78,7 @@ describe.each(lastingDoors)('over $name', (door) => {
   });
 });
 
-/** One answer, read whole; gives how many bytes it took by this meter. */
+/** One answer, read whole. Returns how many bytes it took by this meter. */
 async function playThrough(door: LastingDoor, url: string, meter: () => number): Promise<number> {
   const before = meter();
   test.current.upstream.enqueue({ kind: 'text', text: tokens });

@@ -6,7 +6,7 @@ import { ask, plainConfig, serviceForEachTest } from '../support/service.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 finishesCleanly();
-/** Several times what a busy machine takes to reconnect. */
+/** Several times as long as a busy machine takes to reconnect. */
 const graceMs = 300;
 const test = serviceForEachTest({
   configs: {
@@ -84,7 +84,7 @@ async function start(door: Door, config = 'default', url = test.current.url) {
   return { asked, request, view };
 }
 
-/** Settles when another generation, left after this was called, has been cancelled for it. */
+/** Resolves when another generation, which lost its viewer after this call, has been cancelled for that. */
 async function aGraceTimePasses(door: Door): Promise<void> {
   const { request, view } = await start(door);
   view.close();

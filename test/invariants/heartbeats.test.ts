@@ -25,7 +25,7 @@ describe('on connections where nothing is said', () => {
     const requests = await Promise.all(views.map(() => upstream.nextRequest()));
     await Promise.all(views.map((each) => each.until((event) => event.type === 'start')));
     const { connections } = proxy;
-    // Longer than it takes to give up a connection that is silent: two heartbeats, or one and a stall.
+    // Longer than the service takes to give up a silent connection: two heartbeats, or one and a stall.
     await heartbeats(url, 5);
     for (const request of requests) {
       await request.text('at last');
@@ -53,7 +53,10 @@ describe('on connections where nothing is said', () => {
     await once(webSocket, 'close');
   });
 
-  /** A viewer whose connection goes silent without being closed, and who is there again once another one gets through. */
+  /**
+   * A viewer whose connection goes silent without being closed, and which is back as soon as another connection gets
+   * through.
+   */
   async function throughDeadPeer(open: (url: string, asked: ReturnType<typeof ask>) => View): Promise<View> {
     const { url, upstream } = test.current;
     await using proxy = await startTcpProxy(url);
@@ -91,7 +94,7 @@ it('a service that is busy for a third of the silence that clients allow makes n
   }
 });
 
-/** Settles when so many heartbeats have come in on a connection beside. */
+/** Resolves when another connection has received this many heartbeats. */
 async function heartbeats(url: string, count: number): Promise<void> {
   const webSocket = new WebSocket(`${url.replace('http', 'ws')}/trpc`);
   for (let heard = 0; heard < count; heard += 1) {
@@ -102,7 +105,7 @@ async function heartbeats(url: string, count: number): Promise<void> {
   await once(webSocket, 'close');
 }
 
-/** Of one that gives up waiting for a dead peer to agree to a close. */
+/** The code for a client that no longer waits until a dead peer agrees to a close. */
 class ImpatientWebSocket extends WebSocket {
   constructor(url: string) {
     super(url, { closeTimeout: 20 } as ClientOptions);

@@ -1,18 +1,18 @@
 /**
- * Random histories of two callers, against a reference that is an array and a state for each generation. Time is the
- * test's own, upstream is a script, the rest is what runs in production.
+ * Random histories of two callers, compared with a reference: an array of events and a state for each generation. The
+ * test controls the time, upstream is a script, and everything else is the code that runs in production.
  *
- * A history that fails is printed, made as small as it gets, with the seed of its run and its path from there. Run alone
- * it is again by `MODEL_REPLAY=seed,path npx vitest run test/invariants/model.test.ts`, and the whole run by `MODEL_REPLAY=seed`.
- * What was found so goes below, among those found once.
+ * A history that fails is printed in its smallest form, with the seed of its run and its path. `MODEL_REPLAY=seed,path
+ * npx vitest run test/invariants/model.test.ts` runs it alone again, and `MODEL_REPLAY=seed` repeats the whole run. Add
+ * histories that were found in this way below, to the others.
  */
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { commandNames, stateNames, World, type Command } from '../support/generations-model.ts';
 
-/** Those of the machine, before they are the test's own. */
+/** The clock and timers of the machine, before the test replaces them. */
 const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis;
-/** A history that takes so long waits for ever; the longest take some milliseconds. */
+/** A history that takes longer than this hangs; the longest ones take some milliseconds. */
 const historyMs = 60_000;
 
 /** `npm run soak` asks for 5,000. */
@@ -62,7 +62,7 @@ it('every history of a generation is what the reference says', { timeout: 600_00
   };
   await fc.assert(
     fc.asyncProperty(fc.array(command, { minLength: 20, maxLength: 160, size: 'max' }), async (commands) => {
-      // To make smaller what hangs would take as long at each attempt.
+      // To shrink a history that hangs would take as long at each attempt.
       if (hangs) return;
       let timer: NodeJS.Timeout | undefined;
       const tooLong = new Promise<never>((_resolve, reject) => {

@@ -19,7 +19,8 @@ it.each(stoppedReaderDoors.flatMap((door) => loads.map(([what, load]) => [door, 
     expect(result.bytesBeyondLog).toBeLessThan(MiB);
     expect(result.complete).toBe(true);
     if (door === 'in-process') return;
-    // The gate is closed: something waits in the socket, no more than the limit and a batch on top, and all else doesn't.
+    // The door waits: the socket holds at least something, and at most the limit and one batch. Everything else is in
+    // the log.
     const { socketBufferBytesMax, viewerBatchBytesMax } = defaultLimits;
     expect(result.unsentBytes).toBeGreaterThan(0);
     expect(result.unsentBytes).toBeLessThan(socketBufferBytesMax + 1.5 * viewerBatchBytesMax);

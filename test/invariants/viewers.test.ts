@@ -71,7 +71,7 @@ describe('with logs that go as soon as they have ended', () => {
   it.each(doors)('over $name, a viewer that is behind reads on to the end, and nobody else attaches', async (door) => {
     const { url, upstream } = test.current;
     await using proxy = await startTcpProxy(url);
-    // More than what lies in the sockets between the log and the viewer.
+    // More than the sockets between the log and the viewer hold.
     const pieces = Array.from({ length: 400 }, (_, index) => `${index} ${'x'.repeat(50_000)}`);
     upstream.enqueue({ kind: 'text', text: pieces, stopReason: 'end_turn' });
     proxy.slow(1);

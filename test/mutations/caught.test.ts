@@ -1,6 +1,6 @@
 /**
- * `npm run mutations`: breaks one promise at a time in a copy of the project, as the patches beside this file say, and
- * holds the tests to noticing. `npm run mutations -- -t two-terminals` tries one of them.
+ * `npm run mutations`: in a copy of the project, breaks one promise at a time with a patch beside this file, and checks
+ * that a test fails. `npm run mutations -- -t two-terminals` tries one of them.
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
@@ -21,7 +21,7 @@ interface Report {
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
-/** A test that hangs for want of what a mutation took away has failed. */
+/** A test that hangs because of what a mutation removed has failed. */
 const timeoutMs = 15_000;
 
 it.concurrent.for(mutations())('$name: $meaning', async ({ patch, caughtBy }, { onTestFinished }) => {
@@ -33,7 +33,7 @@ it.concurrent.for(mutations())('$name: $meaning', async ({ patch, caughtBy }, { 
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
   const options = ['--bail=1', '--maxWorkers=1', `--testTimeout=${timeoutMs}`, `--hookTimeout=${timeoutMs}`];
   const report = ['--reporter=json', `--outputFile=${out}`];
-  // Without the page, which would have to be built. Ends with 1 where a test failed, as it should.
+  // Without the page, which would have to be built. The exit code is 1 if a test failed, as it should.
   const args = [vitest, 'run', '--project=every-node', ...options, ...report, ...caughtBy];
   await run(process.execPath, args, { cwd: copy }).catch(() => {});
   const { testResults } = JSON.parse(await readFile(out, 'utf8')) as Report;
@@ -42,12 +42,12 @@ it.concurrent.for(mutations())('$name: $meaning', async ({ patch, caughtBy }, { 
       .filter(({ status }) => status === 'failed')
       .map(({ fullName }) => `${relative(copy, name)}: ${fullName}`),
   );
-  // A file that fails before its first test has noticed nothing: then the patch has broken more than its promise.
+  // A file that fails before its first test has noticed nothing: the patch has broken more than its promise.
   const messages = testResults.map(({ message }) => message).filter(Boolean);
   expect(failures, `caught by none of ${caughtBy.join(', ')}\n${messages.join('\n')}`).not.toEqual([]);
 });
 
-/** Of what is in the repository or would be, and with the packages that are installed. */
+/** Copies the files that are in the repository or would be, and uses the installed packages. */
 async function copyProject(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'mutation-'));
   const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root });

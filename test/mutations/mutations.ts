@@ -1,19 +1,19 @@
-/** The mutations: each a patch, headed by what it breaks and which test files catch it. */
+/** The mutations. Each is a patch, whose heading says what it breaks and which test files catch it. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 export interface Mutation {
   readonly name: string;
-  /** What goes wrong, in a sentence. */
+  /** What goes wrong, in one sentence. */
   readonly meaning: string;
   readonly caughtBy: readonly string[];
-  /** Path of the patch. */
+  /** The path of the patch. */
   readonly patch: string;
 }
 
 const folder = 'test/mutations';
 
-/** @throws Error for a patch without its heading. */
+/** @throws Error for a patch without a heading. */
 export function mutations(): Mutation[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.patch'))

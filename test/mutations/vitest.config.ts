@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/mutations/*.test.ts'],
-    // Each is a run of its own, mostly of one file; so many side by side keep a machine of two cores busy.
+    // Each is a run of its own, mostly of one file. This many at once keep a machine of two cores busy.
     maxConcurrency: 2,
     testTimeout: 600_000,
   },

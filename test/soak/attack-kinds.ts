@@ -1,4 +1,6 @@
-/** Attacks that can be run over and over, beside each other, at the default limits. Each gives what the service answered. */
+/**
+ * Attacks that can be run over and over, beside each other, at the default limits. Each returns the service's answer.
+ */
 import {
   blockDelta,
   blockStart,
@@ -25,7 +27,7 @@ import {
 
 export type AttackKind = (url: string, signal: AbortSignal) => Promise<string>;
 
-/** Who attacks with a key. */
+/** The callers that attack with a key. */
 export const attacker = 'eve';
 const key = bearer(attacker);
 const rest = '/api/llm/process_stream/hostile';
@@ -134,7 +136,7 @@ const endless: readonly ((number: number) => UpstreamEvent | string)[] = [
   () => piece,
 ];
 
-/** The upstream of the config `hostile`: silent, or without end up to a bound of the script's own. */
+/** The upstream of the config `hostile`: silent, or endless up to a bound of the script. */
 export function playHostile({ body, write, pour }: Exchange): void {
   if (body.includes('"endless"')) {
     const next = pick(endless);

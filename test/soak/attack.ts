@@ -1,7 +1,7 @@
 /**
- * `npm run soak -- attack`: all attacks at once against a heap of 500 MB, beside honest callers; then what is nearly right,
- * in great number, from clients and from upstream. Prints a row of a table for each. `ATTACK_SECONDS`, `ATTACK_REQUESTS`,
- * `ATTACK_STREAMS` and `ATTACK_EXTREMES` change how much, `ATTACK_SEED` repeats a run.
+ * `npm run soak -- attack`: first all attacks at once against a heap of 500 MB, beside honest callers; then many almost
+ * correct inputs from clients and from upstream. Prints one row of a table for each. `ATTACK_SECONDS`,
+ * `ATTACK_REQUESTS`, `ATTACK_STREAMS` and `ATTACK_EXTREMES` set how much; `ATTACK_SEED` repeats a run.
  */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -30,13 +30,13 @@ export type Report = (what: string, figure: number, bound: number, sense?: 'at m
 
 const heapMiB = 500;
 const MiB = 1 << 20;
-/** Heap, and what V8, the sockets and the code take beside it. */
+/** The heap, and the memory of V8, the sockets and the code beside it. */
 const peakBytesMax = (heapMiB + 400) * MiB;
 const atOnce = 32;
 const framesPerSocket = 20;
-/** How long one request may go without an answer or a close. */
+/** How long one request may stay without an answer or a close. */
 const hangMs = 60_000;
-/** One round of an attack is given up after this long, and another one begins. */
+/** One round of an attack is given up after this time, and the next one begins. */
 const roundMs = 15_000;
 
 export function planFrom(env: Readonly<Record<string, string | undefined>>): AttackPlan {
@@ -51,13 +51,13 @@ export function planFrom(env: Readonly<Record<string, string | undefined>>): Att
   };
 }
 
-/** The streams of upstream alone, in a few minutes. */
+/** Only the streams of upstream, in a few minutes. */
 export async function fuzzSoak(plan: AttackPlan, report: Report): Promise<void> {
   console.log(`ATTACK_SEED=${plan.seed}`);
   await streamsOf(plan, report);
 }
 
-/** Each part in a process of its own, so that one which kills its process leaves the others to be seen. */
+/** Each part runs in its own process, so that a part which kills its process doesn't hide the others. */
 export async function attackSoak(plan: AttackPlan, report: Report): Promise<void> {
   process.env['ATTACK_REPORT'] = '1';
   console.log(`ATTACK_SEED=${plan.seed}`);
@@ -134,7 +134,7 @@ async function requestsOf({ requests, seed }: AttackPlan, report: Report): Promi
       number % 2 === 0 ? await overHttp(target, seed, number, signal) : await overSocket(target, seed, number, signal);
     if (!ended && !signal.aborted) hangs.push(number);
   };
-  // Every other number is a socket with so many frames.
+  // Every second number is a socket with this many frames.
   const numbers = Math.ceil((2 * requests) / (1 + framesPerSocket));
   const toll = await target.withstands(
     `${requests} fuzzed requests and frames`,
@@ -147,12 +147,12 @@ async function requestsOf({ requests, seed }: AttackPlan, report: Report): Promi
   report('fuzzed requests: left running', toll.after.running, 0);
 }
 
-/** Whether it was answered or closed. */
+/** Whether the request was answered or closed. */
 async function overHttp({ url }: AttackTarget, seed: number, number: number, signal: AbortSignal): Promise<boolean> {
   const wire = await openWire(url, signal);
   const request = fuzzedRequest(seed, number);
   await wire.flood([request], { untilAnswered: true });
-  // Nothing more comes: what was announced and is missing has no reason to be waited for.
+  // The client sends nothing more, so the service has no reason to wait for missing bytes that were announced.
   wire.socket.end();
   await wire.until(() => false, hangMs);
   return wire.isClosed;
@@ -175,13 +175,13 @@ async function streamsOf({ streams, extremes, seed }: AttackPlan, report: Report
   await using target = await startTarget({
     upstreamUrl: upstream.url,
     heapMiB,
-    // Small, so that two thousand answers without an end reach it in minutes.
+    // Small, so that two thousand endless answers reach it within minutes.
     env: { LLM_LOG_BYTES_MAX: `${4 * MiB}` },
     configs: { default: { ...plainConfig, retries: { max: 0 }, timeouts } },
   });
   const wrong: string[] = [];
   const one = async (kind: 'mutated' | 'extreme', number: number, signal: AbortSignal) => {
-    // The ends of long answers are seen over HTTP alone.
+    // Only over HTTP can a test see the ends of long answers.
     const doors = ['rest', 'sse', ...(kind === 'mutated' ? (['websocket'] as const) : [])] as const;
     const door = doors[number % doors.length]!;
     const events = await answersByHand[door](target.url, ask(`${kind} ${number};`), signal, hangMs);
@@ -209,7 +209,7 @@ function playNumber({ body, write, pour, response, socket }: Exchange, seed: num
   const number = Number(digits);
   if (kind === 'extreme') return void pour(extremeStream(seed, number));
   const bytes = mutatedStream(seed, number);
-  // As it is, cut off, or in two pieces between any two bytes.
+  // Unchanged, cut off, or in two pieces between any two bytes.
   const at = number % (bytes.length + 1);
   void (async () => {
     await write(bytes.subarray(0, at));

@@ -1,10 +1,13 @@
-/** How long it takes from a word to the close of upstream's socket: a cancel, a lost viewer, and the SDK's own abort. */
+/**
+ * How long it takes until upstream's socket is closed: after a cancel, after a lost viewer, and after the SDK's own
+ * abort.
+ */
 import Anthropic from '@anthropic-ai/sdk';
 import type { SimulatorRequest } from '../../src/simulator.ts';
 import type { Door } from '../support/doors.ts';
 import { ask, plainConfig, startTestService } from '../support/service.ts';
 
-/** Milliseconds, one for each round, in rising order. */
+/** Milliseconds, one for each round, in ascending order. */
 export type Latencies = readonly number[];
 
 export interface CancelLatency {
@@ -12,12 +15,12 @@ export interface CancelLatency {
   readonly bareAbort: Latencies;
   /** From the request to cancel, by the door's client. */
   readonly cancel: Latencies;
-  /** From the leaving of the only viewer, less the config's grace. */
+  /** From the moment when the only viewer leaves, minus the config's grace time. */
   readonly leave: Latencies;
 }
 
 const graceMs = 20;
-/** Rounds before those that count, while things are compiled. */
+/** Rounds that don't count, in which V8 compiles the code. */
 const warmUpRounds = 30;
 
 export async function cancelLatency(door: Door, rounds: number): Promise<CancelLatency> {
@@ -31,7 +34,7 @@ export async function cancelLatency(door: Door, rounds: number): Promise<CancelL
   const cancel: number[] = [];
   const leave: number[] = [];
 
-  // In turns, so that what else the machine does is the same for all.
+  // In turns, so that other work on the machine affects all of them alike.
   for (let round = 0; round < warmUpRounds + rounds; round += 1) {
     const abort = new AbortController();
     const asked = { model: plainConfig.model, max_tokens: 10, stream: true as const, messages: ask('hi').messages };
@@ -80,7 +83,7 @@ function counted(values: number[]): Latencies {
   return values.slice(warmUpRounds).toSorted((a, b) => a - b);
 }
 
-/** Of values in rising order. */
+/** Takes values in ascending order. */
 export function percentile(values: Latencies, percent: number): number {
   return values[Math.min(values.length - 1, Math.floor((values.length * percent) / 100))]!;
 }

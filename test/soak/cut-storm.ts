@@ -1,4 +1,4 @@
-/** Connections that are cut in the middle of whatever they carry, while upstream still speaks, over and over. */
+/** Cuts connections over and over, in the middle of whatever they carry, while upstream still sends. */
 import type { Simulator } from '../../src/simulator.ts';
 import { terminalOf, textOf, type Door } from '../support/doors.ts';
 import { ask } from '../support/service.ts';
@@ -6,11 +6,11 @@ import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 export interface CutStorm {
   readonly url: string;
-  /** Whose answers are all `manual`. */
+  /** All its answers are `manual`. */
   readonly upstream: Simulator;
   readonly door: Door;
   readonly generations: number;
-  /** Each falls between the bytes of what the service sent at once. */
+  /** How many cuts fell within bytes that the service had sent at once. */
   readonly cutsPerGeneration: number;
   /** Generations at once. */
   readonly concurrency: number;
@@ -20,7 +20,7 @@ export interface CutStormResult {
   readonly generations: number;
   readonly cuts: number;
   readonly upstreamRequests: number;
-  /** Answers whose text was what upstream had sent, byte for byte, with one terminal event, `done`, at its end. */
+  /** Answers whose text was byte for byte what upstream had sent, with one terminal event at the end, `done`. */
   readonly whole: number;
 }
 
@@ -44,7 +44,7 @@ export async function cutStorm(storm: CutStorm): Promise<CutStormResult> {
 
 async function cutOne({ url, upstream, door, cutsPerGeneration }: CutStorm): Promise<{ cuts: number; whole: boolean }> {
   await using proxy = await startTcpProxy(url);
-  // The text tells whose request it is: they arrive in any order.
+  // The text says which request it belongs to, because they arrive in any order.
   const generationId = crypto.randomUUID();
   const requested = awaitRequest(upstream, generationId);
   const view = door.stream(proxy.url, ask(generationId, { generationId }));
@@ -69,7 +69,7 @@ async function cutOne({ url, upstream, door, cutsPerGeneration }: CutStorm): Pro
 type Request = Awaited<ReturnType<Simulator['nextRequest']>>;
 const awaited = new WeakMap<Simulator, Map<string, (request: Request) => void>>();
 
-/** The request that asks with this content. */
+/** The request with this content. */
 function awaitRequest(upstream: Simulator, content: string): Promise<Request> {
   let waiting = awaited.get(upstream);
   if (!waiting) {

@@ -1,4 +1,4 @@
-/** Requests, frames and upstream streams that are nearly right, each made from a seed and a number alone. */
+/** Almost correct requests, frames and upstream streams, each made only from a seed and a number. */
 import { createRandom } from '../../src/simulator/random.ts';
 import { unknownId as id } from '../support/attack-callers.ts';
 import {
@@ -13,7 +13,7 @@ import {
 import { frame } from '../support/attack-wire.ts';
 import { frameOf } from '../support/upstream-frames.ts';
 
-/** One in so many bodies has nearly ten mebibytes. */
+/** One in this many bodies has almost ten mebibytes. */
 const largeOneIn = 4_000;
 
 class Dice {
@@ -79,7 +79,7 @@ const good = {
   generationId: id,
 };
 
-/** A copy in which some values are others. */
+/** A copy with some values replaced. */
 function bent(dice: Dice, value: unknown): unknown {
   if (dice.oneIn(9)) return dice.pick(hostile);
   if (Array.isArray(value)) return value.map((each) => bent(dice, each));
@@ -91,7 +91,7 @@ function bent(dice: Dice, value: unknown): unknown {
   return Object.fromEntries(entries) as unknown;
 }
 
-/** Some bytes less, more, twice, or others. */
+/** With some bytes removed, added, repeated, or changed. */
 function mutated(dice: Dice, bytes: Buffer): Buffer {
   let result = bytes;
   for (let change = dice.below(3); change >= 0; change -= 1) {
@@ -119,7 +119,7 @@ function fuzzedJson(dice: Dice, wrapped: boolean): Buffer {
   return dice.oneIn(3) ? mutated(dice, json) : json;
 }
 
-/** A whole request over HTTP, or what is left of one. */
+/** A whole request over HTTP, or a damaged one. */
 export function fuzzedRequest(seed: number, number: number): Buffer {
   const dice = new Dice(seed, number);
   const path = dice.pick(paths);
@@ -184,7 +184,7 @@ const stream = [
   messageStop,
 ];
 
-/** A stream of upstream's in which events are others, missing or twice, and bytes too. */
+/** A stream of upstream's in which events are changed, missing or repeated, and bytes too. */
 export function mutatedStream(seed: number, number: number): Buffer {
   const dice = new Dice(seed, number);
   const events = stream.flatMap((event) => {
@@ -201,7 +201,7 @@ export function mutatedStream(seed: number, number: number): Buffer {
   return dice.oneIn(2) ? mutated(dice, bytes) : bytes;
 }
 
-/** A deep, a wide or an endless one: the last up to a bound of its own, far beyond the service's. */
+/** A deep, a wide or an endless one. The last ends at a bound of its own, far beyond the service's. */
 export function* extremeStream(seed: number, number: number): Generator<string> {
   const dice = new Dice(seed, number);
   const fields = dice.pick([
@@ -227,7 +227,7 @@ export function* extremeStream(seed: number, number: number): Generator<string> 
         `[${'1,'.repeat(width)}1]`,
         `[${'{},'.repeat(width)}1]`,
         `"${'x'.repeat(width)}"`,
-        // Six characters each; an end that is longer than what is kept of an answer could not be seen.
+        // Six characters each. A test could not see the end of an answer that is longer than what is kept of it.
         `"${'\\u0000'.repeat(width / 10)}"`,
       ]),
     );

@@ -1,6 +1,6 @@
 /**
- * `npm run soak [NAME…]`: the invariants in numbers too large for every run of the tests. Prints a line for each figure,
- * with the bound that it has to keep to, and exits with 1 if one doesn't. Takes about twenty minutes on two cores.
+ * `npm run soak [NAME…]`: checks the invariants with numbers too large for every test run. Prints a line for each
+ * figure, with its bound, and exits with 1 if one exceeds its bound. Takes about twenty minutes on two cores.
  */
 import { spawnSync } from 'node:child_process';
 import { startSimulator } from '../../src/simulator.ts';

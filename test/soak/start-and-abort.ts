@@ -1,4 +1,4 @@
-/** Generations that are started and left at once, in great number: what the service holds when all are gone. */
+/** Starts very many generations and leaves each at once. Measures what the service holds when all are gone. */
 import { on, once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
 import { WebSocket } from 'ws';
@@ -10,13 +10,13 @@ export const startAndAbortDoors = ['sse', 'websocket', 'rest', 'in-process'] as 
 export type StartAndAbortDoor = (typeof startAndAbortDoors)[number];
 
 export interface StartAndAbortResult {
-  /** What the process holds more than after its warming up. */
+  /** How much more the process holds than after its warm-up. */
   readonly bytesMore: number;
   readonly before: Held;
   readonly after: Held;
 }
 
-/** With logs that aren't kept; each door is warmed up with a tenth of the cycles. */
+/** Without kept logs. A tenth of the cycles warms each door up. */
 export async function startAndAbort(door: StartAndAbortDoor, cycles: number): Promise<StartAndAbortResult> {
   await using upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
   upstream.respondWith({ kind: 'manual' });
@@ -32,7 +32,7 @@ export async function startAndAbort(door: StartAndAbortDoor, cycles: number): Pr
   return { bytesMore: after.bytes - before.bytes, before, after };
 }
 
-/** Once nothing runs, and idle connections to upstream are closed. */
+/** When nothing runs, and idle connections to upstream are closed. */
 function idle(service: ServiceProcess): Promise<Held> {
   return measureAtRest(service, ({ running, viewers }) => running === 0 && viewers === 0);
 }

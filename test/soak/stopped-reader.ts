@@ -1,4 +1,7 @@
-/** A viewer that stops reading while upstream sends on: what the service then holds beyond its log, and what the viewer gets. */
+/**
+ * A viewer that stops reading while upstream continues to send. Measures what the service then holds beside its log,
+ * and what the viewer gets.
+ */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
@@ -15,18 +18,18 @@ export type StoppedReaderDoor = (typeof stoppedReaderDoors)[number];
 export type Load = { readonly blocks: number; readonly bytesPerBlock: number } | { readonly tokens: number };
 
 export interface StoppedReaderResult {
-  /** What the process holds more than before, without the log's own bytes. */
+  /** How much more the process holds than before, without the bytes of the log. */
   readonly bytesBeyondLog: number;
   readonly logBytes: number;
-  /** In the service's sockets while nobody reads: the gate is closed over them. */
+  /** The bytes in the service's sockets while nobody reads: the doors wait. */
   readonly unsentBytes: number;
-  /** What had come in when all had been sent upstream. */
+  /** The bytes that had arrived when upstream had sent everything. */
   readonly bytesReceived: number;
-  /** Whether all of it came in the end, as it was sent. */
+  /** Whether all of it arrived in the end, as it was sent. */
   readonly complete: boolean;
 }
 
-/** Warmed up on each door, with an upstream of its own. */
+/** Each door is warmed up, with an upstream of its own. */
 export interface StoppedReaderBench extends AsyncDisposable {
   measure(door: StoppedReaderDoor, load: Load): Promise<StoppedReaderResult>;
 }
@@ -56,7 +59,7 @@ export async function startStoppedReaderBench(): Promise<StoppedReaderBench> {
   }
   return {
     async measure(door, load) {
-      // What is compiled, pooled and cached at first isn't the viewer's.
+      // What is compiled, pooled and cached at first doesn't count for the viewer.
       for (let round = 0; round < 3; round += 1) await run(door, { tokens: 20_000 });
       return run(door, load);
     },
@@ -70,7 +73,7 @@ export async function startStoppedReaderBench(): Promise<StoppedReaderBench> {
 function scripted(load: Load): { answer: Answer; sha256: string } {
   const hash = createHash('sha256');
   if ('tokens' in load) {
-    // Long ones, lest the sockets of the machine take them all.
+    // Long ones, so that the machine's sockets don't take them all.
     const pieces = Array.from({ length: 1_000 }, (_, index) => `a token of thirty bytes: ${index % 10} `.padEnd(30));
     for (let sent = 0; sent < load.tokens; sent += pieces.length) hash.update(pieces.join(''));
     const text = (function* () {
@@ -88,10 +91,10 @@ function scripted(load: Load): { answer: Answer; sha256: string } {
 
 // ------------------------------------------------------------------------------------------------------- the readers
 
-/** One that has stopped. */
+/** A viewer that has stopped reading. */
 interface Reader {
   bytesReceived(): number;
-  /** The text of all that there is. */
+  /** The text of all events that have arrived. */
   readOn(): Promise<string>;
 }
 
