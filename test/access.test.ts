@@ -49,7 +49,7 @@ describe('with keys', () => {
       expect(textOf(second)).toBe(textOf(first));
     });
 
-    it("another caller's generation looks like one that never was", async () => {
+    it("another caller's generation looks like one that never existed", async () => {
       const { url, upstream } = test.current;
       upstream.enqueue({ kind: 'text', text: 'for alice' });
       const generationId = crypto.randomUUID();
@@ -73,7 +73,7 @@ describe('with keys', () => {
     });
   });
 
-  it('refusals are byte-equal whether the generation is theirs or nobody’s', async () => {
+  it('a refusal is byte for byte the same whether the generation is another caller’s or doesn’t exist', async () => {
     const { url } = test.current;
     const generationId = crypto.randomUUID();
     await readAll(doors[0]!.stream(url, ask('hi', { generationId }), keys.alice));
@@ -225,7 +225,7 @@ describe('on loopback', () => {
   ];
 
   describe.each(ways)('$name', ({ name, come }) => {
-    it('from another site, or under another name, is refused, and nothing is run', async () => {
+    it('from another site, or under another name, is refused, and starts nothing', async () => {
       const { url, upstream } = test.current;
       for (const [what, headers] of foreign) {
         const answer = await come(url, headers(url));
@@ -236,7 +236,7 @@ describe('on loopback', () => {
       expect(upstream.requestCount).toBe(0);
     });
 
-    it('from here, or from where it is allowed, is let in', async () => {
+    it('from this service’s own page, or from an allowed site, is let in', async () => {
       const { url } = test.current;
       for (const [what, headers] of own) {
         const answer = await come(url, headers(url));
@@ -353,7 +353,7 @@ describe('on loopback', () => {
     },
   );
 
-  it('a host name that is long, or that is none, is not repeated', async () => {
+  it('a host name that is long or malformed is not repeated', async () => {
     for (const host of [`${'a'.repeat(101)}.example`, '<script>']) {
       const { status, text } = await send(`${test.current.url}/`, { headers: { host } });
       expect(status).toBe(403);
@@ -361,7 +361,7 @@ describe('on loopback', () => {
     }
   });
 
-  it('a typed client with a foreign Host is told why', async () => {
+  it('a typed client with a foreign Host gets the reason', async () => {
     const { url } = test.current;
     const headers = { host: 'evil.example' };
     const fetchWithHost = async (target: string | URL) => {

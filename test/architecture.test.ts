@@ -16,7 +16,7 @@ test('the source keeps to the import table', () => {
   expect(findBreaches(sources, ranks)).toEqual([]);
 });
 
-test('ARCHITECTURE says of each file that keeps a map, a set or a list by which limit that is held', () => {
+test('ARCHITECTURE names, for each file that keeps a map, a set or a list, the limit that bounds it', () => {
   const field = /^ {2}(?:readonly |static )*#?\w+(?:: .+)? = (?:new (?:Weak)?(?:Map|Set)\b|\[\];)/m;
   const variable = /^(?:const|let) \w+(?:: .+)? = (?:\[\];|new (?:Weak)?(?:Map|Set)(?:<.+>)?\(\);)/m;
   const section = /^## What is held, [^]*?(?=^## )/m.exec(readFileSync('ARCHITECTURE.md', 'utf8'))?.[0];

@@ -35,7 +35,7 @@ async function settled({ service, upstream }: TestService, running = 0): Promise
 describe.each(sleepers)('over $name, a client that stopped reading', ({ fall }) => {
   const test = serviceForEachTest({ env, configs });
 
-  it('costs a bounded number of bytes, slows nobody, and has all of it when it reads on', async () => {
+  it('costs a bounded number of bytes, slows nobody down, and receives everything when it reads on', async () => {
     const { url, upstream, service } = test.current;
     using sockets = watchServerSockets(url);
     upstream.enqueue({ kind: 'blocks', blocks, stopReason: 'end_turn' });
@@ -56,7 +56,7 @@ describe.each(sleepers)('over $name, a client that stopped reading', ({ fall }) 
     expect(seen.filter(({ type }) => type === 'block')).toMatchObject(blocks.map((block) => ({ block })));
   });
 
-  it('gets the text that it fell behind with whole, in fewer and larger pieces', async () => {
+  it('receives the text that it missed whole, in fewer and larger pieces', async () => {
     const { url, upstream } = test.current;
     upstream.enqueue({ kind: 'manual' });
     const asked = ask('hi', { generationId: crypto.randomUUID() });
@@ -84,7 +84,7 @@ describe.each(sleepers)('over $name, a client that stopped reading', ({ fall }) 
 describe.each(sleepers)('over $name, a client that takes nothing for too long', ({ name, fall }) => {
   const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '1500' }, configs });
 
-  it('is let go and can resume; its generation and one that is merely quiet go on', async () => {
+  it('is disconnected and can resume; its generation goes on, and so does a viewer that is merely quiet', async () => {
     const { url, upstream, service } = test.current;
     upstream.enqueue({ kind: 'manual' }, { kind: 'blocks', blocks, stopReason: 'end_turn' });
     const quiet = door(name).stream(url, ask('quiet'));
@@ -108,7 +108,7 @@ describe.each(sleepers)('over $name, a client that takes nothing for too long', 
 describe('a WebSocket whose client took nothing for a while, and then all', () => {
   const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '3000' }, configs });
 
-  it('stays open, and is let go when its client takes nothing again', async () => {
+  it('stays open, and is closed when its client takes nothing again', async () => {
     const { url, upstream, service } = test.current;
     using sockets = watchServerSockets(url);
     using socket = await openSocket(url);
@@ -132,7 +132,7 @@ describe('a WebSocket whose client took nothing for a while, and then all', () =
 describe('many subscriptions on one WebSocket that is not read', () => {
   const test = serviceForEachTest({ env, configs });
 
-  it('cost no more than as many viewers, and warn of nothing', async () => {
+  it('cost no more than the same number of viewers, and log no warning', async () => {
     const { url, upstream, service } = test.current;
     const warnings: Error[] = [];
     const warn = (warning: Error) => void warnings.push(warning);
@@ -158,7 +158,7 @@ describe('many subscriptions on one WebSocket that is not read', () => {
 describe('a connection on which nothing is asked', () => {
   const test = serviceForEachTest({ env: { ...env, LLM_SOCKET_STALL_MS: '200' }, configs });
 
-  it('is closed, one that never asked too, and one whose answer is still to come is not', async () => {
+  it('is closed, also if it never had a request; a connection whose answer has not arrived yet is not', async () => {
     const { url, upstream, service } = test.current;
     const { hostname, port } = new URL(url);
     using sockets = watchServerSockets(url);

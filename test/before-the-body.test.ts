@@ -91,7 +91,7 @@ describe('a refusal', () => {
     expect(text.length).toBeLessThan(20_000);
   });
 
-  it('of a config that isn’t there repeats no more of its name than names have', async () => {
+  it('of an unknown config repeats only as many characters of its name as a real name may have', async () => {
     const answer = await postJson(`${test.current.url}/trpc/llm.stream`, {
       json: ask('hi', { config: 'x'.repeat(100_000) }),
     });

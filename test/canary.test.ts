@@ -176,7 +176,7 @@ it.each(Object.entries(quotations))('where upstream quotes all that it knows %s'
   expect(log().match(/"msg":"upstream failed"/g)!.length).toBeGreaterThanOrEqual(views.length);
 });
 
-it('a base URL is told to nobody, whether somebody is there or not', async () => {
+it('nobody sees a base URL, whether a server answers there or not', async () => {
   await using gateway = await startSimulator({ docs: [] });
   const configs = {
     elsewhere: { ...config, base_url: `${gateway.url}/kestrel-gateway` },
@@ -210,14 +210,14 @@ describe('a refusal', () => {
     { lastEventId: secrets.block },
   ];
 
-  it.each(doors)('tells nothing back, over $name', async (door) => {
+  it.each(doors)('repeats nothing of it, over $name', async (door) => {
     const refusals = await holdsItsTongue(({ url }) =>
       Promise.all(wrong.map((fault) => refusalOf(door.stream(url, { ...request, ...fault })))),
     );
     expect(refusals.map(({ code }) => code)).toEqual(['config_not_found', ...Array(5).fill('invalid_input')]);
   });
 
-  it('of a caller’s key tells nothing back', async () => {
+  it('of a caller’s key repeats nothing of it', async () => {
     const sha256 = createHash('sha256').update('another').digest('hex');
     const refusal = await holdsItsTongue(
       async ({ url }) => {
@@ -235,7 +235,7 @@ describe('a refusal', () => {
 });
 
 describe('the log', () => {
-  it('has upstream’s own sentence on what it refused, which no client gets', async () => {
+  it('has upstream’s own sentence about a refusal, which no client gets', async () => {
     const message = 'max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens';
     const seen = await holdsItsTongue(({ url, upstream }) => {
       upstream.respondWith((asked) => {
@@ -249,7 +249,7 @@ describe('the log', () => {
     expect(log()).toContain('"said":"max_tokens: 100000 > 64000, which … maximum allowed number of output tokens"');
   });
 
-  it('would have shown the secrets, had it been told to', async () => {
+  it('would have shown the secrets if it had been set to', async () => {
     {
       await using service = await startTestService({
         configs: { default: config },

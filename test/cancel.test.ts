@@ -42,7 +42,7 @@ describe.each(doors)('over $name', (door) => {
     expect(await cancel(generationId)).toBe('already_ended');
   });
 
-  it('the last viewer leaving starts the clock of the config, and its running out closes upstream', async () => {
+  it('when the last viewer leaves, the config’s disconnect clock starts, and when it runs out, upstream is closed', async () => {
     const { url, upstream } = test.current;
     upstream.enqueue({ kind: 'manual' });
     const generationId = crypto.randomUUID();
@@ -72,7 +72,7 @@ describe.each(doors)('over $name', (door) => {
     expect(textOf(await readAll(stays))).toBe('abc');
   });
 
-  it('under `continue` the answer is finished with nobody watching, and is there to follow', async () => {
+  it('under `continue` the answer ends without viewers, and can be followed', async () => {
     const { url, upstream } = test.current;
     upstream.enqueue({ kind: 'manual' });
     const generationId = crypto.randomUUID();

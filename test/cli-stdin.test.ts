@@ -28,7 +28,7 @@ const chat = (...words: string[]) => cli.start(['chat', 'default', ...words], { 
 const asked = () => upstream.requests.map(({ body }) => body.messages[0]!.content);
 
 describe('beside words', () => {
-  it('a pipe that stands open and silent is left alone after a moment, with a word on stderr', async () => {
+  it('a pipe that stays open and silent is given up after a moment, with a note on stderr', async () => {
     const running = chat('hello');
     expect(await running.ended).toEqual({
       code: 0,

@@ -18,7 +18,7 @@ describe('a simulated answer', () => {
   beforeEach(() => writeFile(join(cli.cwd, 'configs.json'), JSON.stringify({ default: plainConfig })));
   const env = { LLM_CONFIG: 'configs.json' };
 
-  it('is said to be free, and shows no dollars', async () => {
+  it('is reported as free, without dollars', async () => {
     const { code, stderr } = await cli.run(sim('echo hi'), { env });
     expect(code).toBe(0);
     expect(stderr).toMatch(/^done: .*, simulated, so free, /m);
@@ -51,7 +51,7 @@ describe('an answer that is not whole', () => {
     expect(stderr.trim()).toMatch(sentence);
   });
 
-  it('because upstream refuses the key names the variable with it', async () => {
+  it('because upstream refuses the key: the variable that holds the key is named', async () => {
     upstream.enqueue({ kind: 'fault', fault: 'unauthorized', text: '' });
     expect(await cli.run(['chat', 'default', 'hi'], { env })).toMatchObject({
       code: 3,
@@ -81,7 +81,7 @@ describe('a service elsewhere', () => {
     ['configs', ['configs']],
   ];
 
-  it.each(commands)('that wants a key, or another one, is told by the option: %s', async (_name, args) => {
+  it.each(commands)('that needs a key, or another key: the option is named: %s', async (_name, args) => {
     const [none, wrong] = await Promise.all([
       cli.run([...args, '--url', service.url]),
       cli.run([...args, '--url', service.url, '--token', 'wrong']),
@@ -109,7 +109,7 @@ describe('a service elsewhere', () => {
     });
   });
 
-  it('whose own key is refused upstream says whose it is', async () => {
+  it('whose own key upstream refuses: the message says whose key it is', async () => {
     service.upstream.enqueue({ kind: 'fault', fault: 'unauthorized', text: '' });
     expect(await cli.run(['chat', 'default', 'hi', '--url', service.url, '--token', 'a-key'])).toMatchObject({
       code: 3,
@@ -118,7 +118,7 @@ describe('a service elsewhere', () => {
   });
 });
 
-it('nothing that answers comes with what starts a service', async () => {
+it('an address where nothing listens: the message says how to start a service', async () => {
   const { code, stderr } = await cli.run(['configs', '--url', 'http://127.0.0.1:1']);
   expect(code).toBe(1);
   expect(stderr).toMatch(

@@ -36,20 +36,20 @@ function says(text: string) {
 }
 
 describe('chat', () => {
-  it('puts the answer alone on stdout', async () => {
+  it('writes only the answer to stdout', async () => {
     says('Hello there');
     expect(await run(['chat', 'default', 'say', 'hello'])).toEqual({ code: 0, stdout: 'Hello there\n', stderr: '' });
     expect(upstream.requests[0]!.body.messages).toEqual([{ role: 'user', content: 'say hello' }]);
   });
 
-  it('says that the simulator answers where it does', async () => {
+  it('says so if the simulator answers', async () => {
     const { code, stderr } = await run(['chat', 'default', 'hi'], {
       env: { ANTHROPIC_BASE_URL: '', ANTHROPIC_API_KEY: '' },
     });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '(simulated)\n' });
   });
 
-  it('joins what is piped in, fills variables, and tells the usage on stderr', async () => {
+  it('joins piped input and words, fills variables, and prints the usage on stderr', async () => {
     says('Fine');
     const { code, stdout, stderr } = await run(
       ['chat', 'tutor', '--var', 'subject=a=b', '-u', 'Explain', '--', '-this'],
@@ -100,7 +100,7 @@ describe('chat', () => {
     expect((await stat(join(state.XDG_STATE_HOME, 'llm-service', 'conversation.json'))).mode & 0o777).toBe(0o600);
   });
 
-  it('cancels at Ctrl-C, and tells what it cost until then', async () => {
+  it('cancels at Ctrl-C, and prints what it has cost', async () => {
     upstream.enqueue({ kind: 'manual' });
     const chat = start(['chat', 'default', 'hi']);
     const request = await upstream.nextRequest();
@@ -126,7 +126,7 @@ describe('chat', () => {
     expect(await chat.ended).toMatchObject({ code: 0, stderr: '' });
   });
 
-  it('tells by its exit code how it failed', async () => {
+  it('fails with an exit code that says how', async () => {
     const faults: FaultName[] = ['unauthorized', 'overloaded', 'clean_end'];
     // One after the other, because each takes the next answer.
     const codes: unknown[] = [];
@@ -143,8 +143,8 @@ describe('chat', () => {
   });
 });
 
-describe('what was called wrongly', () => {
-  it('is told in one message with what was probably meant, and exit code 2', async () => {
+describe('a wrong command line', () => {
+  it('gets one message with what was probably meant, and exit code 2', async () => {
     const calls: [string[], RegExp][] = [
       [['chta', 'default', 'hi'], /unknown command 'chta'\n\(Did you mean chat\?\)/],
       [['chat', 'default', '--usgae', 'hi'], /unknown option '--usgae'\n\(Did you mean --usage\?\)/],
@@ -166,7 +166,7 @@ describe('what was called wrongly', () => {
     expect(upstream.requestCount).toBe(0);
   });
 
-  it('is no call for help or the version', async () => {
+  it('is not a request for help or the version', async () => {
     const [help, version] = await Promise.all([run(['chat', '--help']), run(['--version'])]);
     expect(help).toMatchObject({ code: 0, stdout: expect.stringContaining('Examples:'), stderr: '' });
     expect(version).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/), stderr: '' });
@@ -259,7 +259,7 @@ describe('a service', () => {
     await stop(service);
   });
 
-  it('is cancelled over there at Ctrl-C over here', async () => {
+  it('cancels its answer when chat is interrupted by Ctrl-C', async () => {
     const service = await serve();
     upstream.enqueue({ kind: 'manual' });
     const chat = start(['chat', 'default', 'hi', '--url', service.url]);
@@ -276,13 +276,13 @@ describe('a service', () => {
     await stop(service);
   });
 
-  it('that is not there is a failure, told after a few attempts', async () => {
+  it('that can’t be reached is a failure, reported after a few attempts', async () => {
     const { code, stderr } = await run(['configs', '--url', 'http://127.0.0.1:1']);
     expect(code).toBe(1);
     expect(stderr).toMatch(/trying again\n[^]*error: No connection to [^]* attempts\)\n$/);
   });
 
-  it('finishes what runs at SIGTERM, and leaves at once at a second Ctrl-C', async () => {
+  it('finishes running answers at SIGTERM, and ends at once at a second Ctrl-C', async () => {
     const finishes = await serve();
     upstream.enqueue({ kind: 'manual' });
     const chat = start(['chat', 'default', 'hi', '--url', finishes.url]);

@@ -73,7 +73,7 @@ requiresBrowser()('in a browser', () => {
   const reconnected = (page: Page) => page.waitForFunction('reconnects.length > 0 && runs.length > 0');
 
   describe.each(['sse', 'ws'] as const)('over %s', (transport) => {
-    it('a connection that is cut comes back, and one that goes silent too', async () => {
+    it('a connection that is cut is replaced, and one that goes silent too', async () => {
       const { url, upstream } = test.current;
       await using proxy = await startTcpProxy(url);
       const page = await openTab(proxy.url);
@@ -94,7 +94,7 @@ requiresBrowser()('in a browser', () => {
       await page.close();
     });
 
-    it('a browser that is offline is waited for, and comes back by itself', async () => {
+    it('the client waits for a browser that is offline, and reconnects by itself', async () => {
       const { url, upstream } = test.current;
       await using proxy = await startTcpProxy(url);
       const page = await openTab(proxy.url);
@@ -123,7 +123,7 @@ requiresBrowser()('in a browser', () => {
   );
 
   describe('that opens six connections to a host', () => {
-    it('six answers over SSE in one tab: each can be stopped, and the rest goes on', async () => {
+    it('six answers over SSE in one tab: each can be stopped, and the others go on', async () => {
       const page = await openTab();
       const requests: SimulatorRequest[] = [];
       for (let run = 0; run < 6; run += 1) requests.push(await ask(page));

@@ -72,7 +72,7 @@ function badGateway(status = '502 Bad Gateway', headers = ''): string {
 describe.each(transports)('over %s', (transport) => {
   const test = serviceForEachTest();
 
-  it('a service that is not there is told after so many attempts, each of them seen', async () => {
+  it('a service that can’t be reached is reported after the set number of attempts, each of which is reported', async () => {
     const nobody = await startTcpProxy('http://127.0.0.1:1');
     await nobody[Symbol.asyncDispose]();
     await using llm = connect(nobody.url, { transport });
@@ -98,7 +98,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(stranger.requests).toBe(attemptsMax - 1);
   });
 
-  it('a proxy that answers 502 for ever is an error that says so', async () => {
+  it('a proxy that answers 502 for ever is an error that names the status', async () => {
     await using stranger = await startStranger(() => badGateway());
     await using llm = connect(stranger.url, { transport });
     const error = await errorOf(llm.stream(ask('hi')).text());
@@ -123,7 +123,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(llm.reconnects).toHaveLength(1);
   });
 
-  it('a service that was restarted has lost the answer: that is told, and no second one is begun', async () => {
+  it('a restarted service has lost the answer: the client reports that, and starts no second one', async () => {
     const { url, upstream } = test.current;
     await using restarted = await startTestService();
     await using proxy = await startTcpProxy(url);
@@ -142,7 +142,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(restarted.upstream.requestCount).toBe(0);
   });
 
-  it('a connection that is cut before each event is not come back to for ever', async () => {
+  it('a client whose connection is cut before each event gives up', async () => {
     const { url, upstream } = test.current;
     await using proxy = await startTcpProxy(url);
     upstream.respondWith({ kind: 'manual' });
@@ -153,7 +153,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(upstream.requestCount).toBeLessThan(2);
   });
 
-  it('closing the client while it waits to come back ends that', async () => {
+  it('closing the client ends its wait to reconnect', async () => {
     await using stranger = await startStranger(() => badGateway());
     let waiting!: () => void;
     const waits = new Promise<void>((resolve) => (waiting = resolve));
@@ -165,7 +165,7 @@ describe.each(transports)('over %s', (transport) => {
     expect((await errorOf(llm.stream(ask('hi')).text())).code).toBe('closed');
   });
 
-  it('an input that is no JSON is refused without a request', async () => {
+  it('an input that can’t be written as JSON is refused without a request', async () => {
     await using llm = connect(test.current.url, { transport });
     const content = [{ type: 'text', text: 1n }];
     const error = await errorOf(llm.stream({ config: 'default', messages: [{ role: 'user', content }] }).text());
@@ -205,7 +205,7 @@ describe.each(transports)('keys, over %s', (transport) => {
     for (const address of urls) expect(address).not.toMatch(/a-key|secret/);
   });
 
-  it('a token that is refused is asked for once anew', async () => {
+  it('after a refused token the client asks for a new one, once', async () => {
     const { url, upstream } = test.current;
     const tokens = ['expired', key, 'expired', key];
     await using llm = connect(url, { transport, token: async () => tokens.shift() ?? 'none' });
@@ -230,7 +230,7 @@ describe.each(transports)('keys, over %s', (transport) => {
     expect(upstream.requestCount).toBe(0);
   });
 
-  it('a token that can not be had is waited for, and then told with its cause', async () => {
+  it('a token function that fails is tried again, and then reported with its cause', async () => {
     const cause = new Error('the identity provider is away');
     await using llm = connect(test.current.url, { transport, token: () => Promise.reject(cause) });
     const error = await errorOf(llm.stream(ask('hi')).text());
@@ -260,10 +260,10 @@ describe.each(transports)('keys, over %s', (transport) => {
   });
 });
 
-describe('a proxy that wants a token', () => {
+describe('a proxy that needs a token', () => {
   const test = serviceForEachTest();
 
-  it('is given a new one once', async () => {
+  it('gets a new one once', async () => {
     const { url, upstream } = test.current;
     upstream.enqueue({ kind: 'text', text: ['ok'] });
     await using stranger = await startStranger(() => badGateway('401 Unauthorized'));
@@ -286,7 +286,7 @@ describe('a request that is too large', () => {
   const test = serviceForEachTest({ env: { LLM_BODY_BYTES_MAX: '10000' } });
   const large = ask('x'.repeat(20_000));
 
-  it('is told by the service over SSE', async () => {
+  it('is refused by the service over SSE', async () => {
     await using llm = connect(test.current.url);
     expect((await errorOf(llm.stream(large).text())).code).toBe('too_large');
     expect(llm.reconnects).toEqual([]);
@@ -299,14 +299,14 @@ describe('a request that is too large', () => {
     expect(proxy.connections).toBe(0);
   });
 
-  it('is told at once where only the service knows that it is', async () => {
+  it('is reported at once if only the service knows that it is too large', async () => {
     await using proxy = await startTcpProxy(test.current.url);
     await using llm = connect(proxy.url, { transport: 'ws' });
     expect((await errorOf(llm.stream(large).text())).code).toBe('too_large');
     expect(proxy.connections).toBe(1);
   });
 
-  it('is no sum: requests that begin at once on one WebSocket are sent one by one', async () => {
+  it('is not the sum of several: requests that begin together on one WebSocket are sent one by one', async () => {
     const { url, upstream } = test.current;
     await using llm = connect(url, { transport: 'ws' });
     upstream.respondWith({ kind: 'text', text: ['ok'] });

@@ -104,7 +104,7 @@ function append(text: string) {
   });
 }
 
-describe('a body that fails in mid-answer is a lost connection, and the rest arrives once: with', () => {
+describe('a body that fails in mid-answer is a lost connection, and the remaining events arrive once: with', () => {
   it.each(ways)('%s', async (_, fail) => {
     const { upstream } = test.current;
     upstream.enqueue({ kind: 'manual' });
@@ -153,7 +153,7 @@ describe('a fetch that gives no body to read is', () => {
     };
   };
 
-  it('one that lacks it, which is said in one sentence', async () => {
+  it('without one: the error says so in one sentence', async () => {
     await using llm = connect(withBody(undefined));
     const error = await errorOf(llm.stream(ask('hi')).text());
     expect(error).toMatchObject({ code: 'unsupported', retryable: false });
@@ -210,7 +210,7 @@ describe('a client that is closed, or a run that is left, gives the connection b
     expect((await text).code).toBe('closed');
   });
 
-  it('of a fetch that heeds no signal, whose answer is left when it comes', async () => {
+  it('of a fetch that ignores signals: its response is cancelled when it arrives', async () => {
     let give!: (response: Response) => void;
     let asked!: () => void;
     const called = new Promise<void>((resolve) => (asked = resolve));
@@ -232,7 +232,7 @@ describe('a client that is closed, or a run that is left, gives the connection b
     await cancelled;
   });
 
-  it('of a body that heeds no signal', async () => {
+  it('of a body that ignores signals', async () => {
     let left!: () => void;
     const cancelled = new Promise<void>((resolve) => (left = resolve));
     const events = ['event: connected\ndata: {}\n\n', 'data: {"json":{}}\nid: x:0\n\n'].join('');
@@ -280,7 +280,7 @@ it('tRPC’s own client sees of a subscription what its stock link shows', async
   expect(events).toEqual(['start', 'text', 'done']);
 });
 
-it('an abort of a subscription’s signal completes it, also while it waits to come back', async () => {
+it('an abort of a subscription’s signal completes it, also while it waits to reconnect', async () => {
   await using llm = connect(() => Promise.reject(new TypeError('Failed to fetch')), {
     delayMs: 60_000,
     delayMsMax: 60_000,

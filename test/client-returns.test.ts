@@ -97,7 +97,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(upstream.requestCount).toBe(1);
   });
 
-  it('a connection that fell silent in a sleep is left as soon as the page is looked at again', async () => {
+  it('a connection that fell silent during a sleep is left as soon as the page is visible again', async () => {
     const { upstream } = test.current;
     await using proxy = await startTcpProxy(test.current.url);
     await using llm = connect({ transport, url: proxy.url, reconnect: { delayMs: 1 } });
@@ -124,7 +124,7 @@ describe.each(transports)('over %s', (transport) => {
     request.finish();
   });
 
-  it('nothing listens to the browser while nothing is under way', async () => {
+  it('the client has no listeners on the browser while nothing is in progress', async () => {
     const { upstream } = test.current;
     await using llm = connect({ transport });
     expect(browser.listeners).toBe(0);
@@ -138,7 +138,7 @@ describe.each(transports)('over %s', (transport) => {
   });
 });
 
-it('a browser that says that it is offline is waited for, however long, and comes back by itself', async () => {
+it('the client waits for a browser that says it is offline, however long, and reconnects by itself', async () => {
   const { upstream } = test.current;
   browser.navigator.onLine = false;
   await using llm = connect({
@@ -156,7 +156,7 @@ it('a browser that says that it is offline is waited for, however long, and come
   expect(await configs).not.toEqual([]);
 });
 
-it('what was asked before the network came back, and not answered, is asked again', async () => {
+it('a request that was sent before the network came back, and not answered, is sent again', async () => {
   const { upstream } = test.current;
   const asked: (() => void)[] = [];
   const called = new Promise<void>((resolve) => asked.push(resolve));
@@ -179,7 +179,7 @@ it('what was asked before the network came back, and not answered, is asked agai
   expect(llm.reconnects).toEqual([]);
 });
 
-it('a time that the service has asked to wait for is kept to', async () => {
+it('the client waits as long as the service has asked it to', async () => {
   let requests = 0;
   await using llm = connect({
     fetch: async () => {
@@ -201,7 +201,7 @@ it('a time that the service has asked to wait for is kept to', async () => {
   expect(await failing).toBeInstanceOf(LlmClientError);
 });
 
-it('many runs on one WebSocket that is still opening come back on one other, when the browser is online again', async () => {
+it('many runs on a WebSocket that is still opening move to one other when the browser is online again', async () => {
   const { url, upstream } = test.current;
   await using nowhere = await startTcpProxy(url);
   nowhere.pause();

@@ -66,7 +66,7 @@ it('on Node the client is the one with a WebSocket of its own', async () => {
   expect(await sourceOf(['node'])).toBe('./src/client.ts');
 });
 
-describe('what a runtime lacks is said in one sentence under one code', () => {
+describe('a feature that a runtime lacks is named in one sentence, under one code', () => {
   const without = (...names: (keyof typeof common)[]) =>
     Object.fromEntries(Object.entries(common).filter(([name]) => !names.includes(name as keyof typeof common)));
 
@@ -111,7 +111,7 @@ describe('what a runtime lacks is said in one sentence under one code', () => {
   });
 });
 
-it('a URL that can be read as a whole, and no more, is enough', async () => {
+it('a URL object that has only href is enough', async () => {
   const { upstream, url } = test.current;
   class URLOfReactNative {
     readonly href: string;
@@ -128,7 +128,7 @@ it('a URL that can be read as a whole, and no more, is enough', async () => {
   expect(await llm.stream(ask('hi')).text()).toBe('ok');
 });
 
-it('a signal without throwIfAborted is heeded', async () => {
+it('a signal without throwIfAborted is respected', async () => {
   const { createLlmClient: create } = await load(['react-native'], common);
   const llm = create<AnyConfigRouter>({ url: test.current.url, transport: 'sse' });
   const signal = AbortSignal.abort('enough');

@@ -28,10 +28,10 @@ function connect(url: string, options: Partial<LlmClientOptions>) {
   return { ...llm, reconnects };
 }
 
-describe('a WebSocket on which nothing is asked any more', () => {
+describe('a WebSocket without runs', () => {
   const test = serviceForEachTest({ env: { LLM_HEARTBEAT_MS: '1000' } });
 
-  it('closes by itself, however often the service gives a sign of life, and the next run opens another', async () => {
+  it('closes by itself, however many heartbeats arrive, and the next run opens another', async () => {
     const { url, service } = test.current;
     await using llm = connect(url, { transport: 'ws' });
     await llm.stream(ask('hi')).text();
@@ -66,7 +66,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(upstream.requestCount).toBe(1);
   });
 
-  it('an attempt to come back that nobody answers is given up as early', async () => {
+  it('a reconnect that nobody answers is given up as early', async () => {
     const { url, upstream } = test.current;
     await using proxy = await startTcpProxy(url);
     await using llm = connect(proxy.url, { transport });
@@ -85,7 +85,7 @@ describe.each(transports)('over %s', (transport) => {
     request.finish();
   });
 
-  it('a long silence of the model is none of the connection', async () => {
+  it('a long silence of the model is no silence of the connection', async () => {
     const { url, upstream } = test.current;
     await using llm = connect(url, { transport });
     upstream.enqueue({ kind: 'manual' });
@@ -131,7 +131,7 @@ describe('what is announced', () => {
       Object.fromEntries(on_disconnect.map((each, n) => [`c${n}`, { ...plainConfig, on_disconnect: each }])),
     );
 
-  it('leaves a third of the shortest grace time for coming back', () => {
+  it('leaves a third of the shortest grace time for a reconnect', () => {
     const after = (ms: number) => ({ cancel_after_ms: ms });
     expect(livenessFor(configsWith(after(15_000)), 5_000)).toEqual({
       heartbeatMs: 5_000,
@@ -145,7 +145,7 @@ describe('what is announced', () => {
     });
   });
 
-  it('is as the settings have it where no grace is meant for coming back', () => {
+  it('follows the settings if every grace is too short for a reconnect', () => {
     expect(livenessFor(configsWith({ cancel_after_ms: 1 }), 5_000)).toMatchObject({ silenceMs: 10_000, graceMs: 1 });
     expect(livenessFor(configsWith('continue'), 5_000)).toMatchObject({ silenceMs: 10_000, graceMs: null });
   });
@@ -211,7 +211,7 @@ describe('a WebSocket', () => {
     },
   );
 
-  it('that opens and says nothing is left for another one', async () => {
+  it('that opens and stays silent is replaced by another one', async () => {
     await using server = await startSocketServer((webSocket, { id }) => {
       if (server.sockets < 3) return;
       webSocket.send(event(id, 0, { type: 'done' }));
@@ -222,7 +222,7 @@ describe('a WebSocket', () => {
     expect(llm.reconnects.length).toBeGreaterThan(1);
   });
 
-  it('of a server that announces nothing and sends no heartbeats is asked for life, and believed', async () => {
+  it('of a server without heartbeats or announcements is kept as long as it answers the client’s PING', async () => {
     await using server = await startSocketServer((webSocket, { id }) => {
       webSocket.send(JSON.stringify({ id, result: { type: 'started', reconnectAfterInactivityMs: 1_000 } }));
       let asked = 0;

@@ -82,7 +82,7 @@ describe('where six streams hold the six connections of a browser', () => {
     expect(llm.reconnects).toEqual([]);
   });
 
-  it('so it does by tRPC’s own client, whose subscriber sees no more than the end', async () => {
+  it('it also does with tRPC’s own client, whose subscriber sees only the end', async () => {
     const { upstream, url } = test.current;
     const browser = sixConnections();
     await using llm = connect(url, browser.fetch);

@@ -136,7 +136,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(await run.cancel()).toBe('already_ended');
   });
 
-  it('cancel before the answer has begun means that there is none', async () => {
+  it('after a cancel before the start there is no answer', async () => {
     await using llm = connect({ transport });
     const run = llm.stream(ask('hi'));
     expect(await run.cancel()).toBe('cancelled');
@@ -189,7 +189,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(await llm.follow({ generationId: run.generationId }).text()).toBe('to nobody');
   });
 
-  it('text() throws what ended the answer, with its event', async () => {
+  it('text() throws an error for an answer that failed, with its terminal event', async () => {
     const { upstream } = test.current;
     await using llm = connect({ transport });
     upstream.enqueue({ kind: 'fault', fault: 'error_mid_stream', text: 'half of it' });
@@ -219,7 +219,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(attempts).toEqual([]);
   });
 
-  it('what waits for a slow reader is one event of each block, and no text is lost', async () => {
+  it('only one event per block waits for a slow reader, and no text is lost', async () => {
     const { upstream } = test.current;
     await using llm = connect({ transport });
     const run = llm.stream(ask('hi'));
@@ -242,7 +242,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(view.seen.length).toBeLessThan(tokens.length / 10);
   });
 
-  it('closing the client ends its runs, and nothing of them is left', async () => {
+  it('closing the client ends its runs, and they leave nothing open', async () => {
     const { upstream } = test.current;
     const llm = connect({ transport });
     upstream.enqueue({ kind: 'manual' });
@@ -252,7 +252,7 @@ describe.each(transports)('over %s', (transport) => {
     expect((await text).code).toBe('closed');
   });
 
-  it('inputs of tools may have any keys, and what JSON leaves out is left out', async () => {
+  it('inputs of tools may have any keys, and values that JSON leaves out are left out', async () => {
     const { upstream } = test.current;
     await using llm = connect({ transport });
     upstream.enqueue({ kind: 'text', text: ['ok'] });
@@ -273,7 +273,7 @@ describe.each(transports)('over %s', (transport) => {
     ]);
   });
 
-  it("tRPC's own client is there on the same links: queries, mutations, and subscriptions that come back", async () => {
+  it("tRPC's own client works on the same links: queries, mutations, and subscriptions that reconnect", async () => {
     const { url, upstream } = test.current;
     await using proxy = await startTcpProxy(url);
     await using llm = connect({ transport, url: `${proxy.url}/trpc/` });
@@ -304,7 +304,7 @@ describe.each(transports)('over %s', (transport) => {
   });
 });
 
-it('many runs share one WebSocket, and each comes back by itself when it is cut', async () => {
+it('many runs share one WebSocket, and each resumes by itself when it is cut', async () => {
   const { url, upstream } = test.current;
   await using proxy = await startTcpProxy(url);
   await using llm = connect({ transport: 'ws', url: proxy.url });

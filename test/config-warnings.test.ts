@@ -40,7 +40,7 @@ describe('the id of a model', () => {
     },
   );
 
-  it('that can’t be Anthropic’s, where requests go there', () => {
+  it('that can’t be Anthropic’s, if requests go there', () => {
     expect(warningsOf({ model: 'gpt-4o' })).toEqual([expect.stringMatching(/base_url names another server$/)]);
     expect(warningsOf({ model: 'gpt-4o' }, { env: { ANTHROPIC_BASE_URL: 'http://localhost' } })).toEqual([]);
     expect(warningsOf({ model: 'm' }, {})).toEqual([]);
@@ -56,7 +56,7 @@ describe('the id of a model', () => {
     expect(warningsOf({ model })).toEqual([]),
   );
 
-  it('is not doubted where the config names another server', () => {
+  it('gets no warning if the config names another server', () => {
     const base_url = 'http://127.0.0.1:11434';
     expect(warningsOf({ model: 'claude-sonet-5-5', base_url, temperature: 0.5, max_tokens: 10 })).toEqual([]);
   });
@@ -78,7 +78,7 @@ describe('a parameter', () => {
     expect(warningsOf({ max_tokens: 250 })).toEqual([expect.stringMatching(/^max_tokens: .*may stay empty$/)]);
   });
 
-  it('that another makes idle', () => {
+  it('that has no effect beside another one', () => {
     expect(
       warningsOf({ timeouts: { idle_ms: 700_000, first_byte_ms: 900_000 }, retries: { total_ms: 601_000 } }),
     ).toEqual([
@@ -127,11 +127,11 @@ describe('a prompt', () => {
     'f"{name}" ${name} {id}',
   ])('is not doubted for other braces: %j', (system_prompt) => expect(warningsOf({ system_prompt })).toEqual([]));
 
-  it('that is the path of a file', () => {
+  it('that looks like the path of a file', () => {
     expect(warningsOf({ system_prompt: './prompts/tutor.md' })).toEqual([expect.stringMatching(/write \{file: …\}/)]);
   });
 
-  it('is told of ten doubts at most, and quoted in none', () => {
+  it('gets ten warnings at most, and none quotes it', () => {
     const warnings = warningsOf({ system_prompt: 'the secret {{ : }} {{x} '.repeat(12) });
     expect(warnings).toHaveLength(11);
     expect(warnings.at(-1)).toBe('system_prompt: and 2 more of this kind');
@@ -144,7 +144,7 @@ describe('are told', () => {
   const doubtful = { default: { ...plain, model: 'claude-sonet-5-5' } };
   const warning = 'default.model: "claude-sonet-5-5" is no model that is known here; did you mean "claude-sonnet-5-5"?';
 
-  it('by config check on stderr, with exit code 0, or 2 where it is strict', async () => {
+  it('by config check on stderr, with exit code 0, or 2 with --strict', async () => {
     await writeFile(join(cli.cwd, 'a.json'), JSON.stringify(doubtful));
     const stderr = `a.json has warnings:\n  ${warning}\n`;
     expect(await cli.run(['config', 'check', 'a.json'])).toEqual({

@@ -63,7 +63,7 @@ describe('a config file', () => {
     expect(config.prompt.render({})).toBe('Be brief.');
   });
 
-  it('is read as it is now, at every load, with the modules that it imports', async () => {
+  it('is read anew at every load, with the modules that it imports', async () => {
     await write('prompt.ts', `export const prompt = 'first';`);
     await write('llm.config.ts', `import { prompt } from './prompt.ts';\n${typescript('x').replace('"x"', 'prompt')}`);
     expect((await load('llm.config.ts')).get('one')!.prompt.render({})).toBe('first');
@@ -82,7 +82,7 @@ describe('a config file', () => {
     ]);
   });
 
-  it('is refused with its name and what is wrong with the whole of it', async () => {
+  it('is refused with its name and the problem of the file as a whole', async () => {
     await write('a.toml', '');
     await write('a.json', '{"one": }');
     await write('a.yaml', 'one:\n  model: [');
@@ -133,7 +133,7 @@ describe('a config file', () => {
     expect((await refusalOf('a.yaml')).match(/in line \d/g)).toEqual(['in line 2', 'in line 3', 'in line 4']);
   });
 
-  it('that is not there is called missing, with what to do, and the file that was probably meant', async () => {
+  it('that doesn’t exist is reported as missing, with what to do and the file that was probably meant', async () => {
     const missing = await refusalOf('none.ts');
     expect(missing).toBe(
       `there is no config file none.ts in ${cwd}:\n` +
@@ -146,7 +146,7 @@ describe('a config file', () => {
     expect(await refusalOf('no/such/folder.json')).toContain(`there is no config file folder.json in ${cwd}/no/such:`);
   });
 
-  it('is not quoted where it can’t be read, since it may hold a prompt', async () => {
+  it('is not quoted if it can’t be read, because it may hold a prompt', async () => {
     await write('a.json', `{"one": {"system_prompt": "${secret}" oops`);
     await write('b.json', secret);
     await write('a.yaml', `one:\n  system_prompt: "${secret}\n  model: m`);
@@ -194,7 +194,7 @@ describe('a prompt file', () => {
   });
 });
 
-it('a prompt file that is missing is reported with the other faults of its config, and of others', async () => {
+it('a missing prompt file is reported together with the other problems of all configs', async () => {
   const system_prompt = { file: 'missing.md' };
   await write('a.json', JSON.stringify({ one: { model: '', max_tokens: 0, system_prompt }, two: { ...plain, x: 1 } }));
   const paths = (await refusalOf('a.json')).match(/^  [\w.]+/gm)!.map((path) => path.trim());
@@ -216,7 +216,7 @@ describe('LLM_CONFIGS', () => {
     expect(await refusalOf('named.ts', { overrides })).toContain('there is no config file named.ts');
   });
 
-  it('is refused together with the file where neither can be read', async () => {
+  it('is refused together with the file if neither can be read', async () => {
     await write('a.yaml', 'one: [');
     const told = await refusalOf('a.yaml', { overrides: '{' });
     expect(told).toMatch(
@@ -224,7 +224,7 @@ describe('LLM_CONFIGS', () => {
     );
   });
 
-  it('is refused by its own name where it is not JSON', async () => {
+  it('is refused by its own name if it is not JSON', async () => {
     expect(await refusalOf('llm.config.ts', { overrides: '{' })).toMatch(
       /^LLM_CONFIGS is not valid:\n  expected JSON: /,
     );

@@ -48,7 +48,7 @@ describe('a config that is sound', () => {
     }
   });
 
-  it('keeps everything that it says', () => {
+  it('keeps all of its values', () => {
     const written = defineConfigs({
       full: {
         model: 'm',
@@ -102,7 +102,7 @@ describe('a config that is sound', () => {
     expect(hash).toMatch(/^[0-9a-f]{12}$/);
   });
 
-  it('works as the service before this one had it in LLM_CONFIGS', () => {
+  it('works in the form in which the FastAPI service had it in LLM_CONFIGS', () => {
     const before = { model: 'm', max_tokens: 250, temperature: 0.5, system_prompt: 'Default system prompt here' };
     expect(parseConfigs({ default: before }).summaries()).toEqual([
       { name: 'default', model: 'm', maxTokens: 250, temperature: 0.5, variables: [] },
@@ -115,7 +115,7 @@ describe('a config that is sound', () => {
     for (const part of [...parts, config.prompt, config.prompt.variables]) expect(Object.isFrozen(part)).toBe(true);
   });
 
-  it('has a hash that follows what it says, not how it is written', () => {
+  it('has a hash that depends on its values, not on how it is written', () => {
     const { hash } = parseOne({});
     expect(parseConfigs({ other: Object.fromEntries(Object.entries(plain).toReversed()) }).get('other')!.hash).toBe(
       hash,
@@ -156,14 +156,14 @@ describe('a prompt', () => {
     expect(prompt.render({ a: '{{b}} $& $1', b: 'B', c: 'unused' })).toBe('{{b}} $& $1 and B, {{b}} $& $1');
   });
 
-  it('keeps braces that hold no name', () => {
+  it('keeps braces that don’t hold a name', () => {
     const text = '{{}} {{ }} {{a b}} {{1}} {{a.b}} {{#if}} {a} {{a} {{a';
     expect(parseOne({ system_prompt: text }).prompt.variables).toEqual([]);
     expect(parseOne({ system_prompt: text }).prompt.render({})).toBe(text);
     expect(parseOne({ system_prompt: '{{{a}}} {{x {{b}} }}' }).prompt.render({ a: '1', b: '2' })).toBe('{1} {{x 2 }}');
   });
 
-  it('never shows in JSON or on a console, neither of a config nor of what defineConfigs returns', () => {
+  it('never appears in JSON or on a console, neither of a config nor of the result of defineConfigs', () => {
     const defined = defineConfigs({ one: { ...plain, system_prompt: `${secret} {{x}}` } });
     const configs = parseConfigs(defined);
     for (const holder of [defined, configs, configs.get('one'), configs.get('one')!.prompt]) {
@@ -172,7 +172,7 @@ describe('a prompt', () => {
     }
   });
 
-  it('may come from a file, whose variables are held against those that the types were given', () => {
+  it('may come from a file, whose variables must be those that the types have', () => {
     const readPrompt = (file: string) => `${file}: {{subject}} {{level}}`;
     const file = 'p.md';
     expect(parseOne({ system_prompt: { file } }, { readPrompt }).prompt.variables).toEqual(['subject', 'level']);

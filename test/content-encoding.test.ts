@@ -64,7 +64,7 @@ const encoders: Readonly<Record<string, () => zlib.Gzip | zlib.Deflate | zlib.Br
 };
 
 describe.each(Object.keys(encoders))('an answer in %s', (encoding) => {
-  it('comes whole, token by token, and its socket is used again', async () => {
+  it('arrives whole, token by token, and its socket is used again', async () => {
     const goOn: (() => void)[] = [];
     await using upstream = await startUpstream((_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': encoding });
@@ -132,7 +132,7 @@ it.each(['identity', ''])('a body in %j is as it is', async (encoding) => {
   expect(await upstream.bench.hear(testConfig())).toMatchObject({ text: 'plain', terminal: { type: 'done' } });
 });
 
-it('a refusal is read whatever its encoding, and its status stands where it can’t be', async () => {
+it('a refusal is read in any encoding, and if it can’t be decoded its status decides', async () => {
   const error = { type: 'error', error: { type: 'invalid_request_error', message: 'max_tokens is too large' } };
   await using upstream = await startUpstream((_request, response) => {
     response.writeHead(422, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
@@ -149,7 +149,7 @@ it('a refusal is read whatever its encoding, and its status stands where it can�
   });
 });
 
-it('a bomb is decoded no further than its taker goes', async () => {
+it('a decompression bomb is decoded only as far as its taker reads', async () => {
   // 256 MiB of an endless event, in a few hundred KB.
   const bomb = zlib.gzipSync(Buffer.concat([Buffer.from('data: '), Buffer.alloc(256 * 2 ** 20, 'x')]), { level: 1 });
   await using upstream = await startUpstream((_request, response) => {

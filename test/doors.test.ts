@@ -78,7 +78,7 @@ describe.each(doors)('over $name', (door) => {
     expect(textOf(await readAll(view))).toBe('one two');
   });
 
-  it('a cursor at the terminal event completes at once, with nothing', async () => {
+  it('a cursor at the terminal event completes at once, without events', async () => {
     const generationId = crypto.randomUUID();
     const seen = await readAll(door.stream(test.current.url, ask('hi', { generationId })));
     const { id: lastEventId } = seen.at(-1)!;
@@ -87,7 +87,7 @@ describe.each(doors)('over $name', (door) => {
     expect(test.current.upstream.requestCount).toBe(1);
   });
 
-  it('a lastEventId names its generation where no generationId does', async () => {
+  it('a lastEventId names its generation if there is no generationId', async () => {
     const seen = await readAll(door.stream(test.current.url, ask('hi')));
     const rest = await readAll(door.stream(test.current.url, ask('hi', { lastEventId: seen[0]!.id })));
     expect(textOf(rest)).toBe(textOf(seen));

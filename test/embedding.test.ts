@@ -81,7 +81,7 @@ const textOf = (events: readonly LlmEvent[]) =>
   events.map((event) => (event.type === 'text' ? event.text : '')).join('');
 
 describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transport) => {
-  it('streams beside the procedures of the host, to whom the host says is asking', async () => {
+  it('streams beside the procedures of the host, for the caller that the host names', async () => {
     upstream.respondWith({ kind: 'text', text: 'Hello from upstream.' });
     await using host = await startHost({ authenticate: ({ headers }) => ({ name: headers.authorization ?? '' }) });
     await using ann = hostClient(host.url, transport, { authorization: 'Ann' });
@@ -96,7 +96,7 @@ describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transp
     expect((await ben.llm.configs.query()).map(({ name }) => name)).toContain('tutor');
   });
 
-  it('createLlmClient finds it there, resumes there, and is known by its token', async () => {
+  it('createLlmClient finds it there, resumes there, and is identified by its token', async () => {
     upstream.enqueue({ kind: 'manual' });
     const authenticate = ({ headers, connectionParams }: AuthRequest) => ({
       name: headers.authorization?.replace('Bearer ', '') ?? connectionParams?.['token'] ?? '',
@@ -162,7 +162,7 @@ describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transp
     { what: 'all places are taken', code: 'at_capacity', options: { limits: { generationsMax: 1 } } },
   ];
 
-  it.each(refusals)('refuses once and tells no secret where $what', async ({ code, input = hello(), options = {} }) => {
+  it.each(refusals)('refuses once and reveals no secret if $what', async ({ code, input = hello(), options = {} }) => {
     let runs = 0;
     let armed = false;
     const { authenticate = () => ({ name: 'Ann' }) } = options;
@@ -210,7 +210,7 @@ describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transp
     expect(upstream.requestCount).toBe(1);
   });
 
-  it('a path that is not there is told once', async () => {
+  it('an unknown path is refused once', async () => {
     await using host = await startHost();
     await using client = hostClient(host.url, transport);
     const wrong = client.llm as unknown as { nothing: typeof client.llm.stream };
@@ -223,7 +223,7 @@ describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transp
     expect(upstream.requestCount).toBe(0);
   });
 
-  it('what goes wrong after start is an event, with no run after it', async () => {
+  it('a failure after start is an event, and nothing runs again after it', async () => {
     let runs = 0;
     const authenticate = () => ({ name: `caller ${(runs += 1)}` });
     await using host = await startHost({ authenticate });
@@ -238,7 +238,7 @@ describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transp
     expect(upstream.requestCount).toBe(1);
   });
 
-  it("events reach the client whole through a transformer that refuses a tool's input as it is", async () => {
+  it("events reach the client whole through a transformer that would refuse a tool's input", async () => {
     const input = { constructor: { prototype: 1 } };
     expect(() => superjson.serialize(input)).toThrow('prototype pollution');
     upstream.respondWith({ kind: 'blocks', blocks: [{ type: 'tool_use', id: 'toolu_1', name: 'find', input }] });
@@ -251,7 +251,7 @@ describe.each(['sse', 'websocket'] as const)("in a host's app, over %s", (transp
   });
 });
 
-it('errors of the host stay as its formatter makes them, and llmErrorFormatter adds those of ours', async () => {
+it('errors of the host keep the shape of its formatter, and llmErrorFormatter adds ours', async () => {
   await using host = await startHost();
   await using client = hostClient(host.url, 'sse');
   const theirs = await refusalOf(client.broken.query());
@@ -268,7 +268,7 @@ it('errors of the host stay as its formatter makes them, and llmErrorFormatter a
   expect(theirs.raw).not.toContain(secrets.prompt);
 });
 
-it('configs and limits that are none are refused when the router is made', () => {
+it('invalid configs and limits are refused when the router is made', () => {
   const none = defineConfigs({ default: { model: '', max_tokens: 0, system_prompt: '' } });
   expect(() => createLlmRouter(none)).toThrow(/default\.model.*default\.max_tokens/s);
   const sound = defineConfigs({ default: { model: 'm', max_tokens: 1, system_prompt: '' } });
@@ -318,7 +318,7 @@ describe('logging', () => {
     expect(JSON.stringify(calls)).not.toContain(secrets.prompt);
   });
 
-  it('harms nothing where the logger throws', async () => {
+  it('does no harm if the logger throws', async () => {
     const fail = () => {
       throw new Error('the log is full');
     };
@@ -327,7 +327,7 @@ describe('logging', () => {
 });
 
 describe('onGenerationEnd', () => {
-  it('is told once of each generation what was asked and what came of it, however it ended', async () => {
+  it('is called once for each generation with the request and its outcome, however it ended', async () => {
     const told: EndedGeneration[] = [];
     await using host = await startHost({ onGenerationEnd: async (ended) => void told.push(ended) });
     await using client = hostClient(host.url, 'sse');
@@ -358,7 +358,7 @@ describe('onGenerationEnd', () => {
     expect(told).toHaveLength(3);
   });
 
-  it('harms nothing when it throws', async () => {
+  it('does no harm if it throws', async () => {
     const lines: string[] = [];
     await using host = await startHost({
       telemetry: { logLevel: 'info', destination: { write: (line) => void lines.push(line) } },
@@ -374,7 +374,7 @@ describe('onGenerationEnd', () => {
     expect(lines.join('')).not.toContain(secrets.error);
   });
 
-  it('delays neither the terminal event nor a cancel, keeps the place of its generation, and is waited for', async () => {
+  it('delays neither the terminal event nor a cancel, keeps the place of its generation, and a shutdown waits for it', async () => {
     const saved: (() => void)[] = [];
     const onGenerationEnd = () => new Promise<void>((resolve) => saved.push(resolve));
     await using host = await startHost({ onGenerationEnd, limits: { generationsMax: 1 } });

@@ -78,7 +78,7 @@ it('a batch is no larger than its bound, unless one event is', () => {
   expect(batches.slice(-2)).toEqual([['x'.repeat(5_000)], ['y']]);
 });
 
-it('weighing tells what will be held, and adds nothing', () => {
+it('weighing returns what will be held, and adds nothing', () => {
   const list = new EventList();
   const token = { type: 'text', index: 0, text: 'token' } as const;
   const first = list.weigh([token]).bytes;

@@ -88,7 +88,7 @@ describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
     for (const block of body.split('\n\n').slice(0, -1)) expect(block).toMatch(blockWithData);
   }
 
-  it('begins with the status line, then its headers, then each chunk, to the last byte', async () => {
+  it('is the status line, then the headers, then each chunk, to the last byte', async () => {
     const pieces = await answer(requestOf('1.1', 'connection: close'));
     const [{ head, body }, ...others] = parseAnswers(Buffer.concat(pieces));
     expect(head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
@@ -117,7 +117,7 @@ describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
     }
   });
 
-  it('comes after the go-ahead that a client waits for with its body', async () => {
+  it('comes after the 100 Continue for which a client waits with its body', async () => {
     const pieces = await answer(requestOf('1.1', 'expect: 100-continue', 'connection: close'));
     const goAhead = 'HTTP/1.1 100 Continue\r\n\r\n';
     const bytes = Buffer.concat(pieces);
@@ -127,7 +127,7 @@ describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
     expectWhole(body);
   });
 
-  it('has no line end within its JSON for readers that know more of them', async () => {
+  it('has no line end within its JSON, also for readers that end lines at more characters', async () => {
     const { url, upstream } = test.current;
     const strange = 'a\u2028b\u2029c\u0085d\u000be\u000cf\u001cg\u001dh\u001ei';
     upstream.respondWith({ kind: 'text', text: [strange, `${strange}语😀`] });
@@ -146,7 +146,7 @@ describe.each(paths)('%s on a bare connection', (_name, path, wrap) => {
 describe.each(paths)('%s through a silence', (_name, path, wrap) => {
   const quiet = serviceForEachTest({ env: { LLM_HEARTBEAT_MS: '10' } });
 
-  it('ends no block that has no data, which some readers would take for an event', async () => {
+  it('ends no block without data, which some readers would treat as an event', async () => {
     const { url, upstream } = quiet.current;
     upstream.respondWith({ kind: 'manual' });
     const headers = { 'content-type': 'application/json' };

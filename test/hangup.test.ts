@@ -55,7 +55,7 @@ async function answerOf(url: string) {
 }
 
 describe.skipIf(process.platform === 'win32')('at SIGHUP', () => {
-  it('serve reads the configs again, says what came of it, and lets what runs run on', async () => {
+  it('serve reads the configs again, logs the outcome, and lets running answers go on', async () => {
     const service = await serve();
     const finish = await answerOf(service.url);
     service.child.kill('SIGHUP');
@@ -91,7 +91,7 @@ describe.skipIf(process.platform === 'win32')('at SIGHUP', () => {
 });
 
 requires('script', 'pgrep')('on a terminal', () => {
-  it('SIGHUP from elsewhere has serve read the configs again', async () => {
+  it('after a SIGHUP from another process serve reads the configs again', async () => {
     const service = await serve({ terminal: true });
     // The child is `script`, which made the terminal.
     const { stdout } = await promisify(execFile)('pgrep', ['-P', String(service.child.pid)]);
@@ -101,7 +101,7 @@ requires('script', 'pgrep')('on a terminal', () => {
     await service.ended;
   });
 
-  it('SIGHUP because it was closed has serve finish what runs, and end', async () => {
+  it('after a SIGHUP because the terminal was closed serve finishes running answers and ends', async () => {
     const service = await serve({ terminal: true });
     const finish = await answerOf(service.url);
     service.child.kill('SIGKILL');

@@ -6,7 +6,7 @@ import { ask, serviceForEachTest } from './support/service.ts';
 
 finishesCleanly();
 
-describe('with keys, and as much as may run', () => {
+describe('with keys, and as many generations as may run', () => {
   const test = serviceForEachTest({ env: { LLM_API_KEYS: `alice:${'0'.repeat(64)}`, LLM_GENERATIONS_MAX: '1' } });
 
   it.each(['/healthz', '/readyz'])('%s is answered to anyone, GET and HEAD', async (path) => {

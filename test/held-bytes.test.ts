@@ -17,7 +17,7 @@ it('refuses a caller beyond its bound, and everyone beyond that of the process',
   expect(held.total).toBe(100);
 });
 
-it('holds nothing when all was given back, also what was given back twice, and what was refused', () => {
+it('holds nothing after everything was given back, also after a double return and after a refusal', () => {
   const change = fc.tuple(fc.constantFrom('ada', 'bob'), fc.nat(9), fc.nat(50));
   fc.assert(
     fc.property(fc.array(change, { maxLength: 100 }), (changes) => {

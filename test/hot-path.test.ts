@@ -60,7 +60,7 @@ describe.each(doors)('over $name', (door) => {
     expect(counted.writes).toBe(1);
   });
 
-  it('what upstream sends at once is few writes, and few events', async () => {
+  it('tokens that upstream sends together become few writes and few events', async () => {
     const { url, upstream } = test.current;
     using sockets = watchServerSockets(url);
     const tokens = Array.from({ length: 5_000 }, (_, number) => ` t${number}`);
@@ -89,7 +89,7 @@ describe.each(doors)('over $name', (door) => {
   });
 });
 
-it('what a hundred viewers of one generation are sent is made once', async () => {
+it('the bytes for a hundred viewers of one generation are made once', async () => {
   const { url, upstream } = test.current;
   upstream.enqueue({ kind: 'manual' });
   const asked = ask('hi', { generationId: crypto.randomUUID() });
@@ -109,7 +109,7 @@ it('what a hundred viewers of one generation are sent is made once', async () =>
   expect(upstream.requestCount).toBe(1);
 });
 
-it('what the requests of a config have in common is made before the first of them', async () => {
+it('the part that all requests of a config share is made before the first of them', async () => {
   const build = vi.spyOn(Anthropic.prototype, 'buildRequest');
   try {
     await using service = await startTestService();

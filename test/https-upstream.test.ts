@@ -82,7 +82,7 @@ it('answers come whole, one after the other on one connection, and side by side'
   for (const { text } of answers) expect(text).toBe(pieces.join(''));
 });
 
-it('an answer that is cut off is truncated, with what came of it', async () => {
+it('an answer that is cut off ends as truncated, with the text so far', async () => {
   await using upstream = await startUpstream({ cutAfter: 22 });
   const { text, terminal } = await upstream.hear();
   expect(pieces.join('').startsWith(text)).toBe(true);
@@ -90,7 +90,7 @@ it('an answer that is cut off is truncated, with what came of it', async () => {
   expect(terminal).toMatchObject({ type: 'error', code: 'upstream_truncated' });
 });
 
-it('an answer that comes without a pause is merged, though each piece of it is encrypted by itself', async () => {
+it('an answer that arrives without a pause is merged, though each piece is encrypted separately', async () => {
   const many = Array.from({ length: 1_000 }, (_, number) => ` ${number}`);
   await using upstream = await startUpstream({ texts: many });
   // On a busy machine there are pauses that the test did not make.

@@ -69,7 +69,7 @@ it('the input is typed by the configs', async () => {
   expect(upstream.requestCount).toBe(0);
 });
 
-it('an abort ends the iteration quietly, and then the config decides, as for any viewer that is lost', async () => {
+it('an abort ends the iteration without an error, and then the config decides, as for any lost viewer', async () => {
   upstream.enqueue({ kind: 'manual' });
   const abort = new AbortController();
   const { llm } = router.createCaller({}, { signal: abort.signal });
@@ -90,7 +90,7 @@ it('an abort ends the iteration quietly, and then the config decides, as for any
   expect(ended.data).toMatchObject({ type: 'cancelled', reason: 'disconnected' });
 });
 
-it('leaving the loop is no more than that, and cancel ends the model call', async () => {
+it('leaving the loop does the same, and cancel ends the model call', async () => {
   upstream.enqueue({ kind: 'manual' });
   const { llm } = router.createCaller({});
   const generationId = crypto.randomUUID();
@@ -129,7 +129,7 @@ async function collect<T>(iterable: AsyncIterable<T>): Promise<[T, ...T[]]> {
   return all as [T, ...T[]];
 }
 
-it('what a caller does to an event or an answer is nobody else’s to see', async () => {
+it('changes that a caller makes to an event or a result are seen by nobody else', async () => {
   const told: EndedGeneration[] = [];
   await using spoilt = createRouter((ended) => {
     told.push(structuredClone(ended));

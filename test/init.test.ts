@@ -9,7 +9,7 @@ finishesCleanly();
 vi.setConfig({ testTimeout: 60_000 });
 const cli = commandLine();
 
-it('init writes a config file that is valid and a client, once, and says what comes next', async () => {
+it('init writes a valid config file and a client, once, and prints the next steps', async () => {
   await writeFile(join(cli.cwd, 'package.json'), '{ "type": "commonjs" }');
   const { code, stdout, stderr } = await cli.run(['init']);
   expect({ code, stdout }).toEqual({ code: 0, stdout: 'llm.config.ts\nask.mts\n' });
@@ -27,7 +27,7 @@ it('init writes a config file that is valid and a client, once, and says what co
   expect((await readdir(cli.cwd)).toSorted()).toEqual(['ask.mts', 'llm.config.ts', 'package.json']);
 });
 
-it('init overwrites nothing, neither a file nor what a link names, and writes the others', async () => {
+it('init overwrites neither a file nor the target of a link, and writes the other file', async () => {
   for (const name of await readdir(cli.cwd)) await rm(join(cli.cwd, name));
   await writeFile(join(cli.cwd, 'package.json'), '{ "type": "module" }');
   await symlink('elsewhere.ts', join(cli.cwd, 'llm.config.ts'));

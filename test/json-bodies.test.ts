@@ -53,7 +53,7 @@ describe.each(paths)('over $name', ({ path, whole }) => {
   });
 });
 
-it('no body at all is called that, and a DELETE needs none even where it names a content type', async () => {
+it('a missing body is named as missing, and a DELETE needs none even if it names a content type', async () => {
   const { url } = test.current;
   const headers = { 'content-type': 'application/json' };
   const answer = await send(`${url}/api/llm/process_stream/default`, { method: 'POST', headers });
@@ -71,7 +71,7 @@ describe.each(['/api/llm/process_stream/default', '/trpc/llm.stream', '/trpc/llm
   });
 });
 
-it('null is called null, and not an empty body', async () => {
+it('null is named null, and not an empty body', async () => {
   const headers = { 'content-type': 'application/json' };
   const path = '/api/llm/process_stream/default';
   const { text } = await send(test.current.url + path, { method: 'POST', headers, body: 'null' });

@@ -28,7 +28,7 @@ const json = fc.oneof(
 );
 
 describe('the bound on values', () => {
-  it('lets in what has as many, and refuses one more, at every indentation', () => {
+  it('accepts exactly the bound, and refuses one more, at every indentation', () => {
     fc.assert(
       fc.property(json, fc.nat(2), (value, indent) => {
         const text = JSON.stringify(value, undefined, indent);
@@ -39,13 +39,13 @@ describe('the bound on values', () => {
     );
   });
 
-  it('is met at once by what would be millions', () => {
+  it('refuses at once a text that would make millions of values', () => {
     expect(measure('[1,'.repeat(3_000_000), 1_000)).toBe('values');
     expect(measure(`"${'\\"'.repeat(3_000_000)}"`, 1)).toBeUndefined();
   });
 });
 
-it('the bound on depth lets in what is as deep, and refuses one level more', () => {
+it('the bound on depth accepts exactly the bound, and refuses one level more', () => {
   fc.assert(
     fc.property(json, (value) => {
       const depth = depthOf(value);
@@ -55,7 +55,7 @@ it('the bound on depth lets in what is as deep, and refuses one level more', () 
   );
 });
 
-it('text that is no JSON is measured without a throw or an end that is missed', () => {
+it('text that is not JSON is measured without an exception, and the measurement ends', () => {
   fc.assert(fc.property(tricky, (text) => void measure(text, Infinity)));
   for (const text of ['', '"', '"\\', '"\\"', '\\"', '[', ']]]]', '{"a', '"a\\\\"[']) measure(text, 1);
 });

@@ -27,7 +27,7 @@ describe('llm-service key', () => {
     expect(asked).toMatchObject({ code: 0, stdout: expect.stringContaining('default') });
   });
 
-  it('makes another one each time, and says where the name has one', async () => {
+  it('makes a new key each time, and says if the name has one already', async () => {
     const [first, second] = await Promise.all([
       cli.run(['key', 'alice'], { env: { LLM_API_KEYS: `bob:${sha256('b')}, alice:${sha256('a')}` } }),
       cli.run(['key', 'alice'], { env: { LLM_API_KEYS: `alice2:${sha256('b')}` } }),

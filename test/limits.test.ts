@@ -87,7 +87,7 @@ describe('what one request holds', () => {
     expect(mutation.text).toContain('"code":"too_large"');
   });
 
-  it('a body that says nothing of its length is cut off at the limit, too', async () => {
+  it('a body without a content-length is cut off at the limit, too', async () => {
     const { url } = test.current;
     const endless = new ReadableStream({
       start: (controller) => controller.enqueue(Buffer.from('{"messages":[')),
@@ -113,7 +113,7 @@ describe.each([
 ])('generations %s', (_of, name, code) => {
   const test = serviceForEachTest({ env: { [name]: '2' } });
 
-  it.each(doors)('over $name: the third is refused until one has ended, and attaching never is', async (door) => {
+  it.each(doors)('over $name: the third is refused until one has ended, and an attach never is', async (door) => {
     const { url, upstream } = test.current;
     upstream.enqueue({ kind: 'manual' }, { kind: 'manual' });
     const asked = [1, 2].map(() => ask('hi', { generationId: crypto.randomUUID() }));
@@ -171,7 +171,7 @@ describe('limits of a caller', () => {
     },
   });
 
-  it.each(doors)('are no limits of another, over $name', async (door) => {
+  it.each(doors)('don’t affect another caller, over $name', async (door) => {
     const { url, upstream } = test.current;
     upstream.enqueue({ kind: 'manual' });
     const view = door.stream(url, ask('hi'), keys.alice);
@@ -341,7 +341,7 @@ describe('stream logs', () => {
     },
   );
 
-  it('together make room by those that have ended; when all run, a new one is refused until one ends', async () => {
+  it('together make room by dropping ended ones; if all run, a new one is refused until one ends', async () => {
     const { url, upstream } = test.current;
     const large = 'x'.repeat(12 * KiB);
     upstream.enqueue({ kind: 'text', text: large });

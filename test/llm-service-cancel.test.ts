@@ -64,7 +64,7 @@ describe('an abort', () => {
     expect(await upstream.outcome).toBe('client_closed');
   });
 
-  test('closes the socket also while nobody pulls', async () => {
+  test('closes the socket, also if nobody pulls', async () => {
     await using bench = await startBench();
     const { abort, stream, first, upstream } = await startByHand(bench);
     await upstream.text('one');
@@ -110,7 +110,7 @@ describe('a consumer', () => {
     expect(await upstream.outcome).toBe('client_closed');
   });
 
-  test('that is slow keeps upstream waiting, and is not blamed for it', async () => {
+  test('that is slow makes upstream wait, and causes no timeout', async () => {
     await using bench = await startBench();
     const config = testConfig({ max_tokens: 100_000_000, timeouts: { idle_ms: 3_000 } });
     const deltas = Array.from({ length: 256 }, (_, index) => String(index).padEnd(64 * 1024, '.'));
@@ -130,7 +130,7 @@ describe('a consumer', () => {
     expect(heard.text === deltas.join('')).toBe(true);
   });
 
-  test('that is slow to take the last of an answer that failed keeps no socket, and changes nothing by leaving', async () => {
+  test('that is slow to take the end of a failed answer holds no socket, and changes nothing by leaving', async () => {
     await using bench = await startBench();
     const { abort, stream, first, upstream } = await startByHand(bench);
     const events = [
@@ -147,7 +147,7 @@ describe('a consumer', () => {
 });
 
 describe('a complete message', () => {
-  test('is told while upstream holds the socket open, which is closed then', async () => {
+  test('is reported while upstream holds the socket open, and the socket is closed then', async () => {
     await using bench = await startBench();
     bench.simulator.enqueue({ kind: 'fault', fault: 'held_open' });
     const { terminal } = await bench.hear(testConfig());

@@ -28,7 +28,7 @@ describe('a retry', () => {
     },
   );
 
-  test('comes as often as the config says', async () => {
+  test('happens as often as the config says', async () => {
     await using bench = await startBench();
     bench.simulator.respondWith({ kind: 'fault', fault: 'overloaded' });
     const { terminal } = await bench.hear(testConfig({ retries: { max: 3 } }));
@@ -165,7 +165,7 @@ describe('a timeout', () => {
     expect(await bench.simulator.requests[0]!.outcome).toBe('client_closed');
   });
 
-  test('for the whole generation is the end of it, fallback or not', async () => {
+  test('for the whole generation ends it, with or without a fallback', async () => {
     await using bench = await startBench();
     bench.simulator.respondWith({ kind: 'fault', fault: 'stall_first_byte' });
     const keys = { timeouts: { ...waits, total_ms: 500 }, fallback: 'other' };
@@ -174,7 +174,7 @@ describe('a timeout', () => {
     expect(bench.simulator.requestCount).toBe(1);
   });
 
-  test('for the whole generation comes also while nobody pulls', async () => {
+  test('for the whole generation fires also if nobody pulls', async () => {
     await using bench = await startBench();
     bench.simulator.enqueue({ kind: 'manual' });
     const stream = bench.stream(testConfig({ timeouts: { ...waits, total_ms: 1_000 } }));
@@ -233,7 +233,7 @@ describe('the plan after a failure', () => {
     ]);
   });
 
-  test('takes up to a quarter off it, at random', () => {
+  test('shortens it by up to a quarter, at random', () => {
     const plan = new RetryPlan(testConfig(), { ...timing, random: () => 0.999 }, 0);
     expect(plan.after(failure('upstream_error'), 0, 1_000_000)!.delayMs).toBeCloseTo(375, 0);
   });

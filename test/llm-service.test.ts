@@ -69,7 +69,7 @@ describe('an answer', () => {
   });
 
   // All upstream sockets read into one buffer, so whatever has to wait must be copied.
-  test('that waits to be taken is not written over by what others are sent', async () => {
+  test('that waits to be taken is not overwritten by other answers', async () => {
     await using bench = await startBench();
     const speak = async (letter: string) => {
       bench.simulator.enqueue({ kind: 'manual' });
@@ -151,7 +151,7 @@ describe('an answer', () => {
       }
     }
 
-    test('a retry goes out at once, on another, and the usage says that it is an estimate', () =>
+    test('a retry goes out at once on another socket, and the usage is flagged as estimated', () =>
       withResets(async (bench, requests) => {
         const config = testConfig({ retries: { max: 1 } });
         // Two connections are kept, and both would be reset.
@@ -162,7 +162,7 @@ describe('an answer', () => {
         expect(requests()).toBe(4);
       }));
 
-    test('nothing is sent twice where no retry is allowed', () =>
+    test('nothing is sent twice if no retry is allowed', () =>
       withResets(async (bench, requests) => {
         const config = testConfig({ retries: { max: 0 } });
         await bench.hear(config);
@@ -245,7 +245,7 @@ describe('a request', () => {
     expect(headers.authorization).toBe('Bearer sk-test');
   });
 
-  test('carries nothing that it isn’t given, whatever the environment holds', async () => {
+  test('carries only what it is given, whatever the environment holds', async () => {
     vi.stubEnv('ANTHROPIC_API_KEY', 'sk-env');
     vi.stubEnv('ANTHROPIC_AUTH_TOKEN', 'token-env');
     vi.stubEnv('ANTHROPIC_BASE_URL', 'http://127.0.0.1:9');

@@ -15,7 +15,7 @@ function recorded(options: Partial<TelemetryOptions> = {}) {
   return { written, telemetry: new Telemetry({ logLevel: 'info', logContent: false, destination, ...options }) };
 }
 
-it('a time is ISO 8601, and a number has no digits that mean nothing', async () => {
+it('a time is ISO 8601, and a number has only meaningful digits', async () => {
   const { written, telemetry } = recorded();
   await using service = await startTestService({
     telemetry,
@@ -51,14 +51,14 @@ it.each([
   for (const line of failed) expect(line).not.toContain('    at ');
 });
 
-it('a fault of ours has its frames', () => {
+it('an internal error has its stack frames', () => {
   const { written, telemetry } = recorded();
   telemetry.internalError('here', Object.assign(new TypeError('canary'), { code: 'ERR_INVALID_ARG_TYPE' }));
   expect(written[0]).toContain('log-lines.test.ts');
   expect(written[0]).not.toContain('canary');
 });
 
-it('content has no line end that only some readers know', async () => {
+it('content has no line end that only some readers recognize', async () => {
   const { written, telemetry } = recorded({ logContent: true });
   await using service = await startTestService({ telemetry });
   service.upstream.enqueue({ kind: 'text', text: ['a\u2028b'] });
@@ -68,7 +68,7 @@ it('content has no line end that only some readers know', async () => {
   expect(JSON.parse(line)).toMatchObject({ text: 'a\u2028b', messages: [{ content: 'c\u2029d\u0085' }] });
 });
 
-it('a person is shown a line to read', () => {
+it('a person gets a readable line', () => {
   const { written, telemetry } = recorded({ readable: true });
   telemetry.listening('http://127.0.0.1:3000', { simulated: true, configs: ['default'] });
   expect(written.join('')).toMatch(

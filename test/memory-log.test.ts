@@ -121,7 +121,7 @@ describe('reading', () => {
     expect(plain(await readAll(log, 0))[0]).toEqual([3, text('abc')]);
   });
 
-  it('keeps a batch within its bound, but for an event that is larger by itself', async () => {
+  it('keeps a batch within its bound, unless a single event is larger', async () => {
     const logs = new MemoryStreamLogs({ ...roomy, viewerBatchBytesMax: KiB });
     const pieces = [...Array.from({ length: 500 }, () => text('ö'.repeat(10))), text('x'.repeat(3 * KiB)), text('y')];
     const batches = await readAll(await filled(logs, [...pieces, done]), 0);
@@ -185,7 +185,7 @@ describe('reading', () => {
     expect(() => log.read(2, signal)).toThrow(expect.objectContaining({ code: 'invalid_input' }));
   });
 
-  it('tells state and whole text at any time', async () => {
+  it('returns state and whole text at any time', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), [text('a'), thinking('hm'), text('b', 1)]);
     expect(await log.snapshot()).toMatchObject({ state: 'running', lastOffset: 3, terminal: undefined, text: 'ab' });
     await log.append([text('c', 1), done]);
@@ -195,7 +195,7 @@ describe('reading', () => {
 });
 
 describe('one log for one generation', () => {
-  it('is opened once; who asks again gets the same', async () => {
+  it('is opened once, and a second open gets the same', async () => {
     const logs = new MemoryStreamLogs(roomy);
     const mine = key();
     const first = await open(logs, mine);
@@ -225,7 +225,7 @@ describe('one log for one generation', () => {
 });
 
 describe('piping', () => {
-  it('hands over what is there, then each batch in the call that appends it, and ends with the log', async () => {
+  it('hands over the existing events, then each batch in the call that appends it, and ends with the log', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), [text('a'), text('b')]);
     const seen: unknown[] = [];
     const piped = log.read(-1, new AbortController().signal).pipe((batch) => void seen.push(...plain([batch])));
@@ -243,7 +243,7 @@ describe('piping', () => {
     await piped;
   });
 
-  it('merges for a busy sink what comes meanwhile, and stops when its signal aborts', async () => {
+  it('merges the events that arrive while a sink is busy, and stops when its signal aborts', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), []);
     const leaving = new AbortController();
     const seen: unknown[] = [];
@@ -270,7 +270,7 @@ describe('piping', () => {
     expect(left).toBe(1);
   });
 
-  it('ends for a sink that throws, and for nobody else', async () => {
+  it('ends for a sink that throws, and for no other', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), []);
     const { signal } = new AbortController();
     let left = false;
@@ -331,7 +331,7 @@ describe('all logs together', () => {
   const limits: MemoryLogsLimits = { ...roomy, logBytesMax: 2 * size, logsBytesMax: 4 * size };
   const full = [text('a'.repeat(size))];
 
-  it('make room by the ended ones, the one that ended first first, and never by a running one', async () => {
+  it('make room by dropping ended ones, the earliest end first, and never a running one', async () => {
     const logs = new MemoryStreamLogs(limits);
     const running = await filled(logs, full);
     const endsLast = await filled(logs, full);
@@ -346,7 +346,7 @@ describe('all logs together', () => {
     expect(logs.bytes).toBeLessThanOrEqual(limits.logsBytesMax);
   });
 
-  it('refuse another one when all that are there run, and take it when one has ended', async () => {
+  it('refuse another one if all of them run, and accept it when one has ended', async () => {
     const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 2 * size + 2 * KiB });
     const running = await filled(logs, full);
     await filled(logs, [text('a'.repeat(size - KiB))]);
@@ -357,7 +357,7 @@ describe('all logs together', () => {
     expect((await open(logs, refused)).created).toBe(true);
   });
 
-  it('end a generation that grows where there is nothing left to make room with', async () => {
+  it('end a growing generation if there is nothing left to drop', async () => {
     const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 2 * size });
     const log = await filled(logs, full);
     const other = await filled(logs, []);
@@ -366,7 +366,7 @@ describe('all logs together', () => {
     expect(await log.status()).toMatchObject({ state: 'running' });
   });
 
-  it('leave who reads an evicted one its whole text, and nobody else a way to it', async () => {
+  it('let the readers of a dropped one read its whole text, and let nobody else find it', async () => {
     const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 2 * size, viewerBatchBytesMax: KiB });
     const pieces = Array.from({ length: 10 }, () => text('a'.repeat(KiB)));
     const log = await filled(logs, [...pieces, done]);
@@ -416,7 +416,7 @@ describe('all logs together', () => {
     expect(await logs.find(after.record)).toBe(after);
   });
 
-  it('count nothing any more once they are gone', async () => {
+  it('count nothing once they are dropped', async () => {
     const logs = new MemoryStreamLogs({ ...limits, logRetentionMs: 0 });
     for (let turn = 0; turn < 10; turn += 1) await filled(logs, [...full, block(turn), done]);
     expect(logs.bytes).toBe(0);
@@ -446,7 +446,7 @@ describe('time', () => {
     expect((await open(logs, early.record)).created).toBe(true);
   });
 
-  it('with no time to be kept, a log is gone at its end, and who reads it reads on', async () => {
+  it('with a retention of zero, a log is dropped at its end, and its readers read on', async () => {
     const logs = new MemoryStreamLogs({ ...roomy, logRetentionMs: 0 });
     const log = await filled(logs, [text('a')]);
     const reading = readAll(log, 0);
@@ -466,7 +466,7 @@ describe('time', () => {
     for (const { record } of spent.slice(0, 2)) expect((await open(logs, record)).created).toBe(true);
   });
 
-  it('a bar holds for its time, and only where there is no log', async () => {
+  it('a bar holds for its time, and only if there is no log', async () => {
     const logs = new MemoryStreamLogs(roomy);
     const barred = key();
     expect(await logs.bar(barred, 10 * secondMs)).toBeUndefined();
@@ -478,7 +478,7 @@ describe('time', () => {
     expect(await logs.find(barred)).toBe(log);
   });
 
-  it('cancels of ids that never were neither free a spent id nor go on without end', async () => {
+  it('cancels of unknown ids free no spent id, and their number is bounded', async () => {
     const logs = new MemoryStreamLogs({
       ...roomy,
       logRetentionMs: 0,
@@ -502,7 +502,7 @@ describe('time', () => {
     expect(await logs.bar(key('eve'), secondMs)).toBeUndefined();
   });
 
-  it('a bar does not shorten what a spent id has before it', async () => {
+  it('a bar does not shorten the time of a spent id', async () => {
     const logs = new MemoryStreamLogs({ ...roomy, logRetentionMs: 0 });
     const { record } = await filled(logs, [done]);
     await logs.bar(record, secondMs);

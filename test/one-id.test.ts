@@ -112,7 +112,7 @@ describe('over REST', () => {
       body: JSON.stringify({ messages, ...body }),
     });
 
-  it('the id may stand in the header or in the body, and is one', async () => {
+  it('the id may be in the header or in the body, and is the same id', async () => {
     const first = await asked({ generationId: upper });
     expect(first.text).toContain(lower);
     expect((await asked({}, { 'idempotency-key': mixed })).text).toBe(first.text);
@@ -120,7 +120,7 @@ describe('over REST', () => {
     expect(test.current.upstream.requestCount).toBe(1);
   });
 
-  it('two ids are refused, and so is one that is none', async () => {
+  it('two different ids are refused, and so is an invalid one', async () => {
     const two = await asked({ generationId: lower }, { 'idempotency-key': crypto.randomUUID() });
     expect(two).toMatchObject({ status: 400, text: expect.stringContaining('Idempotency-Key') as string });
     const none = await asked({ generationId: 'mine' });

@@ -87,7 +87,7 @@ describe('without an end', () => {
   });
 });
 
-it('what is held counts for the caller, and no more once its block has ended', () => {
+it('a block’s memory counts for the caller until the block has ended', () => {
   const held = new HeldBytes(roomy);
   const reader = readerWith(held);
   push(reader, messageStart, toolStart);
@@ -100,7 +100,7 @@ it('what is held counts for the caller, and no more once its block has ended', (
   expect(held.total).toBe(0);
 });
 
-it('an answer for which the caller has no room ends as one that grew too large', () => {
+it('an answer for which the caller has no room ends as log_limit', () => {
   const reader = readerWith(new HeldBytes({ heldBytesMax: 1e9, heldBytesPerCallerMax: 64 * KiB }));
   push(reader, messageStart, toolStart);
   const json = blockDelta({ type: 'input_json_delta', partial_json: 'x'.repeat(80 * KiB) });
@@ -147,7 +147,7 @@ it('an event of more values than any answer has is malformed', () => {
   expect(reader.failure).toMatchObject({ code: 'upstream_error', cause: { code: 'malformed_event' } });
 });
 
-it('an error whose numbers and names are none is upstream’s error', () => {
+it('an error with invalid numbers and names is upstream’s error', () => {
   const reader = new MessageReader({ showThinking: false });
   const error = { status: { toString: 1, valueOf: 1 }, code: ['x'], type: 'x'.repeat(1_000) };
   push(reader, messageStart, { type: 'error', error });

@@ -54,7 +54,7 @@ it('the document has the routes that PROTOCOL.md has, and the service serves the
   expect(absent.flat()).toEqual([]);
 });
 
-it('the document says that its routes are where it is, under whatever prefix that may be', async () => {
+it('the document’s server URL is relative, so that it works under any prefix', async () => {
   const { servers } = await fetchDocument();
   const bases = servers.map(({ url }) => new URL(url, 'https://example.com/ai/openapi.json').href);
   expect(bases).toEqual(['https://example.com/ai/']);

@@ -52,7 +52,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-it('holds what is run and read, and nothing else', async () => {
+it('contains the files that are run and read, and no others', async () => {
   const listed = await run('tar', ['--list', '--file', tarball]);
   const paths = listed
     .trim()

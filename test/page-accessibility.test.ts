@@ -61,7 +61,7 @@ requiresBrowser()('in a browser', () => {
     );
   });
 
-  it('a screen reader is told of the beginning and the end of an answer, and of no piece between them', async () => {
+  it('a screen reader announces the beginning and the end of an answer, and no piece between them', async () => {
     const { url, upstream } = test.current;
     const page = await browser.open(url);
     // A screen reader reads what the text of a live region changes to.

@@ -56,7 +56,7 @@ it('a browser that has a file is answered 304, with its policy, and HEAD has the
   expect(head.headers['content-length']).toBe(headers['content-length']);
 });
 
-it('a part of a file is that part, and one that it does not have is refused as such', async () => {
+it('a range of a file is served as that range, and a range beyond it is refused as such', async () => {
   const url = await script();
   const whole = await send(url);
   const part = await send(url, { headers: { range: 'bytes=10-19' } });

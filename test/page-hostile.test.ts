@@ -34,7 +34,7 @@ async function keepAnswers(page: Page, texts: readonly string[]): Promise<void> 
 requiresBrowser()('in a browser', () => {
   const browser = browserForEachTest();
 
-  it('an answer that is nested too deeply is shown as plain text at each opening, and the rest stands', async () => {
+  it('an answer that is nested too deeply is shown as plain text each time, and everything else is shown as usual', async () => {
     const { url, upstream } = test.current;
     const page = await browser.open(url);
     upstream.enqueue({ kind: 'text', text: 'A **sound** answer.' });
@@ -79,7 +79,7 @@ requiresBrowser()('in a browser', () => {
     await answerShown(page, 'Still here.', { whole: true });
   });
 
-  it('an answer that can’t be shown as it should be is shown as its text, and the others stand', async () => {
+  it('an answer whose view throws is shown as plain text, and the others are shown as usual', async () => {
     const { url } = test.current;
     const page = await browser.open(url);
     await askOnPage(page, 'Hello');
@@ -105,7 +105,7 @@ requiresBrowser()('in a browser', () => {
     expect(await page.locator('.turn .stats').count()).toBe(2);
   });
 
-  it('a page that breaks as a whole says so, and offers to begin anew', async () => {
+  it('a page that breaks as a whole says so, and offers to start again', async () => {
     const { url } = test.current;
     const page = await browser.open(url);
     const broken = 'if (location.hash) Array.prototype.toSorted = () => { throw new Error("broken"); };';

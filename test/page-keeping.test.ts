@@ -125,7 +125,7 @@ requiresBrowser()('in a browser', () => {
     expect(upstream.requestCount).toBe(4);
   });
 
-  it('opening a conversation starts nothing, whatever became of its answer here and on the service', async () => {
+  it('opening a conversation starts nothing, whatever happened to its answer here and on the service', async () => {
     await using proxy = await startTcpProxy(test.current.url);
     const { upstream } = test.current;
     const page = await browser.open(proxy.url);
@@ -173,7 +173,7 @@ requiresBrowser()('in a browser', () => {
     await another.close();
   });
 
-  it('a reload right after asking sends what had not been confirmed once more, under the same id', async () => {
+  it('a reload right after asking sends the unconfirmed question once more, under the same id', async () => {
     const { url, upstream } = test.current;
     const context = await timelessProfile(browser);
     const watch = await watchSockets(context);
@@ -199,7 +199,7 @@ requiresBrowser()('in a browser', () => {
     await context.close();
   });
 
-  it('what was never confirmed is the person’s to send again once it is old', async () => {
+  it('an old question that was never confirmed is sent again only by the person', async () => {
     const { url, upstream } = test.current;
     const context = await timelessProfile(browser);
     const watch = await watchSockets(context);
@@ -221,7 +221,7 @@ requiresBrowser()('in a browser', () => {
     await context.close();
   });
 
-  it('a page that was frozen over an unconfirmed question leaves it to the person, too', async () => {
+  it('a page that was frozen with an unconfirmed question leaves it to the person, too', async () => {
     const { url, upstream } = test.current;
     const context = await timelessProfile(browser);
     const watch = await watchSockets(context);
@@ -245,7 +245,7 @@ requiresBrowser()('in a browser', () => {
     await context.close();
   });
 
-  it('a question that another tab has just asked is waited for, not given up', async () => {
+  it('a tab waits for a question that another tab has just asked', async () => {
     const { url, upstream } = test.current;
     const context = await timelessProfile(browser);
     const watch = await watchSockets(context);
@@ -265,7 +265,7 @@ requiresBrowser()('in a browser', () => {
     await context.close();
   });
 
-  describe('where the browser keeps nothing', () => {
+  describe('in a browser that stores nothing', () => {
     const denied = `{ get() { throw new DOMException('Access is denied for this document.', 'SecurityError'); } }`;
     const full = `() => { throw new DOMException('The quota has been exceeded.', 'QuotaExceededError'); }`;
     it.each([
@@ -310,7 +310,7 @@ requiresBrowser()('in a browser', () => {
       await context.close();
     });
 
-    it('since the storage fills up in mid-answer, the answer goes on and says that it is not kept', async () => {
+    it('because the storage fills up in mid-answer, the answer goes on and says that it is not stored', async () => {
       const { url, upstream } = test.current;
       const page = await browser.open(url);
       const request = await askAndSteer(page, upstream, 'Go on');

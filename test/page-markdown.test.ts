@@ -54,7 +54,7 @@ describe('Markdown that is being written', () => {
     expect(before.length).toBeGreaterThan(7);
   });
 
-  it('loses nothing: what has settled, what stands between, and what is open are the text', () => {
+  it('loses nothing: the settled blocks, the space between them and the open block are the text', () => {
     for (const { text, settled, settledChars, open } of steps(document)) {
       expect(text.slice(settledChars)).toBe(open.raw);
       const rest = settled.reduce(
@@ -68,7 +68,7 @@ describe('Markdown that is being written', () => {
     }
   });
 
-  it('is cut as it is when it comes at once', () => {
+  it('is cut the same as when it arrives at once', () => {
     const piecewise = [...steps(document)].at(-1)!;
     const atOnce = createBlockGrower()(document);
     const shape = ({ settled, open }: typeof atOnce) => [...settled.map(({ raw }) => raw), open.raw];
@@ -90,7 +90,7 @@ describe('Markdown that is being written', () => {
     expect(mendBlock(open)).toBe(shown);
   });
 
-  it('takes a time that doesn’t grow with what is there already', () => {
+  it('takes a time that doesn’t depend on the length of the text so far', () => {
     const grow = createBlockGrower();
     let text = '';
     let largest = 0;
@@ -162,7 +162,7 @@ describe('Markdown that is written to break the page', () => {
     expect(parseBlock(sound)!.filter(({ type }) => type === 'td_open')).toHaveLength(columns);
   });
 
-  it('is cut where it is too long, between items if it can be, and goes on as what it was', () => {
+  it('is cut if it is too long, between items if possible, and continues as the same kind of block', () => {
     const items = Array.from({ length: 2_000 }, (_, at) => `${at + 1}. item ${at}\n`);
     const { settled, open } = createBlockGrower()(items.join(''));
     expect(settled.length).toBeGreaterThan(3);

@@ -11,7 +11,7 @@ const test = serviceForEachTest();
 requiresBrowser()('in a browser', () => {
   const browser = browserForEachTest();
 
-  it('the page takes the WebSocket, and stays with SSE where that was chosen', async () => {
+  it('the page uses WebSocket by default, and stays with SSE if that was chosen', async () => {
     const { url } = test.current;
     const page = await browser.open(url);
     expect(await page.getByRole('radio', { name: 'WebSocket' }).isChecked()).toBe(true);
@@ -39,7 +39,7 @@ requiresBrowser()('in a browser', () => {
     }
   });
 
-  it('an answer goes on over the other transport when that is chosen, and the badge says which carries it', async () => {
+  it('an answer goes on over the other transport when that is chosen, and the badge names the transport', async () => {
     const { url, upstream } = test.current;
     const page = await browser.open(url);
     const request = await askAndSteer(page, upstream, 'Count');
@@ -57,7 +57,7 @@ requiresBrowser()('in a browser', () => {
     expect(upstream.requestCount).toBe(1);
   });
 
-  it('the badge is not green from the moment at which the connection is lost until it is found again', async () => {
+  it('the badge is not green while the connection is lost', async () => {
     const { url, upstream } = test.current;
     const page = await browser.open(url);
     for (const transport of ['WebSocket', 'SSE'] as const) {

@@ -74,7 +74,7 @@ requiresBrowser()('in a browser', () => {
       await answerShown(page, text.trim(), { whole: true });
     });
 
-    it('a connection that is cut five times in one answer costs no word, and the badge tells', async () => {
+    it('a connection that is cut five times in one answer loses no word, and the badge shows it', async () => {
       const { url, upstream } = test.current;
       await using proxy = await startTcpProxy(url);
       const page = await browser.open(proxy.url);
@@ -176,7 +176,7 @@ requiresBrowser()('in a browser', () => {
     expect(await page.getByText('Question one').count()).toBe(0);
   });
 
-  it('a config with a variable asks for it, and sends what was said before along', async () => {
+  it('a config with a variable asks for it, and sends the earlier messages, too', async () => {
     const { url, upstream } = test.current;
     const page = await browser.open(url);
     upstream.enqueue({ kind: 'text', text: 'First.' }, { kind: 'text', text: 'Second.' });
@@ -232,7 +232,7 @@ requiresBrowser()('in a browser', () => {
     expect(upstream.requestCount).toBe(2);
   });
 
-  it('a service with keys is asked with one that this tab alone knows', async () => {
+  it('a service with keys gets a key that only this tab stores', async () => {
     const key = 'a-key-for-the-page';
     const sha256 = createHash('sha256').update(key).digest('hex');
     await using keyed = await startTestService({ env: { LLM_API_KEYS: `page:${sha256}` } });
@@ -291,7 +291,7 @@ describe('what is served', () => {
     expect(bytes).toBeLessThanOrEqual(180_000);
   });
 
-  it('no script holds a prompt or zod, and the page lets nothing inline run nor other services be asked', async () => {
+  it('no script contains a prompt or zod, and the page’s policy allows no inline code and no other services', async () => {
     const folder = 'client-example/dist/assets';
     const scripts = readdirSync(folder).filter((name) => name.endsWith('.js'));
     for (const name of scripts) {

@@ -16,7 +16,7 @@ function client() {
   }).llm;
 }
 
-it('without an input all of them up to a hundred, by `before` those that began earlier', async () => {
+it('without an input up to a hundred of them, with `before` those that began earlier', async () => {
   const { url, upstream } = test.current;
   upstream.respondWith({ kind: 'text', text: 'hi' });
   const ids: string[] = [];
@@ -32,7 +32,7 @@ it('without an input all of them up to a hundred, by `before` those that began e
   expect(await client().generations.query({ before: ids.at(-1)! })).toEqual([]);
 });
 
-it('a page that begins after what isn’t there, or is too long, is refused', async () => {
+it('a page is refused if its `before` doesn’t exist, or if it is too long', async () => {
   const code = (promise: Promise<unknown>) =>
     promise.catch((error: { data: { llm: { code: string } } }) => error.data.llm.code);
   expect(await code(client().generations.query({ before: crypto.randomUUID() }))).toBe('generation_not_found');

@@ -104,7 +104,7 @@ describe('an upstream behind TLS', () => {
     expect(late.terminal).toMatchObject({ type: 'error', code: 'upstream_timeout' });
   });
 
-  it('is not trusted for a certificate of another', async () => {
+  it('is not trusted with the certificate of another server', async () => {
     vi.unstubAllEnvs();
     await using upstream = await startSecureUpstream();
     await using proxy = await startProxy({ upstreamPort: upstream.port });
@@ -116,7 +116,7 @@ describe('an upstream behind TLS', () => {
 });
 
 describe('an upstream without TLS', () => {
-  it('is asked for by its whole URL', async () => {
+  it('is requested by its whole URL', async () => {
     await using proxy = await startProxy({ upstreamPort: simulator.port });
     const proxies = { ...none, httpProxy: proxy.url.replace('//', '//user:pass@') };
     await using bench = await startBench({ address: () => ({ baseUrl: 'http://gateway.example:8080', proxies }) });
@@ -148,7 +148,7 @@ describe('an upstream without TLS', () => {
 });
 
 describe('the service', () => {
-  it('takes the proxy of its environment for configs of every kind, and tells nobody its credentials', async () => {
+  it('uses the proxy of its environment for configs of every kind, and shows its credentials to nobody', async () => {
     await using proxy = await startProxy({ upstreamPort: simulator.port });
     const lines: string[] = [];
     const telemetry = new Telemetry({
@@ -243,7 +243,7 @@ describe('the settings', () => {
     },
   );
 
-  it('take a SOCKS proxy beside two others, where nothing would use it', () => {
+  it('accept a SOCKS proxy beside two others, if nothing would use it', () => {
     const env = { https_proxy: 'http://p:1', http_proxy: 'http://p:1', all_proxy: 'socks5://p:2' };
     expect(proxyFor(new URL('https://a'), readSettings(env))?.href).toBe('http://p:1/');
     expect(parseProxy('socks5://p:2')).toBeUndefined();

@@ -16,18 +16,18 @@ function verdicts(pace: ReadPace, everyMs: number, times: number, chunks = 1): b
   });
 }
 
-it.each([2, 4, 20, 1_000])('what comes every %d ms never rests', (everyMs) => {
+it.each([2, 4, 20, 1_000])('data that arrives every %d ms is never paused', (everyMs) => {
   expect(verdicts(new ReadPace(), everyMs, 200)).not.toContain(true);
 });
 
-it('a burst of sixteen passes, and what goes on like that rests', () => {
+it('a burst of sixteen passes, and a longer one is paused', () => {
   const pace = new ReadPace();
   vi.advanceTimersByTime(100);
   expect(verdicts(pace, 0, 17)).not.toContain(true);
   expect(verdicts(pace, 1, 1)).toEqual([true]);
 });
 
-it('rests go on while each brings several chunks, and end with one that brings a single one, or comes late', () => {
+it('pauses continue while each brings several chunks, and end with one that brings a single chunk, or with a late arrival', () => {
   for (const [everyMs, chunks] of [
     [5, 1],
     [16, 3],

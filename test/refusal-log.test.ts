@@ -146,12 +146,12 @@ it('over a WebSocket, each refused call is a line of its own, under the id that 
   expect(new Set(ids).size).toBe(3);
 });
 
-it('an id that the client sends is not taken for ours', async () => {
+it('an id that the client sends is not used as ours', async () => {
   const { headers } = await send(`${test.current.url}/healthz`, { headers: { 'x-request-id': 'theirs' } });
   expect(headers['x-request-id']).toMatch(/^[\da-f-]{36}$/);
 });
 
-it('of many a second some are lines, and the number of the others is one', async () => {
+it('of many refusals in a second some are lines, and one more line counts the others', async () => {
   written.length = 0;
   const { url } = test.current;
   await Promise.all(Array.from({ length: 60 }, () => send(`${url}/nonsense`)));

@@ -156,7 +156,7 @@ describe.each(refusals)('$code, for $why', ({ code, env, prepare, request, issue
     },
   );
 
-  it('is on the wire without a stack, under no number that links run again on', async () => {
+  it('is on the wire without a stack, and under a number on which links don’t run it again', async () => {
     const { url } = test.current;
     await prepare?.(test.current, doors[0]!);
     const { config, generationId: id, lastEventId, ...body } = asked;
@@ -200,7 +200,7 @@ interface ErrorWire {
 describe('a stock link that was refused', () => {
   const test = serviceForEachTest({ env: { LLM_GENERATIONS_MAX: '1' } });
 
-  it('and is left alone does not ask again, over either transport', async () => {
+  it('does not ask again by itself, over either transport', async () => {
     const { url, service, upstream } = test.current;
     await using proxy = await startTcpProxy(url);
     await occupy(test.current, doors[0]!);
@@ -229,7 +229,7 @@ describe('a stock link that was refused', () => {
   });
 });
 
-describe('what is no request', () => {
+describe('input that is not a valid request', () => {
   const test = serviceForEachTest({ env: { LLM_BODY_BYTES_MAX: '1000000' } });
   const path = '/api/llm/process_stream/default';
   const json = { 'content-type': 'application/json' };

@@ -31,7 +31,7 @@ async function write(file: string, content: unknown) {
 }
 
 describe('a reload', () => {
-  it('swaps the snapshot, tells what changed, and leaves those who hold a config theirs', async () => {
+  it('swaps the snapshot, logs the changes, and doesn’t touch configs that are in use', async () => {
     await write('a.json', { same: plain, changes: plain, goes: plain });
     const { configs, told } = await open('a.json');
     const held = configs.snapshot().get('changes')!;
@@ -43,7 +43,7 @@ describe('a reload', () => {
     expect(held.maxTokens).toBe(100);
   });
 
-  it('of files that say the same in other words is not told', async () => {
+  it('of files with the same meaning in other words is not logged', async () => {
     await write('a.yaml', JSON.stringify({ one: plain }));
     const { configs, told } = await open('a.yaml');
     await write('a.yaml', `one:\n  max_tokens: 100\n  model: ${plain.model}\n  system_prompt: Be brief.\n`);
@@ -89,7 +89,7 @@ describe('a reload', () => {
 });
 
 describe('the watch', () => {
-  it('takes up what an editor writes in place, or puts there by rename', async () => {
+  it('notices files that an editor writes in place, or replaces by rename', async () => {
     await write('a.json', { one: plain });
     const { configs, next } = await open('a.json');
     configs.watch();

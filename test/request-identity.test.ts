@@ -55,7 +55,7 @@ it('two different values make two requests, however much they look alike', () =>
   fc.assert(fc.property(pair, ([one, other]) => differ(one, other)));
 });
 
-it('every field counts, one that is added tomorrow too, but for those that say which generation and from where', () => {
+it('every field counts, also one that is added tomorrow, except those that name the generation and the cursor', () => {
   const plain = identity(ask());
   expect(identity(ask({ generationId: 'a', lastEventId: 'a:1' }))).toBe(plain);
   expect(identity(ask({ variables: {} }))).toBe(plain);
@@ -64,7 +64,7 @@ it('every field counts, one that is added tomorrow too, but for those that say w
   expect(identity(ask({ anOptionOfTomorrow: true }))).not.toBe(plain);
 });
 
-it('what a request weighs grows with its text and with its pieces', () => {
+it('the memory that a request is counted with grows with its text and with its pieces', () => {
   const weight = (content: unknown) => measureRequest(ask({ messages: [{ role: 'user', content }] })).heldBytes;
   expect(weight('a'.repeat(1_000_000))).toBeGreaterThan(2_000_000);
   expect(weight([{ type: 'any', list: Array.from({ length: 10_000 }, () => 1) }])).toBeGreaterThan(640_000);

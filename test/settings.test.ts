@@ -93,13 +93,13 @@ describe('settings', () => {
     });
   });
 
-  it('take an empty or blank variable for an unset one', () => {
+  it('treat an empty or blank variable as unset', () => {
     expect(readSettings({ PORT: '', ANTHROPIC_API_KEY: ' ', LLM_API_KEYS: '', LLM_GENERATIONS_MAX: '' })).toEqual(
       readSettings({}),
     );
   });
 
-  it('leave the simulator out as soon as there is a key or a base URL', () => {
+  it('use no simulator as soon as there is a key or a base URL', () => {
     expect(readSettings({ ANTHROPIC_API_KEY: 'k' }).simulate).toBe(false);
     expect(readSettings({ ANTHROPIC_BASE_URL: 'http://localhost:1' }).simulate).toBe(false);
   });
@@ -155,7 +155,7 @@ describe('settings that are not valid', () => {
     expect(faults.join()).not.toContain('the-secret');
   });
 
-  it('tell which entry of a list is wrong', () => {
+  it('name the entry of a list that is wrong', () => {
     expect(faultsOf({ LLM_API_KEYS: `alice:${digest},bob:1` })).toEqual([expect.stringMatching(/in entry 2 of 2$/)]);
     expect(faultsOf({ LLM_ALLOWED_HOSTS: 'a.example,b:1' })).toEqual([expect.stringMatching(/found "b:1"$/)]);
   });
@@ -196,7 +196,7 @@ describe('a service that other machines can reach', () => {
     },
   );
 
-  it('is not accused of having no keys where the keys are what is wrong', () => {
+  it('gets no message about missing keys if the keys are invalid', () => {
     expect(faultsOf({ HOST: '0.0.0.0', LLM_API_KEYS: 'x' })).toEqual([expect.stringMatching(/^LLM_API_KEYS: /)]);
   });
 });

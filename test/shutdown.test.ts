@@ -13,39 +13,42 @@ finishesCleanly();
 describe('within the drain time', () => {
   const test = serviceForEachTest({ env: { LLM_DRAIN_MS: '60000' } });
 
-  it.each(doors)('over $name: what runs is finished and can be attached to, and nothing new is taken', async (door) => {
-    const { url, upstream, service } = test.current;
-    upstream.enqueue({ kind: 'manual' });
-    const asked = ask('hi', { generationId: crypto.randomUUID() });
-    const view = door.stream(url, asked);
-    const request = await upstream.nextRequest();
-    await request.text('before ');
-    const { id: lastEventId } = await view.until(({ type }) => type === 'text');
+  it.each(doors)(
+    'over $name: running generations end and can be attached to, and no new ones are accepted',
+    async (door) => {
+      const { url, upstream, service } = test.current;
+      upstream.enqueue({ kind: 'manual' });
+      const asked = ask('hi', { generationId: crypto.randomUUID() });
+      const view = door.stream(url, asked);
+      const request = await upstream.nextRequest();
+      await request.text('before ');
+      const { id: lastEventId } = await view.until(({ type }) => type === 'text');
 
-    const stopped = service[Symbol.asyncDispose]();
-    expect(await refusalOf(door.stream(url, ask('new')))).toMatchObject({ code: 'shutting_down', retryable: true });
-    expect((await send(`${url}/readyz`)).status).toBe(503);
-    const attached = door.follow(url, { generationId: asked.generationId!, lastEventId });
-    const again = door.stream(url, asked);
-    await again.until(({ type }) => type === 'text');
-    await request.text('after');
-    await attached.until(({ type }) => type === 'text');
-    request.finish();
+      const stopped = service[Symbol.asyncDispose]();
+      expect(await refusalOf(door.stream(url, ask('new')))).toMatchObject({ code: 'shutting_down', retryable: true });
+      expect((await send(`${url}/readyz`)).status).toBe(503);
+      const attached = door.follow(url, { generationId: asked.generationId!, lastEventId });
+      const again = door.stream(url, asked);
+      await again.until(({ type }) => type === 'text');
+      await request.text('after');
+      await attached.until(({ type }) => type === 'text');
+      request.finish();
 
-    const whole = await Promise.all([view, again, attached].map(readAll));
-    expect(whole.map(textOf)).toEqual(['before after', 'before after', 'after']);
-    for (const seen of whole) expect(terminalOf(seen).type).toBe('done');
-    await stopped;
-    await expect(send(`${url}/healthz`)).rejects.toThrow('ECONNREFUSED');
-    expect(upstream.requestCount).toBe(1);
-    await eventually(() => expect(upstream.openSockets).toBe(0));
-  });
+      const whole = await Promise.all([view, again, attached].map(readAll));
+      expect(whole.map(textOf)).toEqual(['before after', 'before after', 'after']);
+      for (const seen of whole) expect(terminalOf(seen).type).toBe('done');
+      await stopped;
+      await expect(send(`${url}/healthz`)).rejects.toThrow('ECONNREFUSED');
+      expect(upstream.requestCount).toBe(1);
+      await eventually(() => expect(upstream.openSockets).toBe(0));
+    },
+  );
 });
 
 describe('after the drain time', () => {
   const test = serviceForEachTest({ env: { LLM_DRAIN_MS: '10' } });
 
-  it('what still runs ends as cancelled: shutdown, for every viewer at every door', async () => {
+  it('generations that still run end as cancelled: shutdown, for every viewer at every door', async () => {
     const { url, upstream, service } = test.current;
     upstream.respondWith({ kind: 'manual' });
     const asked = doors.map(() => ask('hi', { generationId: crypto.randomUUID() }));
@@ -130,7 +133,7 @@ describe('after the drain time', () => {
     for (const sleeper of fallen) sleeper[Symbol.dispose]();
   });
 
-  it('sockets on which nothing is asked are closed with the code that says so', async () => {
+  it('idle sockets are closed with the code for a shutdown', async () => {
     const { url, service } = test.current;
     using socket = await openSocket(url);
     const stopped = service[Symbol.asyncDispose]();

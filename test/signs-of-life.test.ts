@@ -80,7 +80,7 @@ it.each([
 describe('an answer', () => {
   const timeouts = { first_byte_ms: 60_000, idle_ms: 150, total_ms: 60_000 };
 
-  it('lives through hidden thinking that is longer than any silence may be', async () => {
+  it('survives hidden thinking that is longer than any allowed silence', async () => {
     await using bench = await startBench();
     bench.simulator.respondWith({ kind: 'fault', fault: 'quiet_thinking', arg: 40 });
     const { terminal, text: heard } = await bench.hear(testConfig({ timeouts }));

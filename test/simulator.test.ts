@@ -50,7 +50,7 @@ describe('an ordinary answer', () => {
     },
   ];
 
-  it('is found in the documents, parses by the SDK, and tells usage', async () => {
+  it('is found in the documents, can be parsed by the SDK, and has usage', async () => {
     const simulator = await start({ docs });
     const message = await ask(simulator, 'How does cancelling work?', { system: 'Be brief.' });
     expect(textOf(message)).toContain('**GUIDE.md**');
@@ -70,7 +70,7 @@ describe('an ordinary answer', () => {
     expect(request!.usage).toMatchObject({ output_tokens: message.usage.output_tokens });
   });
 
-  it('says what the simulator is where nothing is found', async () => {
+  it('explains the simulator if nothing is found', async () => {
     const simulator = await start({ docs });
     expect(textOf(await ask(simulator, 'Sing of Achilles'))).toMatch(/I am the simulator.*\/sim help/s);
   });
@@ -80,7 +80,7 @@ describe('an ordinary answer', () => {
     expect(textOf(await ask(simulator, 'cancelling'))).toContain('I am the simulator');
   });
 
-  it('looks like the API’s on the wire: named events, padded JSON, a ping after the first block start', async () => {
+  it('has the API’s form on the wire: named events, padded JSON, a ping after the first block start', async () => {
     const simulator = await start({ docs });
     const { headers, text } = await post(simulator.url, streaming('/sim tokens 50'));
     expect(headers['content-type']).toBe('text/event-stream; charset=utf-8');
@@ -174,7 +174,7 @@ describe('the seed', () => {
 });
 
 describe('pacing', () => {
-  it('lets no more tokens through than it is told', async () => {
+  it('lets no more tokens through than it is set to', async () => {
     const simulator = await start({ tokensPerSecond: 400 });
     const startedAt = performance.now();
     await ask(simulator, '/sim tokens 20');
@@ -268,7 +268,7 @@ describe('a command', () => {
 });
 
 describe('a scripted answer', () => {
-  it('is used once each, in order, before the one that is for all', async () => {
+  it('is used once each, in order, before the answer for all requests', async () => {
     const simulator = await start({ docs: [] });
     simulator.respondWith((request) => ({ kind: 'text', text: `for all, ${request.body.max_tokens}` }));
     simulator.enqueue({ kind: 'text', text: 'first' }, { kind: 'text', text: 'second' });
@@ -476,7 +476,7 @@ describe('the requests', () => {
     expect(request!.usage).toBeUndefined();
   });
 
-  it('can be waited for, and those that came before are given out first', async () => {
+  it('can be waited for, and earlier ones are returned first', async () => {
     const simulator = await start();
     await ask(simulator, '/sim echo one');
     await ask(simulator, '/sim echo two');
@@ -500,7 +500,7 @@ describe('the requests', () => {
     await expect(simulator.nextRequest()).rejects.toThrow('disposed');
   });
 
-  it('are kept up to a number and up to a size of all bodies, and counted beyond', async () => {
+  it('are kept up to a number and up to a size of all bodies, and only counted beyond', async () => {
     const request = (id: number) => ({ id: String(id) }) as SimulatorRequest;
     const many = new RequestLog();
     for (let id = 0; id < 10_002; id++) many.add(request(id), 1);

@@ -45,7 +45,7 @@ function deferred(): PromiseWithResolvers<void> {
   return { promise, resolve };
 }
 
-it('a sink that has room is given a value in the call that makes it', async () => {
+it('a sink that has room gets a value in the call that makes it', async () => {
   const { put, taken, done } = pipeline();
   put(1);
   expect(taken).toEqual([1]);
@@ -54,7 +54,7 @@ it('a sink that has room is given a value in the call that makes it', async () =
   await done;
 });
 
-it('a sink that is busy is given nothing, and all that waits when it has room again', async () => {
+it('a busy sink gets nothing, and all waiting values when it has room again', async () => {
   const { put, fill, empty, taken, done } = pipeline();
   fill();
   put(1, 2);
@@ -65,7 +65,7 @@ it('a sink that is busy is given nothing, and all that waits when it has room ag
   expect(taken).toEqual([1, 2, 3]);
 });
 
-it('what a sink throws, or rejects with, ends it, and nobody who wakes it hears of that', async () => {
+it('an error of a sink ends it, and doesn’t reach the code that wakes it', async () => {
   const broken: Sink<number> = () => {
     throw new Error('broken');
   };
@@ -80,7 +80,7 @@ it('what a sink throws, or rejects with, ends it, and nobody who wakes it hears 
   }
 });
 
-it('a sink that wakes what feeds it is not given a value within another', async () => {
+it('a sink that wakes its source doesn’t get a value within another', async () => {
   const values: (number | typeof ended)[] = [1, 2, 3, ended];
   let depth = 0;
   const { wake, done } = pour<number>(

@@ -18,7 +18,7 @@ it('the defaults fit a heap of 2 GB, with a fifth to spare', () => {
   expect(sizingFault(defaultLimits, 2_000_000_000)).toBeUndefined();
 });
 
-it('the document tells the need of the defaults, and rows of limits that fit the heaps they are for', async () => {
+it('the document names the need of the defaults, and its rows of limits fit their heaps', async () => {
   const text = await readFile(new URL('../docs/sizing.md', import.meta.url), 'utf8');
   const needed = Math.ceil(heapBytesFor(defaultLimits) / MiB);
   expect(text).toContain(`The defaults need ${needed.toLocaleString('en')} MiB`);
@@ -37,7 +37,7 @@ it.each(sharesOf(defaultLimits).flatMap(({ limits }) => limits))('%s counts', (k
   expect(heapBytesFor(larger)).toBeGreaterThan(heapBytesFor(defaultLimits));
 });
 
-it('a heap that is too small is told with what it needs, what takes the most, and what to do', () => {
+it('the warning about a small heap names the need, what takes the most, and what to do', () => {
   const needed = Math.ceil(heapBytesFor(defaultLimits) / MiB);
   const { message } = sizingFault(defaultLimits, 500 * MiB)!;
   expect(message).toContain(`${needed} MiB, this one is 500`);
@@ -69,7 +69,7 @@ describe('serve', () => {
     return stdout.split('\n').filter((line) => line.includes('"level":40'));
   }
 
-  it('warns in one line where its heap is too small, and serves', async () => {
+  it('warns in one line if its heap is too small, and serves', async () => {
     const warnings = await linesOf({ NODE_OPTIONS: '--max-old-space-size=300' });
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toContain('--max-old-space-size=');
@@ -80,7 +80,7 @@ describe('serve', () => {
     expect(await linesOf({ NODE_OPTIONS: '--max-old-space-size=2000' })).toEqual([]);
   });
 
-  it('warns in one line where everyone may ask under any name', async () => {
+  it('warns in one line if everyone may ask under any name', async () => {
     const env = { NODE_OPTIONS: '--max-old-space-size=2000', HOST: '0.0.0.0', LLM_AUTH: 'none' };
     const warnings = await linesOf(env);
     expect(warnings).toHaveLength(1);

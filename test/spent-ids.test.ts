@@ -21,7 +21,7 @@ describe('spent ids', () => {
     }
   });
 
-  it('are the youngest ones, as many as the bound lets be, whatever was added', () => {
+  it('are the newest ones, as many as the bound allows, whatever was added', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 40 }), fc.array(fc.nat(99), { maxLength: 300 }), (max, added) => {
         const ids = new SpentIds(max);
@@ -36,7 +36,7 @@ describe('spent ids', () => {
     );
   });
 
-  it('of one caller are never forgotten for those of another that has more', () => {
+  it('of one caller are never forgotten in favour of another caller that has more', () => {
     const ids = new SpentIds(1_000);
     for (let id = 0; id < 300; id += 1) ids.add(key(String(id)), 60_000);
     for (let id = 0; id < 100_000; id += 1) ids.add(key(String(id), 'eve'), 60_000);
@@ -45,7 +45,7 @@ describe('spent ids', () => {
     expect(ids.has(key('99999', 'eve'))).toBe(true);
   });
 
-  it('whose time is over make room before any other', () => {
+  it('whose time is over are forgotten before any other', () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     try {
       const ids = new SpentIds(4);
@@ -61,7 +61,7 @@ describe('spent ids', () => {
     }
   });
 
-  it('agree with a plain list of who has what, whoever adds', () => {
+  it('agree with a plain list per caller, whoever adds', () => {
     const turns = fc.array(fc.tuple(fc.constantFrom('ada', 'bob', 'eve'), fc.nat(30)), { maxLength: 200 });
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), turns, (max, added) => {

@@ -46,7 +46,7 @@ describe('serve', () => {
     expect(await stop(service)).toMatchObject({ code: 0 });
   });
 
-  it('simulates nothing where there is a key, and tells the key nowhere', async () => {
+  it('simulates nothing if there is a key, and shows the key nowhere', async () => {
     const service = serve({ ANTHROPIC_API_KEY: 'sk-canary', LOG_LEVEL: 'trace' });
     await urlOf(service);
     const { code, stdout, stderr } = await stop(service);
@@ -116,7 +116,7 @@ describe('serve does not start', () => {
     for (const word of words) expect(told).toContain(word);
   });
 
-  it('where its port is taken: exit code 1, and which port', async () => {
+  it('if its port is taken: exit code 1, and the port is named', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;

@@ -25,7 +25,7 @@ it('lists the configs, prints the answer and says how it ended', async () => {
   expect(await closed).toEqual([0, null]);
 });
 
-it('ends quietly when whoever reads it leaves', async () => {
+it('ends quietly when its reader leaves', async () => {
   const { upstream } = test.current;
   upstream.enqueue({ kind: 'manual' });
   const { child, stderr, closed } = ask('hi');

@@ -119,7 +119,7 @@ it.each([
   });
 });
 
-it('what it quotes of the request is left out of the log', async () => {
+it('the words that it quotes from the request are left out of the log', async () => {
   await answering('data: {"error":"Hello is not a prompt"}\n\n', {}, async (bench) => {
     await bench.hear(testConfig());
     expect(bench.failures[0]!.said).toBe('… is not … prompt');

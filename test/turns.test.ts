@@ -9,7 +9,7 @@ import { finishesCleanly } from './support/finishes-cleanly.ts';
 finishesCleanly();
 const turn = () => new Promise(setImmediate);
 
-it('those who ask at once are let go over several turns, in the order in which they asked', async () => {
+it('waiters of one turn are released over several turns, in the order in which they asked', async () => {
   const order: number[] = [];
   const all = Array.from({ length: 100 }, (_, number) => laterTurn().then(() => order.push(number)));
   expect(order).toEqual([]);
@@ -24,7 +24,7 @@ it('those who ask at once are let go over several turns, in the order in which t
   expect(sizes[0]).toBeLessThan(20);
 });
 
-it('who asks while others wait comes after them, and a queue that is added to each turn stays bounded', async () => {
+it('a new waiter comes after the others, and a queue that grows each turn stays bounded', async () => {
   let waiting = 0;
   const most = { waiting: 0 };
   const ask = () => {

@@ -115,7 +115,7 @@ const mistakes: readonly (readonly [snippet: string, ...named: string[]])[] = [
   ],
 ];
 
-it('the compiler names what it expects of a config, and of a request, and never speaks of never', async () => {
+it('the compiler names what it expects of a config and of a request, and never prints `never`', async () => {
   const complaints = await complaintsAbout(mistakes.map(([snippet]) => snippet));
   for (const [index, [snippet, ...named]] of mistakes.entries()) {
     for (const name of named) expect(complaints[index], snippet).toContain(name);

@@ -56,7 +56,7 @@ it.each([
   expect(await socket.closed).toBe(1008);
 });
 
-it('a wrong key is told in the answers, and one that is shown in time keeps the socket', async () => {
+it('calls with a wrong key are refused, and a right key in time keeps the socket open', async () => {
   const { url } = test.current;
   using wrong = await openSocket(url, '?connectionParams=1');
   wrong.send({ method: 'connectionParams', data: { token: 'another-key-0123456789' } });
@@ -69,7 +69,7 @@ it('a wrong key is told in the answers, and one that is shown in time keeps the 
   expect(await right.next()).toMatchObject({ id: 1, result: { type: 'data' } });
 });
 
-it('beyond their number the oldest is closed, and a client with a key gets in', async () => {
+it('beyond their limit the oldest is closed, and a client with a key gets in', async () => {
   const { url } = test.current;
   using first = await openSocket(url);
   using second = await openSocket(url);
@@ -81,7 +81,7 @@ it('beyond their number the oldest is closed, and a client with a key gets in', 
   void [second, third];
 });
 
-it('little is taken from one', async () => {
+it('the service reads little from one', async () => {
   using socket = await openSocket(test.current.url, '?connectionParams=1');
   socket.send({ method: 'connectionParams', data: { token: 'x'.repeat(200_000) } });
   expect(await socket.closed).toBe(1008);

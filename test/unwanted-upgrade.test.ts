@@ -73,7 +73,7 @@ it('serves a POST in chunks that offers h2c, and tRPC over SSE', async () => {
   });
 });
 
-it('refuses what another client would be refused, too', async () => {
+it('refuses what it would refuse to another client, too', async () => {
   await withWire(async (open) => {
     const wire = await open();
     wire.write(headOf('GET', '/nowhere', h2c));
@@ -84,7 +84,7 @@ it('refuses what another client would be refused, too', async () => {
   });
 });
 
-it('still opens WebSockets where there is one, and nowhere else', async () => {
+it('still opens WebSockets at their path, and nowhere else', async () => {
   await withWire(async (open, signal) => {
     const socket = await openWebSocketWire(test.current.url, signal);
     socket?.write(frame('{"id":1,"method":"query","params":{"path":"llm.configs"}}'));

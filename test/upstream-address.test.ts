@@ -52,7 +52,7 @@ describe('the path of a request', () => {
     expect(messagesUrl(baseUrl, path)).toBe(url);
   });
 
-  it('says no part twice, whether a config or the environment names the base URL', async () => {
+  it('repeats no part, whether a config or the environment names the base URL', async () => {
     const configs = {
       default: plainConfig,
       own: { ...plainConfig, base_url: `${other.url}/v1/` },
@@ -143,7 +143,7 @@ describe('a 404', () => {
     expect(await refusedWith(404, body, 'application/json')).toMatchObject([{ code: 'refused', status: 404 }]);
   });
 
-  it('is in the log with its path, without anything of it that may be a name', async () => {
+  it('is logged with its path, without parts that may be a name', async () => {
     const lines: string[] = [];
     const telemetry = new Telemetry({
       logLevel: 'warn',
@@ -160,7 +160,7 @@ describe('a 404', () => {
 });
 
 describe('the key', () => {
-  it('goes as the header that the config asks for', async () => {
+  it('is sent in the header that the config names', async () => {
     const own = { ...plainConfig, base_url: other.url, api_key_env: 'OWN_KEY' };
     const configs = { bearer: own, header: { ...own, api_key_header: 'x-api-key' } };
     const requests = await asked({ configs, env: { OWN_KEY: ' own-key\n' } }, ['bearer', 'header']);
@@ -170,7 +170,7 @@ describe('the key', () => {
     ]);
   });
 
-  it('of the deployment goes as LLM_UPSTREAM_KEY_HEADER says, to its own server alone', async () => {
+  it('of the deployment is sent in the header of LLM_UPSTREAM_KEY_HEADER, only to its own server', async () => {
     const configs = {
       default: plainConfig,
       asked: { ...plainConfig, api_key_header: 'authorization' },
@@ -185,7 +185,7 @@ describe('the key', () => {
     ]);
   });
 
-  it('may be a token of ANTHROPIC_AUTH_TOKEN, and ANTHROPIC_API_KEY goes first', async () => {
+  it('may be a token of ANTHROPIC_AUTH_TOKEN, but ANTHROPIC_API_KEY has priority', async () => {
     const token = { ANTHROPIC_AUTH_TOKEN: 'token', ANTHROPIC_API_KEY: '' };
     const [request] = await asked({ env: token }, ['default']);
     expect(headersOf(request!, 'authorization')).toEqual(['Bearer token']);
@@ -198,7 +198,7 @@ describe('the key', () => {
 describe('headers of a config', () => {
   const env = { GATEWAY_KEY: 'the-gateway-key\n' };
 
-  it('go with its requests, from the text or from the environment', async () => {
+  it('are sent with its requests, from the text or from the environment', async () => {
     const headers = { 'X-Tenant': 'blue team', 'x-gateway-key': { env: 'GATEWAY_KEY' }, 'anthropic-beta': 'b-1' };
     const [request] = await asked({ configs: { default: { ...plainConfig, headers } }, env }, ['default']);
     expect(headersOf(request!, 'x-tenant', 'x-gateway-key', 'anthropic-beta', 'authorization')).toEqual([
@@ -209,7 +209,7 @@ describe('headers of a config', () => {
     ]);
   });
 
-  it('outrank those of ANTHROPIC_CUSTOM_HEADERS, which go to the deployment’s server alone', async () => {
+  it('outrank those of ANTHROPIC_CUSTOM_HEADERS, which are sent only to the deployment’s server', async () => {
     const configs = {
       default: { ...plainConfig, headers: { 'x-team': 'own' } },
       own: { ...plainConfig, base_url: other.url },
@@ -306,7 +306,7 @@ describe('variables of the SDK', () => {
     expect(read).not.toThrow('the-secret');
   });
 
-  it('by which it would find credentials are refused by name where they would be the only ones', () => {
+  it('for credentials elsewhere are refused by name if there are no others', () => {
     for (const name of ['ANTHROPIC_PROFILE', 'ANTHROPIC_IDENTITY_TOKEN_FILE', 'ANTHROPIC_CONFIG_DIR']) {
       expect(() => readSettings({ [name]: 'x' })).toThrow(`${name}: not supported; set ANTHROPIC_API_KEY`);
       expect(readSettings({ [name]: 'x', ANTHROPIC_API_KEY: 'k' }).unused).toEqual([
@@ -364,7 +364,7 @@ describe('an embedded router', () => {
     expect(() => createLlmRouter(configs, { env: { HTTPS_PROXY: 'socks5://p' } })).toThrow(/HTTPS_PROXY: .*SOCKS/);
   });
 
-  it('refuses a base URL that is none, and headers that can’t be sent', () => {
+  it('refuses an invalid base URL, and headers that can’t be sent', () => {
     const create = () =>
       createLlmRouter(configs, { baseUrl: 'http://the-secret@h', headers: { host: 'x', 'x-tenant': 'the-secret\n' } });
     expect(create).toThrow(ConfigError);
@@ -374,7 +374,7 @@ describe('an embedded router', () => {
 });
 
 describe('the end of an answer', () => {
-  it('says which stop sequence it was', async () => {
+  it('names the stop sequence', async () => {
     const configs = { default: { ...plainConfig, stop_sequences: ['END_A', 'END_B'] } };
     await using service = await startTestService({ configs });
     for (const [text, stop] of [

@@ -38,7 +38,7 @@ describe('the framing of a chunked body', () => {
     return Buffer.concat([Buffer.from(`${capitals ? hex.toUpperCase() : hex}\r\n`), data, Buffer.from('\r\n')]);
   }
 
-  it('tells each chunk that a read holds whole, and none that it doesn’t, wherever reads end', () => {
+  it('finds each chunk that a read holds whole, and no other, wherever reads end', () => {
     fc.assert(
       fc.property(fc.array(chunk, { maxLength: 20 }), fc.array(fc.nat(600), { maxLength: 12 }), (chunks, cuts) => {
         const frames = chunks.map(frame);
@@ -204,7 +204,7 @@ describe.each(Object.entries(answers))('an answer with %s', (_form, text) => {
   });
 });
 
-it('what looks like a chunk within one is none, even where reads end as if it were', async () => {
+it('bytes within a chunk that look like a chunk are none, even if reads end as if they were', async () => {
   await using upstream = await startUpstream();
   // For an event stream these are two lines to skip.
   const decoy = '3\r\n: a\r\n';
@@ -238,7 +238,7 @@ describe('of an answer whose chunks come one by one', () => {
     expect(passed).toEqual(sizes);
   });
 
-  it('what broke off is truncated, with all that came before', async () => {
+  it('an answer that broke off ends as truncated, with all text before the break', async () => {
     await using upstream = await startUpstream();
     for (const broken of ['zz\r\n', '5\r\nabcdefgh\r\n']) {
       upstream.answerWith(() => [...pieces.slice(0, 6), Buffer.from(broken)]);
@@ -248,7 +248,7 @@ describe('of an answer whose chunks come one by one', () => {
     }
   });
 
-  it('what a parser refuses ends the answer, wherever reads end', async () => {
+  it('bytes that the parser refuses end the answer, wherever reads end', async () => {
     await using upstream = await startUpstream();
     const spoilt = '5\r\nabcdeXX';
     const bytes = Buffer.from(head + chunked(lfBody.slice(0, 4)) + spoilt + chunked(lfBody.slice(4)) + lastChunk);
@@ -261,7 +261,7 @@ describe('of an answer whose chunks come one by one', () => {
     }
   });
 
-  it('what its taker has no room for is kept, whatever is read meanwhile', async () => {
+  it('bytes for which the taker has no room are kept, whatever is read meanwhile', async () => {
     await using upstream = await startUpstream();
     upstream.answerWith((number) => [
       Buffer.from(head),
@@ -281,7 +281,7 @@ describe('of an answer whose chunks come one by one', () => {
     expect(heardTexts).toEqual([1, 2].map((number) => texts.join('').replaceAll('grüße', `answer ${number}`)));
   });
 
-  it('more than is read ahead comes whole and in its order, however long its taker is busy', async () => {
+  it('more bytes than are read ahead arrive whole and in order, however long the taker is busy', async () => {
     await using upstream = await startUpstream();
     const many = Array.from({ length: 4_000 }, (_, number) => ` ${number} ${'x'.repeat(number % 50)}`);
     const delta = (text: string) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } });

@@ -140,7 +140,7 @@ describe('a streamed message', () => {
     ...messageEnd,
   ]);
 
-  test('says the same however its bytes are cut', () => {
+  test('has the same events however its bytes are cut', () => {
     const joined = (cuts: readonly number[]) => {
       const reader = new MessageReader({ showThinking: true });
       const events = cut(everything, cuts).flatMap((chunk) => reader.push([chunk]));
@@ -165,7 +165,7 @@ describe('a streamed message', () => {
     );
   });
 
-  test('says the same of a text delta whether its line is whole or in two, valid or not', () => {
+  test('has the same text delta whether its line arrives whole or in two parts, valid or not', () => {
     const opening = encode([messageStart, startOf({ type: 'text', text: '' })]);
     const quoted = fc.oneof(
       fc.string({ unit: 'binary' }).map((text) => JSON.stringify(text)),
@@ -238,7 +238,7 @@ describe('a streamed message', () => {
     expect(heard).toEqual([]);
   });
 
-  test('goes by the name of an event only where its data says no type', () => {
+  test('uses the name of an event only if its data has no type', () => {
     const reader = new MessageReader({ showThinking: false });
     reader.push([Buffer.from(`event: ping\ndata: ${JSON.stringify(messageStart)}\n\n`)]);
     reader.push([Buffer.from('event: message_stop\ndata: {}\n\n')]);
@@ -278,13 +278,13 @@ describe('a streamed message', () => {
     expect(reader.complete).toBe(false);
   });
 
-  test('gives what came before a failure', () => {
+  test('yields the events before a failure', () => {
     const { reader, heard } = read([messageStart, startOf({ type: 'text', text: '' }), textOf('so far'), 'oops']);
     expect(heard).toEqual([{ type: 'text', index: 0, text: 'so far' }]);
     expect(reader.failure?.code).toBe('upstream_error');
   });
 
-  test('fails by the type of an error event, whose sentence stands apart', () => {
+  test('fails by the type of an error event, and keeps its sentence apart', () => {
     const error = { type: 'error', error: { type: 'overloaded_error', message: 'secret' }, request_id: 'req_1' };
     const { reader } = read([error]);
     expect(reader.failure).toMatchObject({
@@ -361,7 +361,7 @@ describe('a content block', () => {
     );
   });
 
-  test('that is open at message_stop is told, and at a break is not', () => {
+  test('that is open at message_stop is emitted, and one that is open at a break is not', () => {
     const open = [messageStart, startOf({ type: 'redacted_thinking', data: 'x' })];
     expect(read([...open, ...messageEnd]).heard).toHaveLength(1);
     expect(read(open).heard).toHaveLength(0);

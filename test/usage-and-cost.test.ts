@@ -62,14 +62,14 @@ describe('usage', () => {
     expect(meter.report(true).usage).toMatchObject({ inputTokens: 8, outputTokens: 10, estimated: true });
   });
 
-  test('is told as zero where zero is all that was ever said', () => {
+  test('is zero if upstream has only ever reported zero', () => {
     const meter = new UsageMeter();
     meter.start({ input_tokens: 0, output_tokens: 0 });
     meter.update({ input_tokens: 0, output_tokens: 0 }, true);
     expect(meter.report(true).usage).toMatchObject({ inputTokens: 0, outputTokens: 0, estimated: false });
   });
 
-  test('is zero where it is told as zero beside iterations, which have what the whole leaves out', () => {
+  test('is zero if upstream reports zero beside iterations, which have the missing part', () => {
     const meter = new UsageMeter();
     meter.start({ input_tokens: 100, cache_read_input_tokens: 55_096, output_tokens: 1 });
     const iterations = [
@@ -83,21 +83,21 @@ describe('usage', () => {
     expect(billed).toMatchObject([{ cacheRead: 55_096 }, { cacheRead: 0 }]);
   });
 
-  test('keeps what iterations it was told', () => {
+  test('keeps the iterations that were reported', () => {
     const meter = new UsageMeter();
     meter.start({ input_tokens: 8, output_tokens: 1, iterations: [{ input_tokens: 3, output_tokens: 4 }] });
     meter.update({ output_tokens: 5, iterations: [] }, true);
     expect(meter.report(true).billed).toMatchObject([{ input: 3, output: 4 }]);
   });
 
-  test('of a stream that broke off is estimated by what came', () => {
+  test('of a stream that broke off is estimated from the text that arrived', () => {
     const meter = new UsageMeter();
     meter.start({ input_tokens: 5, output_tokens: 1 });
     meter.received(9);
     expect(meter.report(false).usage).toMatchObject({ inputTokens: 5, outputTokens: 3, estimated: true });
   });
 
-  test('of a stream that broke off after its stop reason is what was told, and exact', () => {
+  test('of a stream that broke off after its stop reason is as reported, and exact', () => {
     const meter = new UsageMeter();
     meter.start({ input_tokens: 5, output_tokens: 1 });
     meter.received(9);
@@ -105,7 +105,7 @@ describe('usage', () => {
     expect(meter.report(false).usage).toMatchObject({ outputTokens: 2, estimated: false });
   });
 
-  test('of a server that tells none is estimated', () => {
+  test('of a server that reports none is estimated', () => {
     const meter = new UsageMeter();
     meter.start(undefined);
     meter.received(8);
@@ -126,7 +126,7 @@ describe('usage', () => {
     expect((await heard).terminal.usage).toMatchObject({ outputTokens: 20, estimated: true });
   });
 
-  test('stays unknown where an attempt of unknown cost came before the answer', async () => {
+  test('stays unknown if an attempt of unknown cost came before the answer', async () => {
     await using bench = await startBench();
     bench.simulator.enqueue({ kind: 'fault', fault: 'empty_200' }, { kind: 'text', text: 'four' });
     const { terminal } = await bench.hear(testConfig());
@@ -159,13 +159,13 @@ describe('the cost', () => {
     expect(cost({ cacheRead: million })).toBeCloseTo(cacheRead!, 9);
   });
 
-  test('of a long prompt is five times as high where the list says so, from one token over its bound', () => {
+  test('of a long prompt is five times as high if the list says so, from one token over its bound', () => {
     const cost = (cacheRead: number) => costUsd({ model: 'claude-haiku-5-5' }, [{ ...none, input: 50_000, cacheRead }]);
     expect(cost(50_000)).toBeCloseTo(0.0055, 9);
     expect(cost(50_001)).toBeCloseTo(0.0275, 6);
   });
 
-  test('of what is cached for an hour is twice that of input', () => {
+  test('of tokens cached for an hour is twice that of input', () => {
     const counts = { ...none, cacheWrite: 2 * million, cacheWriteHour: million };
     expect(costUsd({ model: 'claude-sonnet-5-5' }, [counts])).toBeCloseTo(2.5 + 4, 9);
   });
@@ -191,7 +191,7 @@ describe('the cost', () => {
     expect(costUsd({ model: 'claude-sonnet-5-5' }, meter.report(true).billed)).toBeCloseTo(2 + 4 + 10, 9);
   });
 
-  test('is null in the event where the price is unknown, but 0 where nothing was billed', async () => {
+  test('is null in the event if the price is unknown, but 0 if nothing was billed', async () => {
     await using bench = await startBench();
     const config = testConfig({ model: 'claude-of-tomorrow' });
     expect((await bench.hear(config)).terminal).toMatchObject({ type: 'done', costUsd: null });

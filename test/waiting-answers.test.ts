@@ -38,7 +38,7 @@ async function full({ open: [socket] }: ReturnType<typeof watchServerSockets>): 
 describe('a WebSocket', () => {
   const test = serviceForEachTest({ configs });
 
-  it('has few of the answers made that its client doesn’t read, and all of them in order once it reads', async () => {
+  it('gets only a few of its answers made while its client doesn’t read, and all of them in order once it reads', async () => {
     const { url, service } = test.current;
     const generationId = await keepAnswer(test.current);
     using sockets = watchServerSockets(url);
@@ -55,7 +55,7 @@ describe('a WebSocket', () => {
     await eventually(() => expect(service.core.held.total).toBe(0));
   });
 
-  it('gives back what its answers held when it is lost before they left', async () => {
+  it('frees the memory of its answers if it is lost before they left', async () => {
     const { url, service } = test.current;
     const generationId = await keepAnswer(test.current);
     using sockets = watchServerSockets(url);
@@ -103,7 +103,7 @@ describe('a WebSocket', () => {
     request.finish();
   });
 
-  it('is closed where its client sends more messages at once than any that says something', async () => {
+  it('is closed if its client sends more messages at once than a sensible client does', async () => {
     using socket = await openSocket(test.current.url);
     socket.send(query(1, 'llm.configs'));
     await socket.next();
@@ -141,7 +141,7 @@ describe('over HTTP', () => {
   const ids = (generationId: string, number: number) =>
     encodeURIComponent(JSON.stringify(Object.fromEntries(Array(number).fill({ json: { generationId } }).entries())));
 
-  it('a batch gets no more than the bound on its answers, and what was held is given back', async () => {
+  it('a batch gets no more than the bound on its answers, and its memory is freed', async () => {
     const { url, service } = test.current;
     const generationId = await keepAnswer(test.current);
     const calls = ['llm.generation', 'llm.generation'].join();

@@ -52,7 +52,7 @@ describe('without keys', () => {
     expect(upstream.requestCount).toBe(0);
   });
 
-  it('the refusal says what would let it in', async () => {
+  it('the refusal says what would be accepted', async () => {
     const { text } = await send(urlOf(test.current.url), { headers: { host: name } });
     expect(text).toMatch(/POST.*x-llm-client/);
   });
@@ -83,7 +83,7 @@ describe('without keys', () => {
     expect(upstream.requestCount).toBe(1);
   });
 
-  it('whatever attaches or is read may come by a URL', async () => {
+  it('a URL may attach and read', async () => {
     const { url, upstream } = test.current;
     upstream.respondWith({ kind: 'text', text: 'hello' });
     const generationId = crypto.randomUUID();
@@ -101,7 +101,7 @@ describe('without keys', () => {
     expect(upstream.requestCount).toBe(1);
   });
 
-  it('a body is taken as JSON alone, at every door', async () => {
+  it('a body is accepted only as JSON, at every door', async () => {
     const { url, upstream } = test.current;
     const types = [
       'text/plain',

@@ -28,7 +28,7 @@ async function growthOf(service: ServiceProcess, counted: 'logsBytes' | 'callers
   return { heldBytes: after.bytes - before.bytes, countedBytes: after[counted] - before[counted] };
 }
 
-it('requests that run are counted as what they take', async () => {
+it('running requests are counted with the memory that they take', async () => {
   await using upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
   await using service = await startServiceProcess({ upstreamUrl: upstream.url, configs: { default: config } });
   upstream.respondWith({ kind: 'manual' });
@@ -56,7 +56,7 @@ it('requests that run are counted as what they take', async () => {
   }
 });
 
-it('logs are counted as what they take', async () => {
+it('logs are counted with the memory that they take', async () => {
   await using upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
   await using service = await startServiceProcess({ upstreamUrl: upstream.url, configs: { default: config } });
   const pieces: Readonly<Record<string, string>> = {

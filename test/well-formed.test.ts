@@ -47,12 +47,12 @@ describe('a request', () => {
     });
   });
 
-  it('keeps pairs, and the text `\\ud83d` as the text that it is', async () => {
+  it('keeps pairs, and keeps the text `\\ud83d` unchanged', async () => {
     const content = 'a 😀 pair, \\ud83d in words, \\\\ud83d, "\\u0041", and \u0007';
     expect((await sent(content)).messages[0]!.content).toBe(content);
   });
 
-  it('is, in any text and key, what it was with U+FFFD for each lone half', () => {
+  it('replaces each lone half in any text and key by U+FFFD, and changes nothing else', () => {
     fc.assert(
       fc.property(anyText, anyText, (key, value) => {
         const mended = JSON.parse(wellFormedJson(JSON.stringify({ [key]: [value] }))) as object;
@@ -63,7 +63,7 @@ describe('a request', () => {
   });
 });
 
-it('pieces of a text are well-formed each, and together what the whole would be', () => {
+it('each piece of a text is well-formed, and together they are the same as the whole', () => {
   fc.assert(
     fc.property(fc.array(anyText), (texts) => {
       const pieces = new Pieces();
@@ -103,12 +103,12 @@ function textsOf(heard: readonly LlmEvent[], index = 0) {
 }
 
 describe('a pair that upstream cuts in two', () => {
-  it('leaves whole, with the next piece', () => {
+  it('goes out whole, with the next piece', () => {
     const { heard } = hear([start, open({ type: 'text', text: '' }), text('a\ud83d'), text('\ude00b'), stop(), ...end]);
     expect(textsOf(heard)).toEqual(['a', '😀b']);
   });
 
-  it('leaves whole though an event is its half alone, between pings and other blocks', () => {
+  it('goes out whole, also if an event is only one half, between pings and other blocks', () => {
     const { heard } = hear([
       start,
       open({ type: 'text', text: 'x\ud83d' }),
@@ -126,7 +126,7 @@ describe('a pair that upstream cuts in two', () => {
     expect(textsOf(heard, 1).join('')).toBe('\ufffdplain');
   });
 
-  it('leaves whole in thinking that is shown', () => {
+  it('goes out whole in thinking that is shown', () => {
     const think = (thinking: string) => delta({ type: 'thinking_delta', thinking });
     const { heard } = hear([
       start,
@@ -156,7 +156,7 @@ describe('a pair that upstream cuts in two', () => {
     expect(textsOf(heard).join('')).toMatch(/^😀/);
   });
 
-  it('is assembled in the input of a tool and in fields of kinds that are not known', () => {
+  it('is assembled in the input of a tool and in fields of unknown kinds', () => {
     const input = (partial_json: string) => delta({ type: 'input_json_delta', partial_json }, 1);
     const { heard } = hear([
       start,

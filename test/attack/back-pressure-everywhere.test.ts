@@ -68,7 +68,7 @@ const asking: Readonly<Record<string, Buffer>> = {
 };
 
 describe('a WebSocket that reads nothing', () => {
-  it.each(Object.keys(asking))('is not read on while its answers wait: %s', async (what) => {
+  it.each(Object.keys(asking))('is not read while its answers wait: %s', async (what) => {
     const piece = asking[what]!;
     const toll = await target.current.withstands(`A3 ${what}`, async (signal) => {
       const wire = await unread(signal);
@@ -82,8 +82,8 @@ describe('a WebSocket that reads nothing', () => {
   });
 });
 
-describe('over HTTP, whoever reads nothing', () => {
-  it('has few of its answers made', async () => {
+describe('a client over HTTP that reads nothing', () => {
+  it('gets only a few of its answers made', async () => {
     const toll = await target.current.withstands('A7 large answers over HTTP, not read', async (signal) => {
       const largeId = await keepLargeAnswer(signal);
       const input = encodeURIComponent(JSON.stringify({ json: { generationId: largeId } }));
@@ -169,7 +169,7 @@ describe('a viewer that only sends is closed, and its model call ended,', () => 
   });
 });
 
-it('has few of the answers to queries over one WebSocket made that nobody reads', async () => {
+it('makes only a few of the answers to queries on a WebSocket that nobody reads', async () => {
   const toll = await target.current.withstands('A3 large answers over a WebSocket, not read', async (signal) => {
     const largeId = await keepLargeAnswer(signal);
     const query = (number: number) =>

@@ -72,7 +72,7 @@ async function statusesOf(heads: Iterable<string>, signal: AbortSignal): Promise
   return statuses;
 }
 
-it('cancels of made-up ids push nobody’s spent id out, and are limited', async () => {
+it('cancels of invented ids make the service forget nobody’s spent id, and are limited', async () => {
   const { result } = await target.current.withstands(
     'A13',
     async (signal) => {
@@ -140,7 +140,7 @@ it('a caller with all its generations, viewers and sockets leaves places for ano
   expect(result).toEqual({ refused: true, whole: 4, failures: [] });
 });
 
-it('a caller’s dear requests don’t hold up another one’s', async () => {
+it('one caller’s expensive requests don’t delay another caller’s', async () => {
   const toll = await target.current.withstands(
     'A17 beside honest callers',
     async (signal) => {

@@ -57,7 +57,7 @@ const target = targetForTests(() => ({
 const path = '/api/llm/process_stream/default';
 
 describe('requests', () => {
-  it('that run count by their bytes: what has no room is refused', async () => {
+  it('that run count by their bytes, and a request without room is refused', async () => {
     upstream.script = () => {};
     const toll = await target.current.withstands('A8 prompts with a silent upstream', async (signal) => {
       const request = posted(path, bodyOf('x'.repeat(4 * MiB)));
@@ -111,7 +111,7 @@ describe('requests', () => {
     expect(toll.heldBytes).toBeLessThan(heldBytesMax + margin);
   });
 
-  it('give back what they held: afterwards there is room again', async () => {
+  it('free what they held, so that there is room again', async () => {
     upstream.script = ({ pour }) => pour(answer('hello'));
     const { result } = await target.current.withstands('A8 room again', async (signal) => {
       const wire = await openWire(target.current.url, signal);
@@ -179,7 +179,7 @@ const withoutEnd: Readonly<Record<string, () => Iterable<UpstreamEvent | string>
 };
 
 describe('an upstream without end', () => {
-  it.each(Object.keys(withoutEnd))('is closed, and the generation ended with one terminal: %s', async (what) => {
+  it.each(Object.keys(withoutEnd))('is closed, and the generation ends with one terminal event: %s', async (what) => {
     const taken: Promise<number>[] = [];
     upstream.script = ({ pour }) => taken.push(pour(bounded(withoutEnd[what]!(), 24 * MiB)));
     const toll = await target.current.withstands(`A12 ${what}`, async (signal) => {
@@ -196,7 +196,7 @@ describe('an upstream without end', () => {
     expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
   });
 
-  it('is bounded for many generations at once as for one', async () => {
+  it('is bounded for many generations at once, too', async () => {
     upstream.script = ({ pour }) => pour(bounded(withoutEnd['input of a tool']!(), 20 * MiB));
     const toll = await target.current.withstands('A12 twenty at once', async (signal) => {
       const wires = await Promise.all(

@@ -235,7 +235,7 @@ function attacksOver(door: keyof typeof answersByHand, names: readonly string[])
 const doors = Object.keys(answersByHand) as (keyof typeof answersByHand)[];
 
 describe.each(doors)('over %s there is one end', (door) => {
-  it('of what is too deep, as upstream’s error or whole', async () => {
+  it('for JSON that is too deep: upstream’s error, or the whole', async () => {
     play(deep);
     // That input is sent as the text that arrived. Its 400 KB are more than a test reads of a WebSocket.
     const names = Object.keys(deep).filter((name) => door !== 'websocket' || name !== 'an input nested 200000 deep');
@@ -257,7 +257,7 @@ describe.each(doors)('over %s there is one end', (door) => {
     }
   });
 
-  it('of blocks with odd indexes, and none of those is passed on', async () => {
+  it('for blocks with odd indexes, none of which is passed on', async () => {
     play(indexes);
     const toll = await target.current.withstandsEach(
       `A23 indexes over ${door}`,
@@ -273,7 +273,7 @@ describe.each(doors)('over %s there is one end', (door) => {
   });
 });
 
-it('numbers that upstream has told stay, whatever it sends in their place', async () => {
+it('numbers that upstream has reported stay, whatever it sends later', async () => {
   play(usages);
   const toll = await target.current.withstandsEach('A23 usage', attacksOver('rest', Object.keys(usages)));
   for (const [name, { result }] of Object.entries(toll.result)) {
@@ -286,7 +286,7 @@ it('numbers that upstream has told stay, whatever it sends in their place', asyn
   }
 });
 
-it('no time to wait that upstream asks for goes out beyond a week', async () => {
+it('a retry-after of upstream’s that is longer than a week is not passed on', async () => {
   const headers: readonly Readonly<Record<string, string>>[] = [
     { 'retry-after': '1e303' },
     { 'retry-after': '99999999999999999999' },

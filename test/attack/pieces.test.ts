@@ -133,7 +133,7 @@ describe('messages of one frame', () => {
   });
 });
 
-it.each(Object.keys(doorsByHand))('faults of a request are told in short over %s', async (door) => {
+it.each(Object.keys(doorsByHand))('the problems of a request are listed in short over %s', async (door) => {
   const toll = await target.current.withstandsEach(
     `A4 over ${door}`,
     attacksOf(manyPieces, (json, signal) => doorsByHand[door]!(target.current.url, json, signal)),
@@ -146,7 +146,7 @@ it.each(Object.keys(doorsByHand))('faults of a request are told in short over %s
   }
 });
 
-describe('what is repeated', () => {
+describe('text of the client that a refusal repeats', () => {
   const long = 'x'.repeat(9_000_000);
   const ask = '{"config":"default","messages":[{"role":"user","content":"x"}]}';
   const messages: Readonly<Record<string, string>> = {
@@ -241,22 +241,25 @@ describe('requests in a row', () => {
   );
 });
 
-it.each(Object.keys(doorsByHand))('values of a request over %s cost a moment, at each attach anew', async (door) => {
-  const toll = await target.current.withstandsEach(
-    `A17 over ${door}`,
-    attacksOf(manyNodes, async (json, signal) => {
-      const sameId = json.replace('{', `{"generationId":"${crypto.randomUUID()}",`);
-      const first = await doorsByHand[door]!(target.current.url, sameId, signal);
-      const second = await doorsByHand[door]!(target.current.url, sameId, signal);
-      return [first.verdict, second.verdict];
-    }),
-    60_000,
-  );
-  for (const [what, { result, longestTurnMs }] of Object.entries(toll.result)) {
-    for (const verdict of result) expect.soft(verdict, what).not.toMatch(/silence|open/);
-    expect.soft(longestTurnMs, `${what}: longest turn`).toBeLessThan(turnMsMax);
-  }
-});
+it.each(Object.keys(doorsByHand))(
+  'many values in a request cost little time over %s, also at each further attach',
+  async (door) => {
+    const toll = await target.current.withstandsEach(
+      `A17 over ${door}`,
+      attacksOf(manyNodes, async (json, signal) => {
+        const sameId = json.replace('{', `{"generationId":"${crypto.randomUUID()}",`);
+        const first = await doorsByHand[door]!(target.current.url, sameId, signal);
+        const second = await doorsByHand[door]!(target.current.url, sameId, signal);
+        return [first.verdict, second.verdict];
+      }),
+      60_000,
+    );
+    for (const [what, { result, longestTurnMs }] of Object.entries(toll.result)) {
+      for (const verdict of result) expect.soft(verdict, what).not.toMatch(/silence|open/);
+      expect.soft(longestTurnMs, `${what}: longest turn`).toBeLessThan(turnMsMax);
+    }
+  },
+);
 
 /** Each input is written only when its turn comes: together they are a hundred megabytes. */
 function attacksOf<Input, T>(

@@ -42,7 +42,7 @@ describe('a kept socket that upstream breaks after it took the request', () => {
     'closed after 300 ms': async ({ socket }) => delay(300).then(() => socket.destroy()),
     'ended after 300 ms': async ({ socket }) => delay(300).then(() => socket.end()),
   };
-  it.each(Object.keys(breaks))('is asked once where retries are 0, and flagged: %s', async (how) => {
+  it.each(Object.keys(breaks))('gets one request if retries are 0, and the usage is flagged: %s', async (how) => {
     upstream.script = (exchange) =>
       exchange.body.includes('break') ? void breaks[how]!(exchange) : exchange.pour(answer('hello'));
     const content = `break ${how}`;
@@ -57,24 +57,27 @@ describe('a kept socket that upstream breaks after it took the request', () => {
     expect(result.usage.estimated).toBe(true);
   });
 
-  it.each(Object.keys(breaks))('is asked once more where one retry is allowed, and flagged: %s', async (how) => {
-    const content = `once more, break ${how}`;
-    upstream.script = (exchange) =>
-      exchange.body.includes('break') && requestsFor(content).length === 1
-        ? void breaks[how]!(exchange)
-        : exchange.pour(answer('hello'));
-    const { result } = await target.current.withstands(`A18 ${how}, one retry`, async (signal) => {
-      await askFor('first', 'once_more', signal);
-      const second = await askFor(content, 'once_more', signal);
-      return { type: endOf(second).type, usage: endOf(second).usage };
-    });
-    expect(result.type).toBe('done');
-    expect(requestsFor(content)).toHaveLength(2);
-    expect(result.usage.estimated).toBe(true);
-  });
+  it.each(Object.keys(breaks))(
+    'gets one more request if one retry is allowed, and the usage is flagged: %s',
+    async (how) => {
+      const content = `once more, break ${how}`;
+      upstream.script = (exchange) =>
+        exchange.body.includes('break') && requestsFor(content).length === 1
+          ? void breaks[how]!(exchange)
+          : exchange.pour(answer('hello'));
+      const { result } = await target.current.withstands(`A18 ${how}, one retry`, async (signal) => {
+        await askFor('first', 'once_more', signal);
+        const second = await askFor(content, 'once_more', signal);
+        return { type: endOf(second).type, usage: endOf(second).usage };
+      });
+      expect(result.type).toBe('done');
+      expect(requestsFor(content)).toHaveLength(2);
+      expect(result.usage.estimated).toBe(true);
+    },
+  );
 });
 
-describe('a kept socket on which bytes come out of turn', () => {
+describe('a kept socket on which upstream sends unasked bytes', () => {
   const smuggled =
     'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 15\r\n\r\nevent: ping\n\n\n\n';
   it.each([
@@ -97,7 +100,7 @@ describe('a kept socket on which bytes come out of turn', () => {
     expect(result).toEqual({ wasClosed: true, end: 'done', requests: 1 });
   });
 
-  it('is closed also where they come together with the end of an answer', async () => {
+  it('is closed, also if they arrive together with the end of an answer', async () => {
     upstream.script = (exchange) => {
       if (!exchange.body.includes('"smuggle"')) return exchange.pour(answer('hello'));
       const text = answer('hello')
@@ -116,7 +119,7 @@ describe('a kept socket on which bytes come out of turn', () => {
     expect(result).toEqual({ first: 'done', second: 'done' });
   });
 
-  it('in the middle of an answer, cuts that one alone', async () => {
+  it('in the middle of an answer: only that answer is cut', async () => {
     upstream.script = ({ body, write, socket, pour }) =>
       body.includes('"middle"')
         ? write(`data: ${JSON.stringify(messageStart)}\n\n`).then(() => socket.write('zz\r\nno chunk'))

@@ -169,7 +169,7 @@ describe('with LLM_AUTH=none beyond loopback', () => {
     expect(await requestsBefore({ ...test.current, url: local() }, { host: 'ok.example' })).toBe(0);
   });
 
-  it('one that it has is served', async () => {
+  it('a name that it has is served', async () => {
     expect(await ask(local(), headOf('GET', '/api/llm/configs', {}, 'ok.example'))).toBe('200');
     expect(await ask(local(), headOf('GET', '/api/llm/configs', {}, 'OK.example:8080'))).toBe('200');
   });

@@ -93,7 +93,7 @@ it('refuses bad keys from the head alone, at every door', async () => {
     expect(each).toEqual(Object.fromEntries(doors.map((route) => [route, '401 unauthorized'])));
 });
 
-it('refuses from the head alone what is to come in chunks', async () => {
+it('refuses a chunked request from the head alone', async () => {
   const { result } = await target.current.withstands('A1 heads of chunks', async (signal) => {
     const verdicts = doors.map(async (route) => {
       const wire = await openWire(target.current.url, signal);
@@ -105,7 +105,7 @@ it('refuses from the head alone what is to come in chunks', async () => {
   expect(result).toEqual(Object.fromEntries(doors.map((route) => [route, '401 unauthorized'])));
 });
 
-it('answers where there is no door from the head alone, too', async () => {
+it('answers a path without a door from the head alone, too', async () => {
   const { result } = await target.current.withstands('A1 heads for no door', (signal) =>
     headsAlone(others, {}, signal),
   );
@@ -114,7 +114,7 @@ it('answers where there is no door from the head alone, too', async () => {
   }
 });
 
-it('keeps nothing of bodies in one-byte chunks that nobody with a key sent', async () => {
+it('keeps nothing of bodies in one-byte chunks from clients without a key', async () => {
   const toll = await target.current.withstands('A1 chunks without a key', async (signal) => {
     const body = `{"json":{"generationId":"${'x'.repeat(150_000)}"}}`;
     const ends = [...doors, ...others, 'GET /healthz', 'GET /nowhere', 'HEAD /'].map(async (route) => {
@@ -128,7 +128,7 @@ it('keeps nothing of bodies in one-byte chunks that nobody with a key sent', asy
   expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
 });
 
-it('keeps nothing of large bodies that nobody with a key sent, however slowly they end', async () => {
+it('keeps nothing of large bodies from clients without a key, however slowly they end', async () => {
   const toll = await target.current.withstands('A9 large bodies without a key', async (signal) => {
     const part = Buffer.alloc(5 << 20, '[');
     const ends = Array.from({ length: 24 }, async (_, index) => {
@@ -143,7 +143,7 @@ it('keeps nothing of large bodies that nobody with a key sent, however slowly th
   expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
 });
 
-it('lets a caller with a key in while strangers hold all the sockets that they can, and closes theirs', async () => {
+it('lets a caller with a key in while strangers hold all the sockets that they can, and closes a stranger’s', async () => {
   const { result } = await target.current.withstands(
     'A10 sockets that only answer pings',
     async (signal) => {
@@ -180,7 +180,7 @@ it('lets a caller with a key in while strangers hold all the sockets that they c
   expect(result).toEqual({ inTheHead: 'answered', left: 0 });
 });
 
-it('keeps little of what comes on sockets before their connection params', async () => {
+it('keeps little of the bytes that arrive on sockets before their connection params', async () => {
   const toll = await target.current.withstands('A10 large messages before the params', async (signal) => {
     const large = frame(`{"method":"connectionParams","data":{"token":"${'x'.repeat(5 << 20)}"}}`);
     const entries = Array.from({ length: 200_000 }, (_, index) => `"k${index}":"x"`).join();
@@ -200,7 +200,7 @@ it('keeps little of what comes on sockets before their connection params', async
   expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
 });
 
-it('bears requests without a key that are sent one upon the other, and their sender leaving', async () => {
+it('withstands pipelined requests without a key, and a sender that leaves', async () => {
   const toll = await target.current.withstands('A6 pipelined without a key', async (signal) => {
     const wires = await Promise.all(
       ['GET /api/llm/configs', 'POST /nowhere', 'POST /trpc/llm.cancel'].map(async (route) => {
@@ -221,7 +221,7 @@ it('bears requests without a key that are sent one upon the other, and their sen
   expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
 });
 
-it('serves callers with a key beside strangers that send all that they have', async () => {
+it('serves callers with a key beside strangers that send all they can', async () => {
   const { result } = await target.current.withstands(
     'A1, A9, A10 beside honest callers',
     async (signal) => {
@@ -242,7 +242,7 @@ it('serves callers with a key beside strangers that send all that they have', as
   expect(result).toEqual({ whole: 6, failures: [] });
 });
 
-it('reads the body of whoever has a key', async () => {
+it('reads the body of a caller with a key', async () => {
   const { result } = await target.current.withstands('a body with a key', async (signal) => {
     const wire = await openWire(target.current.url, signal);
     wire.write(posted('/trpc/llm.cancel', JSON.stringify({ json: { generationId: id } }), bearer('ada')));

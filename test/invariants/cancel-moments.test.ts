@@ -100,7 +100,7 @@ describe.each(cancels)('cancelled by $name', ({ cancel }) => {
   });
 });
 
-it('cancelled together with its end, it ends one way, and each who asked is told which', async () => {
+it('cancelled at the moment of its end, it has one ending, and everyone who cancelled learns which', async () => {
   const { url, upstream } = test.current;
   const outcomes = new Set<string>();
   for (let turns = 0; turns < 40; turns += 1) {

@@ -32,7 +32,7 @@ describe.each([...lastingDoors, inProcessDoor(() => test.current)])('over $name'
     expect(textOf(seen)).toBe('still here');
   });
 
-  it('the clock stops when one returns, and starts anew when that one leaves', async () => {
+  it('the clock stops when a viewer returns, and starts again when that viewer leaves', async () => {
     const { url } = test.current;
     const { asked, request, view } = await start(door);
     for (let round = 0; round < 3; round += 1) {
@@ -47,7 +47,7 @@ describe.each([...lastingDoors, inProcessDoor(() => test.current)])('over $name'
     expect(await request.outcome).toBe('client_closed');
   });
 
-  it('a cut that the client comes back from cancels nothing', async () => {
+  it('a cut after which the client reconnects cancels nothing', async () => {
     const { url } = test.current;
     await using proxy = await startTcpProxy(url);
     const { request, view } = await start(door, 'default', proxy.url);
@@ -60,7 +60,7 @@ describe.each([...lastingDoors, inProcessDoor(() => test.current)])('over $name'
     expect(textOf(await readAll(view))).toBe('one two');
   });
 
-  it('under `continue` it runs to its end with nobody there, and is there to follow', async () => {
+  it('under `continue` it runs to its end without viewers, and can be followed', async () => {
     const { url } = test.current;
     const { asked, request, view } = await start(door, 'goes_on');
     view.close();

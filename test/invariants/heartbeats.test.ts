@@ -14,7 +14,7 @@ import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 finishesCleanly();
 
-describe('on connections where nothing is said', () => {
+describe('on quiet connections', () => {
   const test = serviceForEachTest({ env: { LLM_HEARTBEAT_MS: '1000', LLM_SOCKET_STALL_MS: '2000' } });
 
   it('a long silence of upstream looks like life at every door: nobody reconnects', async () => {
@@ -35,17 +35,17 @@ describe('on connections where nothing is said', () => {
     expect(proxy.connections).toBe(connections);
   });
 
-  it('over SSE the client is told how long silence may last, and takes a dead connection for what it is', async () => {
+  it('over SSE the service announces how long silence may last, and the client notices a dead connection', async () => {
     const viewer = await throughDeadPeer((url, asked) => doors[0]!.stream(url, asked));
     expect(textOf(await readAll(viewer))).toBe('after the break');
   });
 
-  it('over WebSocket a client that asks for life takes a dead connection for what it is', async () => {
+  it('over WebSocket a client that sends PING notices a dead connection', async () => {
     const viewer = await throughDeadPeer(askingWebSocket);
     expect(textOf(await readAll(viewer))).toBe('after the break');
   });
 
-  it('over WebSocket a client that answers no heartbeat is let go', async () => {
+  it('over WebSocket a client that answers no heartbeat is disconnected', async () => {
     const { url } = test.current;
     const webSocket = new WebSocket(`${url.replace('http', 'ws')}/trpc`);
     const [first] = (await once(webSocket, 'message')) as [Buffer];

@@ -9,7 +9,7 @@ import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 finishesCleanly();
 
-it('after the death of the process, whoever has seen an event is told that it is gone: no second generation', async () => {
+it('after the death of the process, a client that has seen an event gets generation_not_found, and no second generation starts', async () => {
   await using upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
   upstream.respondWith({ kind: 'manual' });
   const first = await startServiceProcess({ upstreamUrl: upstream.url });

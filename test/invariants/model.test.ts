@@ -48,7 +48,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
 beforeEach(() => void vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout'] }));
 afterEach(() => void vi.useRealTimers());
 
-it('every history of a generation is what the reference says', { timeout: 600_000 }, async () => {
+it('every history of a generation agrees with the reference', { timeout: 600_000 }, async () => {
   /** How often each command met each state. */
   const met = new Map<string, number>();
   let hangs = false;

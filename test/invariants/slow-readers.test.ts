@@ -27,7 +27,7 @@ it.each(doors)(
   },
 );
 
-it('a reader that takes nothing is let go, and comes back for the rest', async () => {
+it('a reader that takes nothing is disconnected, and comes back for the remaining events', async () => {
   const { service, url, upstream } = test.current;
   await using proxy = await startTcpProxy(url);
   upstream.respondWith({ kind: 'manual' });

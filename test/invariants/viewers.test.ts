@@ -14,7 +14,7 @@ describe('with logs that are kept', () => {
   });
 
   describe.each([...lastingDoors, inProcessDoor(() => test.current)])('over $name', (door) => {
-    it('two tabs, a late one, one that leaves and one that never reads: all that read see the same', async () => {
+    it('two tabs, a late one, one that leaves and one that never reads: all readers see the same', async () => {
       const { url, upstream } = test.current;
       await using proxy = await startTcpProxy(url);
       upstream.enqueue({ kind: 'manual' });
@@ -65,7 +65,7 @@ describe('with logs that are kept', () => {
   });
 });
 
-describe('with logs that go as soon as they have ended', () => {
+describe('with logs that are dropped as soon as they have ended', () => {
   const test = serviceForEachTest({ env: { LLM_LOG_RETENTION_MS: '0' } });
 
   it.each(doors)('over $name, a viewer that is behind reads on to the end, and nobody else attaches', async (door) => {
