@@ -1,11 +1,11 @@
 /**
- * `node .ci/count.mjs REPORT STATUS`: prints how the tests of one run went, "N passed, N failed, N skipped".
- * REPORT is vitest's JSON report, STATUS the exit code that vitest ended with.
+ * `node .ci/count.mjs REPORT STATUS`: prints the result of one test run, "N passed, N failed, N skipped".
+ * REPORT is vitest's JSON report, STATUS is vitest's exit code.
  */
 import { existsSync, readFileSync } from 'node:fs';
 
 const [path, status] = process.argv.slice(2);
-// A run that ended before it could write its report has no test to count, and has failed.
+// If a run ended before it wrote its report, there is no test to count, and the run has failed.
 const report = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
 const { numPassedTests: passed = 0, numPendingTests = 0, numTodoTests = 0, testResults = [] } = report;
 const skipped = numPendingTests + numTodoTests;
@@ -16,7 +16,7 @@ const failures = testResults.map((file) => {
   return file.status === 'failed' ? Math.max(tests, 1) : tests;
 });
 let failed = failures.reduce((sum, each) => sum + each, 0);
-// Vitest also fails for an error that belongs to no test, and where it finds no tests.
+// Vitest also fails for an error that belongs to no test, and if it finds no tests.
 if (failed === 0 && (status !== '0' || passed + skipped === 0)) failed = 1;
 
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
