@@ -82,7 +82,7 @@ describe('where six streams hold the six connections of a browser', () => {
     expect(llm.reconnects).toEqual([]);
   });
 
-  it('it also does with tRPC’s own client, whose subscriber sees only the end', async () => {
+  it('a cancel gets through tRPC’s own client as well, whose subscriber sees only the end', async () => {
     const { upstream, url } = test.current;
     const browser = sixConnections();
     await using llm = connect(url, browser.fetch);
