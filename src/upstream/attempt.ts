@@ -6,7 +6,7 @@ import type { LlmEvent } from '../protocol.ts';
 import type { Sink } from '../flow/sink.ts';
 import type { AnswerRoom } from './answer-room.ts';
 import type { ResponseBody } from './http/body.ts';
-import { UpstreamFailure, UpstreamFault } from './failures.ts';
+import { UpstreamFailure, FailureCause } from './failures.ts';
 import { MessageReader } from './messages-api/message-reader.ts';
 import { ObjectBody } from './messages-api/object-body.ts';
 import type { AttemptUsage } from './usage.ts';
@@ -167,14 +167,14 @@ export class Attempt {
 
   #truncated({ ended, undecodable }: ResponseBody): UpstreamFailure {
     if (undecodable) {
-      const cause = new UpstreamFault('the body is not what its content-encoding says', {
+      const cause = new FailureCause('the body is not what its content-encoding says', {
         code: 'content_encoding_broken',
       });
       return new UpstreamFailure('upstream_error', { cause, requestId: this.requestId, retry: false });
     }
     return new UpstreamFailure('upstream_truncated', {
       ...(ended ? {} : { message: 'The connection to the model provider broke in mid-answer' }),
-      cause: new UpstreamFault('the answer broke off', { code: ended ? 'no_message_stop' : 'connection_broke' }),
+      cause: new FailureCause('the answer broke off', { code: ended ? 'no_message_stop' : 'connection_broke' }),
       requestId: this.requestId,
       retry: this.#answer?.shouldRetry,
     });

@@ -21,7 +21,7 @@ const messages: Readonly<Record<UpstreamCode, string>> = {
 export interface UpstreamFailureOptions {
   /** Instead of the code's own message. */
   readonly message?: string | undefined;
-  readonly cause?: UpstreamFault | Error | undefined;
+  readonly cause?: FailureCause | Error | undefined;
   readonly requestId?: string | undefined;
   /** Upstream's own sentence as it came. It may quote anything: `said.ts` makes it fit for a log. */
   readonly said?: string | undefined;
@@ -53,7 +53,7 @@ export class UpstreamFailure extends LlmError {
 
   /** Whether it may be no more than an idle socket that upstream had closed: another one may do, and at once. */
   get onKeptSocket(): boolean {
-    return this.cause instanceof UpstreamFault && this.cause.onKeptSocket;
+    return this.cause instanceof FailureCause && this.cause.onKeptSocket;
   }
 
   /** No property, so that nothing that prints an error prints it. */
@@ -65,7 +65,7 @@ export class UpstreamFailure extends LlmError {
   get holdsWords(): boolean {
     const { cause, requestId, said } = this.#options;
     return (
-      said !== undefined || requestId !== undefined || (cause instanceof UpstreamFault && cause.type !== undefined)
+      said !== undefined || requestId !== undefined || (cause instanceof FailureCause && cause.type !== undefined)
     );
   }
 
@@ -75,12 +75,12 @@ export class UpstreamFailure extends LlmError {
     return new UpstreamFailure(this.code, {
       ...this.#options,
       requestId: ownWord(requestId),
-      cause: cause instanceof UpstreamFault ? cause.inWordsOf(ownWord) : cause,
+      cause: cause instanceof FailureCause ? cause.inWordsOf(ownWord) : cause,
     });
   }
 }
 
-interface UpstreamFaultFacts {
+interface FailureFacts {
   readonly code: string;
   readonly type?: string | undefined;
   readonly status?: number | undefined;
@@ -92,8 +92,8 @@ interface UpstreamFaultFacts {
 }
 
 /** What lay behind a failure, for logs: a short code of ours or of Node's, and what else an operator can use. */
-export class UpstreamFault extends Error {
-  override readonly name = 'UpstreamFault';
+export class FailureCause extends Error {
+  override readonly name = 'FailureCause';
   readonly code: string;
   /** Upstream's own error type. */
   readonly type: string | undefined;
@@ -108,7 +108,7 @@ export class UpstreamFault extends Error {
   /** Whether it went out on a socket that had been kept idle, and that upstream may have closed just then. */
   readonly onKeptSocket: boolean;
 
-  constructor(message: string, facts: UpstreamFaultFacts) {
+  constructor(message: string, facts: FailureFacts) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.code = facts.code;
     this.type = facts.type;
@@ -120,10 +120,10 @@ export class UpstreamFault extends Error {
   }
 
   /** As a failure's. The names of errors that are known here are no quotation. */
-  inWordsOf(ownWord: (word: string | undefined) => string | undefined): UpstreamFault {
+  inWordsOf(ownWord: (word: string | undefined) => string | undefined): FailureCause {
     const { message, type, code, status, requestPath, check, sent, onKeptSocket, cause } = this;
     const own = isErrorType(type) ? type : ownWord(type);
-    return new UpstreamFault(message, { code, type: own, status, requestPath, check, sent, onKeptSocket, cause });
+    return new FailureCause(message, { code, type: own, status, requestPath, check, sent, onKeptSocket, cause });
   }
 }
 

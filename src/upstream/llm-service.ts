@@ -15,7 +15,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts';
 import { laterTurn } from '../flow/turns.ts';
 import { AnswerRoom } from './answer-room.ts';
 import { Attempt, type Answer } from './attempt.ts';
-import { parseShouldRetry, UpstreamFailure, UpstreamFault } from './failures.ts';
+import { parseShouldRetry, UpstreamFailure, FailureCause } from './failures.ts';
 import { Ledger } from './ledger.ts';
 import type { MessageReader } from './messages-api/message-reader.ts';
 import { headerOf, refusalOf } from './refusal.ts';
@@ -197,7 +197,7 @@ export class LLMService implements AsyncDisposable {
         const prepared = await this.#prepared(address, headers);
         const json = wellFormedJson(JSON.stringify(body));
         const answer = await this.#sockets.send(prepared, json, signal, freshSocket).catch((error: unknown) => {
-          if (!(error instanceof UpstreamFault)) throw error;
+          if (!(error instanceof FailureCause)) throw error;
           const retry = error.code === 'proxy_refused' ? false : undefined;
           throw new UpstreamFailure('upstream_unreachable', { cause: error, maybeBilled: error.sent, retry });
         });
@@ -207,7 +207,7 @@ export class LLMService implements AsyncDisposable {
         if (answer.unknownEncoding !== undefined) {
           await answer.body.close();
           const facts = { code: 'content_encoding_unknown', type: answer.unknownEncoding };
-          const cause = new UpstreamFault('the content-encoding of the answer is not known', facts);
+          const cause = new FailureCause('the content-encoding of the answer is not known', facts);
           throw new UpstreamFailure('upstream_error', { cause, requestId, retry: false });
         }
         return {
@@ -288,7 +288,7 @@ function outcomeOf(failure: UpstreamFailure | undefined, signal: AbortSignal) {
 function timeoutFailure(name: TimeoutName, { requestId }: Attempt): UpstreamFailure {
   return new UpstreamFailure('upstream_timeout', {
     message: `The model provider took longer than ${name} allows`,
-    cause: new UpstreamFault('a wait was too long', { code: name }),
+    cause: new FailureCause('a wait was too long', { code: name }),
     requestId,
     final: name === 'total_ms',
   });

@@ -2,10 +2,10 @@
  * What upstream's refusal of a request comes to: an answer whose status is no success. Knows the forms of refusals, nothing of
  * the SDK. A 404 that means the path, not the model, is told as such: a base URL with a part too many is easily written.
  */
-import { isErrorType, parseRetryAfter, parseShouldRetry, UpstreamFailure, UpstreamFault } from './failures.ts';
+import { isErrorType, parseRetryAfter, parseShouldRetry, UpstreamFailure, FailureCause } from './failures.ts';
 import type { PreparedRequest, UpstreamAnswer } from './http/sockets.ts';
 import { readError, type ToldError } from './messages-api/told-error.ts';
-import { proxyFault } from './http/tunnel.ts';
+import { proxyFailed } from './http/tunnel.ts';
 
 const proxyAuthenticationRequired = 407;
 const pathStatuses = new Set([404, 405]);
@@ -18,18 +18,18 @@ const partsMax = 20;
 export function refusalOf(answer: UpstreamAnswer, text: string, request: PreparedRequest): UpstreamFailure {
   const { status } = answer;
   if (status >= 600) {
-    const cause = new UpstreamFault('the answer is no HTTP', { code: 'invalid_status' });
+    const cause = new FailureCause('the answer is no HTTP', { code: 'invalid_status' });
     return new UpstreamFailure('upstream_unreachable', { cause });
   }
   if (status === proxyAuthenticationRequired && request.proxied) {
-    const cause = proxyFault('proxy_refused', { status });
+    const cause = proxyFailed('proxy_refused', { status });
     return new UpstreamFailure('upstream_unreachable', { cause, maybeBilled: false, retry: false });
   }
   const body = parseJson(text);
   const plain = headerOf(answer, 'content-type')?.startsWith('text/plain') ? text.trim() : undefined;
   const told = readError(body ?? plain, status);
   return new UpstreamFailure(told.code, {
-    cause: faultOf(told, status, request),
+    cause: causeOf(told, status, request),
     requestId: headerOf(answer, 'request-id') ?? told.requestId,
     said: told.said,
     retryAfterMs: parseRetryAfter(retryHeaders(answer)),
@@ -43,11 +43,11 @@ export function headerOf({ headers }: UpstreamAnswer, name: string): string | un
   return typeof value === 'string' ? value : undefined;
 }
 
-function faultOf(told: ToldError, status: number, { path }: PreparedRequest): UpstreamFault {
+function causeOf(told: ToldError, status: number, { path }: PreparedRequest): FailureCause {
   if (!pathStatuses.has(status) || !isAboutPath(told, path)) {
-    return new UpstreamFault('upstream refused the request', { code: 'refused', type: told.type, status });
+    return new FailureCause('upstream refused the request', { code: 'refused', type: told.type, status });
   }
-  return new UpstreamFault('upstream has no such path', {
+  return new FailureCause('upstream has no such path', {
     code: 'no_such_path',
     type: told.type,
     status,

@@ -8,9 +8,9 @@ import type { Socket } from 'node:net';
 import { urlToHttpOptions } from 'node:url';
 import { ResponseBody } from './body.ts';
 import { decoderFor } from './decoding.ts';
-import { UpstreamFault } from '../failures.ts';
+import { FailureCause } from '../failures.ts';
 import { onread, openShortWay } from './socket-reads.ts';
-import { proxyFault, proxyHeaders, TunnelAgent, type TunnelRequestOptions } from './tunnel.ts';
+import { proxyFailed, proxyHeaders, TunnelAgent, type TunnelRequestOptions } from './tunnel.ts';
 
 /** Idle sockets are kept for reuse in this number per host, and for this long. */
 const idleSocketsMax = 256;
@@ -90,7 +90,7 @@ export class UpstreamSockets implements Disposable {
    * Sends a request. Once the signal aborts it rejects, but not before the socket is closed.
    *
    * @param fresh Whether it must go out on a socket of its own.
-   * @throws UpstreamFault `sent` says whether upstream can have got the request, `onKeptSocket` whether the socket had been
+   * @throws FailureCause `sent` says whether upstream can have got the request, `onKeptSocket` whether the socket had been
    *   idle: upstream may have closed it just as we took it up, or may have taken the request first. Nobody can tell.
    */
   async send(request: PreparedRequest, body: string, signal: AbortSignal, fresh = false): Promise<UpstreamAnswer> {
@@ -187,18 +187,18 @@ function exchange(
     request.on('close', () => {
       if (answered) return;
       signal.removeEventListener('abort', abort);
-      if (error instanceof UpstreamFault) reject(error);
-      else if (proxied && !sent) reject(proxyFault('proxy_unreachable', { cause: error }));
-      else reject(connectionFault(error?.code ?? 'closed', { sent, onKeptSocket: request.reusedSocket }));
+      if (error instanceof FailureCause) reject(error);
+      else if (proxied && !sent) reject(proxyFailed('proxy_unreachable', { cause: error }));
+      else reject(connectionFailed(error?.code ?? 'closed', { sent, onKeptSocket: request.reusedSocket }));
     });
     request.end(body);
   });
 }
 
 /** Its message names no address. */
-function connectionFault(
+function connectionFailed(
   code: string,
   facts: { readonly sent: boolean; readonly onKeptSocket: boolean },
-): UpstreamFault {
-  return new UpstreamFault('the exchange with upstream failed', { code, ...facts });
+): FailureCause {
+  return new FailureCause('the exchange with upstream failed', { code, ...facts });
 }

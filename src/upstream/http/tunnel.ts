@@ -8,7 +8,7 @@ import https, { type AgentOptions, type RequestOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { urlToHttpOptions } from 'node:url';
-import { UpstreamFault } from '../failures.ts';
+import { FailureCause } from '../failures.ts';
 
 /** What goes with a request through a `TunnelAgent`, beside what node:https takes. */
 export interface TunnelRequestOptions extends RequestOptions {
@@ -34,7 +34,7 @@ export class TunnelAgent extends https.Agent {
     );
   }
 
-  /** Rejects with an UpstreamFault that says it was the proxy, or with the error of TLS. */
+  /** Rejects with an FailureCause that says it was the proxy, or with the error of TLS. */
   async #tunnel(options: TunnelRequestOptions): Promise<Duplex> {
     const socket = await connect(this.#proxy, options);
     return new Promise((resolve, reject) => {
@@ -46,7 +46,7 @@ export class TunnelAgent extends https.Agent {
         then();
       };
       const failed = (error: Error) => settle(() => reject(error));
-      const closed = () => settle(() => reject(proxyFault('proxy_unreachable')));
+      const closed = () => settle(() => reject(proxyFailed('proxy_unreachable')));
       options.tunnelSignal.addEventListener('abort', giveUp);
       secure.on('error', failed).on('close', closed);
       secure.once('secureConnect', () => settle(() => resolve(secure)));
@@ -71,9 +71,9 @@ function connect(proxy: URL, { host, port, tunnelSignal }: TunnelRequestOptions)
     request.once('connect', ({ statusCode = 0 }, socket) => {
       if (statusCode >= 200 && statusCode < 300) return resolve(socket);
       socket.destroy();
-      return reject(proxyFault('proxy_refused', { status: statusCode }));
+      return reject(proxyFailed('proxy_refused', { status: statusCode }));
     });
-    request.on('error', (cause) => reject(proxyFault('proxy_unreachable', { cause })));
+    request.on('error', (cause) => reject(proxyFailed('proxy_unreachable', { cause })));
     request.end();
   });
 }
@@ -86,7 +86,7 @@ export function proxyHeaders({ username, password }: URL): Readonly<Record<strin
 }
 
 /** Nothing has reached upstream then. */
-export function proxyFault(code: string, facts: { readonly status?: number; readonly cause?: unknown } = {}) {
+export function proxyFailed(code: string, facts: { readonly status?: number; readonly cause?: unknown } = {}) {
   const check = 'HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY';
-  return new UpstreamFault('the proxy could not be used', { ...facts, code, check, sent: false });
+  return new FailureCause('the proxy could not be used', { ...facts, code, check, sent: false });
 }

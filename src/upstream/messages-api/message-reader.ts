@@ -5,7 +5,7 @@
 import type { LlmEvent } from '../../protocol.ts';
 import { AnswerRoom, bytesOf } from '../answer-room.ts';
 import { ContentBlock } from './content-block.ts';
-import { UpstreamFault, type UpstreamCode } from '../failures.ts';
+import { FailureCause, type UpstreamCode } from '../failures.ts';
 import { SseParser } from './sse-parser.ts';
 import { parseTextDelta } from './text-delta.ts';
 import { readError, tellsError } from './told-error.ts';
@@ -45,7 +45,7 @@ const indexBytes = 32;
 /** Why a stream is no message. */
 export interface StreamFailure {
   readonly code: UpstreamCode;
-  readonly cause: UpstreamFault;
+  readonly cause: FailureCause;
   readonly requestId?: string;
   /** Upstream's own sentence. */
   readonly said?: string | undefined;
@@ -141,7 +141,7 @@ export class MessageReader {
         this.#parser.push(chunk);
       }
     } catch (error) {
-      if (!(error instanceof UpstreamFault)) throw error;
+      if (!(error instanceof FailureCause)) throw error;
       this.#failure = { code: 'upstream_error', cause: error };
     }
     this.#count();
@@ -231,7 +231,7 @@ export class MessageReader {
 
   #messageStart(event: UpstreamEvent): void {
     // Two answers in one stream: a proxy that retried in the middle. Which half belongs to which can't be told.
-    if (this.#started) throw fault('second_message_start', 'the message starts twice');
+    if (this.#started) throw broken('second_message_start', 'the message starts twice');
     this.#started = true;
     if (isRecord(event.message)) this.usage.start(event.message['usage']);
     else this.usage.start(undefined);
@@ -241,7 +241,7 @@ export class MessageReader {
     const index = this.#indexOf(event);
     const start = event.content_block;
     if (!isRecord(start) || typeof start['type'] !== 'string') throw malformed();
-    if (this.#used.has(index)) throw fault('block_started_twice', 'a content block starts twice');
+    if (this.#used.has(index)) throw broken('block_started_twice', 'a content block starts twice');
     this.#used.add(index);
     this.#hasOutput = true;
     const block = new ContentBlock(start['type'], start);
@@ -256,7 +256,7 @@ export class MessageReader {
   #blockDelta(event: UpstreamEvent, halves: boolean): void {
     const index = this.#indexOf(event);
     const block = this.#open.get(index);
-    if (!block) throw fault('block_not_open', 'a delta belongs to no open content block');
+    if (!block) throw broken('block_not_open', 'a delta belongs to no open content block');
     const { delta } = event;
     if (!isRecord(delta)) throw malformed();
     const type = delta['type'];
@@ -276,7 +276,7 @@ export class MessageReader {
   #blockStop(event: UpstreamEvent): void {
     const index = this.#indexOf(event);
     const block = this.#open.get(index);
-    if (!block) throw fault('block_not_open', 'a content block stops that is not open');
+    if (!block) throw broken('block_not_open', 'a content block stops that is not open');
     this.#finish(index, block);
   }
 
@@ -306,7 +306,7 @@ export class MessageReader {
     const { code, type, said, requestId } = readError(told);
     this.#failure = {
       code,
-      cause: new UpstreamFault('upstream sent an error event', { code: 'error_event', type }),
+      cause: new FailureCause('upstream sent an error event', { code: 'error_event', type }),
       said,
       ...(requestId === undefined ? {} : { requestId }),
     };
@@ -364,16 +364,16 @@ function parseJson(text: string): unknown {
   }
 }
 
-function fault(code: string, message: string): UpstreamFault {
-  return new UpstreamFault(message, { code });
+function broken(code: string, message: string): FailureCause {
+  return new FailureCause(message, { code });
 }
 
-function malformed(): UpstreamFault {
-  return fault('malformed_event', 'an event is malformed');
+function malformed(): FailureCause {
+  return broken('malformed_event', 'an event is malformed');
 }
 
-function notStarted(): UpstreamFault {
-  return fault('no_message_start', 'content comes before message_start');
+function notStarted(): FailureCause {
+  return broken('no_message_start', 'content comes before message_start');
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -2,7 +2,7 @@
  * The body of an answer that should be a stream and is none: JSON with an error in it, as some gateways send it with status
  * 200, a web page, a whole message. Reads as much as an error can be, and says what to make of it.
  */
-import { UpstreamFailure, UpstreamFault } from '../failures.ts';
+import { UpstreamFailure, FailureCause } from '../failures.ts';
 import { readError, tellsError } from './told-error.ts';
 import { wellFormedJson } from './well-formed.ts';
 
@@ -44,11 +44,11 @@ export class ObjectBody {
   failure(answer: { readonly requestId: string | undefined; readonly shouldRetry: boolean | undefined }) {
     const { requestId, shouldRetry: retry } = answer;
     if (!tellsError(this.#value, true)) {
-      const cause = new UpstreamFault('the answer is no event stream', { code: 'no_event_stream' });
+      const cause = new FailureCause('the answer is no event stream', { code: 'no_event_stream' });
       return new UpstreamFailure('upstream_error', { cause, requestId, retry });
     }
     const { code, type, said, requestId: told } = readError(this.#value);
-    const cause = new UpstreamFault('an error stands in place of a stream', { code: 'error_body', type });
+    const cause = new FailureCause('an error stands in place of a stream', { code: 'error_body', type });
     return new UpstreamFailure(code, { cause, requestId: requestId ?? told, said, retry, maybeBilled: false });
   }
 }

@@ -2,10 +2,10 @@
  * Server-sent events out of bytes, as the HTML standard (9.2.6) has them, cut anywhere. Knows nothing of what events
  * mean. Works on bytes and decodes whole lines only, so a character that is split over two reads stays whole.
  */
-import { UpstreamFault } from '../failures.ts';
+import { FailureCause } from '../failures.ts';
 import { GrowingText } from './growing-text.ts';
 
-/** One event may hold this much before its blank line comes; more is a fault. */
+/** One event may hold this much before its blank line comes; more is a failure. */
 const eventBytesMax = 8 * 1_024 * 1_024;
 
 /** Room for a partial line: made at least this large, and not kept for the next one if larger than that. */
@@ -66,7 +66,7 @@ export class SseParser {
   /**
    * Reads on. An event is told when its blank line comes; what stands before a missing one is never told.
    *
-   * @throws UpstreamFault `event_too_large`; the parser is of no use then.
+   * @throws FailureCause `event_too_large`; the parser is of no use then.
    */
   push(chunk: Buffer): void {
     let start = 0;
@@ -176,7 +176,7 @@ export class SseParser {
   #count(bytes: number): void {
     this.#eventBytes += bytes;
     if (this.#eventBytes > this.#eventBytesMax) {
-      throw new UpstreamFault('an event is larger than the limit', { code: 'event_too_large' });
+      throw new FailureCause('an event is larger than the limit', { code: 'event_too_large' });
     }
   }
 }
