@@ -12,7 +12,7 @@ import { ObjectBody } from './messages-api/object-body.ts';
 import type { AttemptUsage } from './usage.ts';
 import type { Watchdog } from './watchdog.ts';
 
-export interface Answer {
+export interface SuccessfulResponse {
   /** Null where upstream gave none. */
   readonly contentType: string | null;
   readonly requestId: string | undefined;
@@ -27,7 +27,7 @@ export interface AttemptOptions {
    *
    * @throws UpstreamFailure
    */
-  readonly send: (signal: AbortSignal) => Promise<Answer>;
+  readonly send: (signal: AbortSignal) => Promise<SuccessfulResponse>;
   readonly showThinking: boolean;
   readonly room: AnswerRoom;
   readonly timeouts: { readonly firstByteMs: number; readonly idleMs: number };
@@ -38,7 +38,7 @@ export class Attempt {
   readonly message: MessageReader;
   readonly #options: AttemptOptions;
   readonly #abort = new AbortController();
-  #answer: Answer | undefined;
+  #response: SuccessfulResponse | undefined;
   /** What comes in place of a stream. */
   #object: ObjectBody | undefined;
   #sent = false;
@@ -63,7 +63,7 @@ export class Attempt {
 
   /** Upstream's id of it, once upstream has answered. */
   get requestId(): string | undefined {
-    return this.#answer?.requestId;
+    return this.#response?.requestId;
   }
 
   /** What it used; undefined if upstream has nothing to bill. */
@@ -90,7 +90,7 @@ export class Attempt {
       else if (this.over) body.destroy();
       return events.length > 0 ? this.#tell(events, sink) : undefined;
     });
-    if (body && !this.over) this.#failure = this.#object?.failure(this.#answer!) ?? this.#truncated(body);
+    if (body && !this.over) this.#failure = this.#object?.failure(this.#response!) ?? this.#truncated(body);
   }
 
   /** Ends it at once, with the failure if there is one. What was read but not told is lost. */
@@ -99,14 +99,14 @@ export class Attempt {
     this.#stopped = true;
     this.#failure = failure;
     this.#abort.abort('stopped');
-    this.#answer?.body.destroy();
+    this.#response?.body.destroy();
   }
 
   /** Settles when the socket is closed, or has gone back to be reused after a complete message. */
   async close(): Promise<void> {
     this.stop();
-    if (this.message.complete) await this.#answer?.body.finish();
-    else await this.#answer?.body.close();
+    if (this.message.complete) await this.#response?.body.finish();
+    else await this.#response?.body.close();
   }
 
   /** Undefined if it is over. */
@@ -116,7 +116,7 @@ export class Attempt {
     this.#sent = true;
     watchdog.expect('first_byte_ms', timeouts.firstByteMs);
     try {
-      const { body, contentType } = (this.#answer = await send(this.#abort.signal));
+      const { body, contentType } = (this.#response = await send(this.#abort.signal));
       if (this.#stopped) return undefined;
       if (contentType !== null && !/^text\/event-stream\b/i.test(contentType)) this.#object = new ObjectBody();
       return body;
@@ -152,7 +152,7 @@ export class Attempt {
         cause: failure.cause,
         requestId: this.requestId ?? failure.requestId,
         said: failure.said,
-        retry: this.#answer?.shouldRetry,
+        retry: this.#response?.shouldRetry,
         // An error in place of a message is a refusal.
         maybeBilled: failure.cause.code !== 'error_event' || this.message.usage.started,
       });
@@ -161,7 +161,7 @@ export class Attempt {
   }
 
   #takeObject(object: ObjectBody, chunks: readonly Buffer[]): LlmEvent[] {
-    if (object.push(chunks)) this.#failure = object.failure(this.#answer!);
+    if (object.push(chunks)) this.#failure = object.failure(this.#response!);
     return [];
   }
 
@@ -176,7 +176,7 @@ export class Attempt {
       ...(ended ? {} : { message: 'The connection to the model provider broke in mid-answer' }),
       cause: new FailureCause('the answer broke off', { code: ended ? 'no_message_stop' : 'connection_broke' }),
       requestId: this.requestId,
-      retry: this.#answer?.shouldRetry,
+      retry: this.#response?.shouldRetry,
     });
   }
 }

@@ -14,7 +14,7 @@ import { iterate, type Sink } from '../flow/sink.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { laterTurn } from '../flow/turns.ts';
 import { AnswerRoom } from './answer-room.ts';
-import { Attempt, type Answer } from './attempt.ts';
+import { Attempt, type SuccessfulResponse } from './attempt.ts';
 import { parseShouldRetry, UpstreamFailure, FailureCause } from './failures.ts';
 import { Ledger } from './ledger.ts';
 import type { MessageReader } from './messages-api/message-reader.ts';
@@ -193,28 +193,28 @@ export class LLMService implements AsyncDisposable {
       timeouts: config.timeouts,
       showThinking: config.thinking?.show === true,
       room,
-      send: async (signal): Promise<Answer> => {
+      send: async (signal): Promise<SuccessfulResponse> => {
         const prepared = await this.#prepared(address, headers);
         const json = wellFormedJson(JSON.stringify(body));
-        const answer = await this.#sockets.send(prepared, json, signal, freshSocket).catch((error: unknown) => {
+        const response = await this.#sockets.send(prepared, json, signal, freshSocket).catch((error: unknown) => {
           if (!(error instanceof FailureCause)) throw error;
           const retry = error.code === 'proxy_refused' ? false : undefined;
           throw new UpstreamFailure('upstream_unreachable', { cause: error, maybeBilled: error.sent, retry });
         });
-        const requestId = headerOf(answer, 'request-id');
-        if (answer.status < 200 || answer.status >= 300)
-          throw refusalOf(answer, await readRefusal(answer.body, signal), prepared);
-        if (answer.unknownEncoding !== undefined) {
-          await answer.body.close();
-          const facts = { code: 'content_encoding_unknown', type: answer.unknownEncoding };
+        const requestId = headerOf(response, 'request-id');
+        if (response.status < 200 || response.status >= 300)
+          throw refusalOf(response, await readRefusal(response.body, signal), prepared);
+        if (response.unknownEncoding !== undefined) {
+          await response.body.close();
+          const facts = { code: 'content_encoding_unknown', type: response.unknownEncoding };
           const cause = new FailureCause('the content-encoding of the answer is not known', facts);
           throw new UpstreamFailure('upstream_error', { cause, requestId, retry: false });
         }
         return {
-          contentType: answer.headers['content-type'] ?? null,
+          contentType: response.headers['content-type'] ?? null,
           requestId,
-          shouldRetry: parseShouldRetry(headerOf(answer, 'x-should-retry')),
-          body: answer.body,
+          shouldRetry: parseShouldRetry(headerOf(response, 'x-should-retry')),
+          body: response.body,
         };
       },
     });

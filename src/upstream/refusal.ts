@@ -3,7 +3,7 @@
  * the SDK. A 404 that means the path, not the model, is told as such: a base URL with a part too many is easily written.
  */
 import { isErrorType, parseRetryAfter, parseShouldRetry, UpstreamFailure, FailureCause } from './failures.ts';
-import type { PreparedRequest, UpstreamAnswer } from './http/sockets.ts';
+import type { PreparedRequest, UpstreamResponse } from './http/sockets.ts';
 import { readError, type ToldError } from './messages-api/told-error.ts';
 import { proxyFailed } from './http/tunnel.ts';
 
@@ -15,8 +15,8 @@ const plainParts = /^(?:v\d+(?:beta)?|api|anthropic|openai|messages|chat|complet
 const partsMax = 20;
 
 /** @param text The answer's body, or as much of it as was read. */
-export function refusalOf(answer: UpstreamAnswer, text: string, request: PreparedRequest): UpstreamFailure {
-  const { status } = answer;
+export function refusalOf(response: UpstreamResponse, text: string, request: PreparedRequest): UpstreamFailure {
+  const { status } = response;
   if (status >= 600) {
     const cause = new FailureCause('the answer is no HTTP', { code: 'invalid_status' });
     return new UpstreamFailure('upstream_unreachable', { cause });
@@ -26,19 +26,19 @@ export function refusalOf(answer: UpstreamAnswer, text: string, request: Prepare
     return new UpstreamFailure('upstream_unreachable', { cause, maybeBilled: false, retry: false });
   }
   const body = parseJson(text);
-  const plain = headerOf(answer, 'content-type')?.startsWith('text/plain') ? text.trim() : undefined;
+  const plain = headerOf(response, 'content-type')?.startsWith('text/plain') ? text.trim() : undefined;
   const told = readError(body ?? plain, status);
   return new UpstreamFailure(told.code, {
     cause: causeOf(told, status, request),
-    requestId: headerOf(answer, 'request-id') ?? told.requestId,
+    requestId: headerOf(response, 'request-id') ?? told.requestId,
     said: told.said,
-    retryAfterMs: parseRetryAfter(retryHeaders(answer)),
-    retry: parseShouldRetry(headerOf(answer, 'x-should-retry')),
+    retryAfterMs: parseRetryAfter(retryHeaders(response)),
+    retry: parseShouldRetry(headerOf(response, 'x-should-retry')),
     maybeBilled: false,
   });
 }
 
-export function headerOf({ headers }: UpstreamAnswer, name: string): string | undefined {
+export function headerOf({ headers }: UpstreamResponse, name: string): string | undefined {
   const value = headers[name];
   return typeof value === 'string' ? value : undefined;
 }
@@ -67,9 +67,9 @@ function withoutNames(path: string): string {
   return parts.map((part) => (plainParts.test(part) ? part : '…')).join('/');
 }
 
-function retryHeaders(answer: UpstreamAnswer): Headers {
+function retryHeaders(response: UpstreamResponse): Headers {
   const pairs = ['retry-after', 'retry-after-ms'].flatMap((name): [string, string][] => {
-    const value = headerOf(answer, name);
+    const value = headerOf(response, name);
     return value === undefined ? [] : [[name, value]];
   });
   return new Headers(pairs);

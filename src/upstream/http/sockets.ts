@@ -35,7 +35,7 @@ export interface PreparedRequest {
 }
 
 /** What upstream answered. Its body must be read to its end, or closed. */
-export interface UpstreamAnswer {
+export interface UpstreamResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: ResponseBody;
@@ -93,7 +93,7 @@ export class UpstreamSockets implements Disposable {
    * @throws FailureCause `sent` says whether upstream can have got the request, `onKeptSocket` whether the socket had been
    *   idle: upstream may have closed it just as we took it up, or may have taken the request first. Nobody can tell.
    */
-  async send(request: PreparedRequest, body: string, signal: AbortSignal, fresh = false): Promise<UpstreamAnswer> {
+  async send(request: PreparedRequest, body: string, signal: AbortSignal, fresh = false): Promise<UpstreamResponse> {
     const agents = this.#agentsFor(request);
     return exchange(request, fresh ? agents.fresh : agents.kept, body, signal);
   }
@@ -156,13 +156,13 @@ function exchange(
   agent: http.Agent,
   body: string,
   signal: AbortSignal,
-): Promise<UpstreamAnswer> {
+): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const whole: TunnelRequestOptions = { ...options, agent, tunnelSignal: signal };
     const request = (secure ? https : http).request(whole);
     let error: NodeJS.ErrnoException | undefined;
-    let answered = false;
+    let responded = false;
     let sent = false;
     const abort = () => void request.destroy();
     signal.addEventListener('abort', abort);
@@ -173,7 +173,7 @@ function exchange(
     });
     request.on('error', (thrown) => (error = thrown));
     request.on('response', (message) => {
-      answered = true;
+      responded = true;
       signal.removeEventListener('abort', abort);
       const decoder = decoderFor(message.headers['content-encoding']);
       const unknownEncoding = typeof decoder === 'string' ? decoder : undefined;
@@ -185,7 +185,7 @@ function exchange(
     });
     // Comes after an error too, and not before the socket is closed. After a response it is too late to matter.
     request.on('close', () => {
-      if (answered) return;
+      if (responded) return;
       signal.removeEventListener('abort', abort);
       if (error instanceof FailureCause) reject(error);
       else if (proxied && !sent) reject(proxyFailed('proxy_unreachable', { cause: error }));

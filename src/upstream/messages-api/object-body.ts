@@ -41,8 +41,8 @@ export class ObjectBody {
   }
 
   /** The error that stands in it; failing that, that it is no stream. */
-  failure(answer: { readonly requestId: string | undefined; readonly shouldRetry: boolean | undefined }) {
-    const { requestId, shouldRetry: retry } = answer;
+  failure(response: { readonly requestId: string | undefined; readonly shouldRetry: boolean | undefined }) {
+    const { requestId, shouldRetry: retry } = response;
     if (!tellsError(this.#value, true)) {
       const cause = new FailureCause('the answer is no event stream', { code: 'no_event_stream' });
       return new UpstreamFailure('upstream_error', { cause, requestId, retry });
