@@ -9,8 +9,8 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { playAnswer, type Answer } from './simulator/answer.ts';
-import { commandAnswer, thinkingBlock } from './simulator/commands.ts';
+import { playReply, type Reply } from './simulator/reply.ts';
+import { commandReply, thinkingBlock } from './simulator/commands.ts';
 import { createDocsAnswerer, type Doc } from './simulator/docs-search.ts';
 import { Exchange, type SimulatorRequest } from './simulator/exchange.ts';
 import type { FaultName } from './simulator/faults.ts';
@@ -23,13 +23,13 @@ import { PromptCache } from './simulator/tokens.ts';
 import { findRefusal, type MessagesBody } from './simulator/validation.ts';
 import { Wire } from './simulator/wire.ts';
 
-export type { Answer, ManualAnswer, RawAnswer, TextAnswer } from './simulator/answer.ts';
+export type { Reply, ManualReply, RawReply, TextReply } from './simulator/reply.ts';
 export type { Doc } from './simulator/docs-search.ts';
 export type { Block, Delta, MessageEnd, SimulatorRequest } from './simulator/exchange.ts';
 export { faults, isFaultName } from './simulator/faults.ts';
-export type { FaultAnswer, FaultName } from './simulator/faults.ts';
+export type { FaultReply, FaultName } from './simulator/faults.ts';
 export type { TokensPerSecond } from './simulator/pace.ts';
-export type { BlocksAnswer, Deltas, ScriptedBlock } from './simulator/streaming.ts';
+export type { BlocksReply, Deltas, ScriptedBlock } from './simulator/streaming.ts';
 export { countTokens } from './simulator/tokens.ts';
 export type { ApiError, MessagesBody } from './simulator/validation.ts';
 export type { Outcome } from './simulator/wire.ts';
@@ -70,10 +70,10 @@ export interface Simulator extends AsyncDisposable {
   nextRequest(signal?: AbortSignal): Promise<SimulatorRequest>;
 
   /** Scripts the answers of coming requests, in order, each used once. A request that is refused uses none. */
-  enqueue(...answers: Answer[]): void;
+  enqueue(...replies: Reply[]): void;
 
   /** Answers every request for which nothing is enqueued; undefined goes back to the default behaviour. */
-  respondWith(answer: Answer | ((request: SimulatorRequest) => Answer) | undefined): void;
+  respondWith(reply: Reply | ((request: SimulatorRequest) => Reply) | undefined): void;
 
   /** Stops listening and cuts every connection; settles when all are closed. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -102,8 +102,8 @@ class HttpSimulator implements Simulator {
   readonly #log = new RequestLog();
   readonly #promptCache = new PromptCache();
   readonly #answerFromDocs: (question: string) => Promise<string>;
-  readonly #queue: Answer[] = [];
-  #responder: ((request: SimulatorRequest) => Answer) | undefined;
+  readonly #queue: Reply[] = [];
+  #responder: ((request: SimulatorRequest) => Reply) | undefined;
   #disposal: Promise<void> | undefined;
 
   constructor(options: SimulatorOptions) {
@@ -150,12 +150,12 @@ class HttpSimulator implements Simulator {
     return this.#log.next(signal);
   }
 
-  enqueue(...answers: Answer[]): void {
-    this.#queue.push(...answers);
+  enqueue(...replies: Reply[]): void {
+    this.#queue.push(...replies);
   }
 
-  respondWith(answer: Answer | ((request: SimulatorRequest) => Answer) | undefined): void {
-    this.#responder = typeof answer === 'object' ? () => answer : answer;
+  respondWith(reply: Reply | ((request: SimulatorRequest) => Reply) | undefined): void {
+    this.#responder = typeof reply === 'object' ? () => reply : reply;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -193,9 +193,9 @@ class HttpSimulator implements Simulator {
     const refusal = findRefusal({ ...received, method, path, headers }, this.#options.apiKey);
     if (refusal !== undefined) return exchange.refuse(refusal);
     try {
-      const answer =
-        this.#queue.shift() ?? this.#responder?.(exchange) ?? (await this.#defaultAnswer(exchange.body, random));
-      await playAnswer({ exchange, random, pace: new Pace(this.#pacing, random) }, answer);
+      const reply =
+        this.#queue.shift() ?? this.#responder?.(exchange) ?? (await this.#defaultReply(exchange.body, random));
+      await playReply({ exchange, random, pace: new Pace(this.#pacing, random) }, reply);
     } catch (thrown) {
       // A script that throws, in `respondWith` or in the iterable of an answer: told where the test will see it.
       if (wire.headSent) exchange.destroy();
@@ -204,11 +204,11 @@ class HttpSimulator implements Simulator {
     }
   }
 
-  async #defaultAnswer(body: MessagesBody, random: Random): Promise<Answer> {
+  async #defaultReply(body: MessagesBody, random: Random): Promise<Reply> {
     const message = lastUserText(body);
     const { fault } = this.#options;
     if (fault !== undefined) return { kind: 'fault', fault, text: await this.#answerFromDocs(message) };
-    const asked = commandAnswer(message, body, random);
+    const asked = commandReply(message, body, random);
     if (asked !== undefined) return asked;
     const text = { type: 'text', text: await this.#answerFromDocs(message) };
     return { kind: 'blocks', blocks: [...thinkingOf(body, random), text] };

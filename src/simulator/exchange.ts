@@ -309,7 +309,7 @@ export class Exchange implements SimulatorRequest {
 
   refuse(error: ApiError, headers: OutgoingHttpHeaders = {}): void {
     const { type, message } = error;
-    this.answer(
+    this.respond(
       error.status,
       'application/json',
       JSON.stringify({ type: 'error', error: { type, message }, request_id: this.id }),
@@ -318,7 +318,7 @@ export class Exchange implements SimulatorRequest {
   }
 
   /** A whole answer that is no stream. */
-  answer(status: number, contentType: string, body: string, headers: OutgoingHttpHeaders = {}): void {
+  respond(status: number, contentType: string, body: string, headers: OutgoingHttpHeaders = {}): void {
     this.head(status, { 'content-type': contentType, ...headers });
     this.#wire.put(body);
     this.end();

@@ -15,7 +15,7 @@ import {
 } from './streaming.ts';
 import type { ApiError } from './validation.ts';
 
-export interface FaultAnswer {
+export interface FaultReply {
   readonly kind: 'fault';
   readonly fault: FaultName;
   /** What the fault's description says of its argument. */
@@ -184,7 +184,7 @@ const faultTable = {
   html_200: {
     description: '200 with an HTML page, as a captive proxy sends it',
     play: ({ exchange }) =>
-      exchange.answer(200, 'text/html; charset=utf-8', '<!doctype html><title>Sign in</title><h1>Please sign in</h1>'),
+      exchange.respond(200, 'text/html; charset=utf-8', '<!doctype html><title>Sign in</title><h1>Please sign in</h1>'),
   },
   empty_200: {
     description: '200 with the content type of a stream and no body',
@@ -192,16 +192,16 @@ const faultTable = {
   },
   json_200: {
     description: '200 with a whole message as JSON instead of a stream',
-    play: ({ exchange }, text) => exchange.answer(200, 'application/json', wholeMessage(exchange.id, text)),
+    play: ({ exchange }, text) => exchange.respond(200, 'application/json', wholeMessage(exchange.id, text)),
   },
 
   json_200_error: {
     description: '200 with an error as JSON instead of a stream',
-    play: ({ exchange }) => exchange.answer(200, 'application/json', JSON.stringify({ error: unknownModel })),
+    play: ({ exchange }) => exchange.respond(200, 'application/json', JSON.stringify({ error: unknownModel })),
   },
   no_such_path: {
     description: '404 in plain words, as of a server that knows no such path',
-    play: ({ exchange }) => exchange.answer(404, 'text/plain; charset=utf-8', '404 page not found\n'),
+    play: ({ exchange }) => exchange.respond(404, 'text/plain; charset=utf-8', '404 page not found\n'),
   },
   no_retry: {
     description: '500 api_error with x-should-retry: false',
@@ -217,7 +217,7 @@ const faultTable = {
   unknown_encoding: {
     description: '200 with a content-encoding that nobody knows',
     play: ({ exchange }) =>
-      exchange.answer(200, 'text/event-stream; charset=utf-8', 'scrambled', { 'content-encoding': 'rot13' }),
+      exchange.respond(200, 'text/event-stream; charset=utf-8', 'scrambled', { 'content-encoding': 'rot13' }),
   },
 
   bare_error: {
@@ -352,7 +352,7 @@ export function isFaultName(name: string): name is FaultName {
 }
 
 /** Puts a fault on the wire; settles when there is nothing left to do for it. */
-export async function playFault(stage: Stage, { fault, arg, text }: FaultAnswer): Promise<void> {
+export async function playFault(stage: Stage, { fault, arg, text }: FaultReply): Promise<void> {
   const entry: Fault = faultTable[fault];
   await entry.play(stage, text ?? `This is the fault \`${fault}\` of the simulator: ${entry.description}.`, arg);
 }

@@ -27,7 +27,7 @@ export interface ScriptedBlock extends Block {
   readonly deltas?: readonly Delta[];
 }
 
-export interface BlocksAnswer {
+export interface BlocksReply {
   readonly kind: 'blocks';
   readonly blocks: readonly ScriptedBlock[];
   /** Sends the blocks in full and then says this. Absent: `end_turn` or `tool_use`, after what the request's limits let through. */
@@ -38,15 +38,15 @@ export interface BlocksAnswer {
 }
 
 /** Streams a whole message and ends the response. */
-export async function streamMessage(stage: Stage, answer: BlocksAnswer): Promise<void> {
+export async function streamMessage(stage: Stage, reply: BlocksReply): Promise<void> {
   const cut = await streamBlocks(
     stage,
-    answer.blocks,
-    answer.stopReason === undefined ? stage.exchange.body : undefined,
+    reply.blocks,
+    reply.stopReason === undefined ? stage.exchange.body : undefined,
   );
-  const callsTool = answer.blocks.at(-1)?.type === 'tool_use';
-  const stopReason = answer.stopReason ?? cut?.stopReason ?? (callsTool ? 'tool_use' : 'end_turn');
-  const { stopDetails, usage } = answer;
+  const callsTool = reply.blocks.at(-1)?.type === 'tool_use';
+  const stopReason = reply.stopReason ?? cut?.stopReason ?? (callsTool ? 'tool_use' : 'end_turn');
+  const { stopDetails, usage } = reply;
   stage.exchange.finish(stopReason, { stopSequence: cut?.stopSequence, stopDetails, usage });
 }
 
@@ -79,7 +79,7 @@ export function* textDeltas(field: 'text' | 'thinking', text: Deltas, random: Ra
 
 // ------------------------------------------------------------------------------------------------------- the limits
 
-/** Where a request's limits end an answer. */
+/** Where a request's limits end an reply. */
 interface Cut {
   charsLeft: number;
   readonly stopReason: 'max_tokens' | 'stop_sequence';

@@ -1,17 +1,17 @@
 /**
  * What the simulator can be told to answer, and the one place where an answer becomes bytes.
  */
-import { playFault, type FaultAnswer } from './faults.ts';
-import { streamMessage, type BlocksAnswer, type Deltas, type Stage } from './streaming.ts';
+import { playFault, type FaultReply } from './faults.ts';
+import { streamMessage, type BlocksReply, type Deltas, type Stage } from './streaming.ts';
 
 /** One text block: shorthand for `blocks`. */
-export interface TextAnswer extends Omit<BlocksAnswer, 'kind' | 'blocks'> {
+export interface TextReply extends Omit<BlocksReply, 'kind' | 'blocks'> {
   readonly kind: 'text';
   readonly text: Deltas;
 }
 
 /** Bytes as they are, such as a recorded stream. */
-export interface RawAnswer {
+export interface RawReply {
   readonly kind: 'raw';
   readonly bytes: Uint8Array | string;
   /** Each write carries so many; all in one write if absent. */
@@ -25,37 +25,37 @@ export interface RawAnswer {
 }
 
 /** The simulator leaves the request to the test, which drives it by the methods of `SimulatorRequest`. */
-export interface ManualAnswer {
+export interface ManualReply {
   readonly kind: 'manual';
 }
 
-export type Answer = TextAnswer | BlocksAnswer | FaultAnswer | RawAnswer | ManualAnswer;
+export type Reply = TextReply | BlocksReply | FaultReply | RawReply | ManualReply;
 
 /** Plays an answer; settles when there is nothing left to do for it. */
-export async function playAnswer(stage: Stage, answer: Answer): Promise<void> {
-  switch (answer.kind) {
+export async function playReply(stage: Stage, reply: Reply): Promise<void> {
+  switch (reply.kind) {
     case 'text': {
-      const { text, ...rest } = answer;
+      const { text, ...rest } = reply;
       return streamMessage(stage, { ...rest, kind: 'blocks', blocks: [{ type: 'text', text }] });
     }
     case 'blocks':
-      return streamMessage(stage, answer);
+      return streamMessage(stage, reply);
     case 'fault':
-      return playFault(stage, answer);
+      return playFault(stage, reply);
     case 'raw':
-      return replay(stage, answer);
+      return replay(stage, reply);
     case 'manual':
       return undefined;
   }
 }
 
-async function replay({ exchange }: Stage, answer: RawAnswer): Promise<void> {
-  const bytes = typeof answer.bytes === 'string' ? Buffer.from(answer.bytes) : answer.bytes;
-  const chunkBytes = Math.max(1, Math.min(answer.chunkBytes ?? Infinity, bytes.length));
-  exchange.head(answer.status, answer.headers);
+async function replay({ exchange }: Stage, reply: RawReply): Promise<void> {
+  const bytes = typeof reply.bytes === 'string' ? Buffer.from(reply.bytes) : reply.bytes;
+  const chunkBytes = Math.max(1, Math.min(reply.chunkBytes ?? Infinity, bytes.length));
+  exchange.head(reply.status, reply.headers);
   for (let start = 0; start < bytes.length && !exchange.over; start += chunkBytes) {
     await exchange.write(bytes.subarray(start, start + chunkBytes));
   }
-  if (answer.end === 'destroy') exchange.destroy();
-  else if (answer.end !== 'hold') exchange.end();
+  if (reply.end === 'destroy') exchange.destroy();
+  else if (reply.end !== 'hold') exchange.end();
 }
