@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { faults, startSimulator, type Reply, type SimulatorRequest } from '../src/simulator.ts';
 import { Telemetry } from '../src/telemetry/telemetry.ts';
-import { withoutRequest } from '../src/upstream/said.ts';
+import { withoutRequest } from '../src/upstream/upstream-words.ts';
 import { doors, readAll, refusalOf, terminalOf, type Seen } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { plainConfig, startTestService, type TestService, type TestServiceOptions } from './support/service.ts';

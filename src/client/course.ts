@@ -6,7 +6,7 @@
 import { TRPCClientError, type Operation, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import type { Observer, Unsubscribable } from '@trpc/server/observable';
-import { withAttempt, type Attempt } from './attempt.ts';
+import { withAttempt, type AttemptContext } from './attempt-context.ts';
 import { LlmClientError } from './error.ts';
 import type { ReconnectLinkOptions } from './reconnect-link.ts';
 import { isOffline, type Return } from './returns.ts';
@@ -17,7 +17,7 @@ export type Envelope = Parameters<NonNullable<Parameters<ReturnType<Next>['subsc
 
 /** The attempt that is under way. */
 interface Connection {
-  readonly attempt: Attempt;
+  readonly attempt: AttemptContext;
   /** After it, nothing more is heard of the attempt. */
   readonly leave: () => void;
   /** Whether the service has given a sign of life. */
@@ -145,7 +145,7 @@ export class Course {
   #try(): void {
     clearTimeout(this.#timer);
     const op = resumed(this.#op, this.#lastEventId);
-    let attempt: Attempt;
+    let attempt: AttemptContext;
     try {
       attempt = { ...encode(op.input, this.#options), look() {}, silenceMs: undefined, graceMs: undefined };
     } catch (error) {

@@ -14,7 +14,7 @@ export interface EventStreamOptions {
 
 export interface EventStream {
   /** Settles when the body ends; rejects with whatever ended it. */
-  readonly ended: Promise<void>;
+  readonly done: Promise<void>;
   /** Reads no more and gives the connection back. */
   cancel(): void;
 }
@@ -27,7 +27,7 @@ export function readEvents(response: Response, options: EventStreamOptions): Eve
   const body = bodyOf(response);
   const reader = body.getReader();
   return {
-    ended: pump(reader, options),
+    done: pump(reader, options),
     // What a body says of being cancelled matters to nobody: it may have failed before.
     cancel: () => void reader.cancel().catch(() => {}),
   };

@@ -6,7 +6,7 @@
 import { createWSClient, TRPCClientError, wsLink, type TRPCLink, type TRPCWebSocketClient } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
-import { attemptOf } from './attempt.ts';
+import { attemptOf } from './attempt-context.ts';
 import { LlmClientError } from './error.ts';
 import { askToken, type Token } from './service-fetch.ts';
 import { Silence } from './silence.ts';

@@ -9,7 +9,7 @@ import { TRPCClientError, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
 import type { EventSourceMessage } from 'eventsource-parser';
-import { attemptOf } from './attempt.ts';
+import { attemptOf } from './attempt-context.ts';
 import { LlmClientError } from './error.ts';
 import { readEvents, type EventStream } from './event-stream.ts';
 import type { Fetch } from './service-fetch.ts';
@@ -90,7 +90,7 @@ export function sseLink({ url, fetch, transformer }: SseLinkOptions): TRPCLink<A
           });
           stream = readEvents(response, { onBytes: () => silence.heard(), onEvent: take });
           if (left) stream.cancel();
-          await stream.ended.catch((cause: unknown) => {
+          await stream.done.catch((cause: unknown) => {
             throw new LlmClientError('unreachable', 'The connection to the service was lost', { cause });
           });
           throw new LlmClientError('unreachable', 'The connection ended before the answer did');

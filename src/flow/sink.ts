@@ -8,7 +8,7 @@
 export type Sink<T> = (value: T) => Promise<void> | undefined;
 
 /** Given in place of a value: none will come any more. */
-export const ended = Symbol('ended');
+export const exhausted = Symbol('exhausted');
 
 export interface Pour {
   /** To be called when there may be something to take. Does nothing while the sink is busy: it asks by itself afterwards. */
@@ -22,7 +22,7 @@ export interface Pour {
  *
  * @param take Gives the next value, or undefined if there is none now.
  */
-export function pour<T>(take: () => T | undefined | typeof ended, sink: Sink<T>): Pour {
+export function pour<T>(take: () => T | undefined | typeof exhausted, sink: Sink<T>): Pour {
   let resolve!: () => void;
   let fail!: (error: unknown) => void;
   const done = new Promise<void>((...settle) => ([resolve, fail] = settle));
@@ -33,7 +33,7 @@ export function pour<T>(take: () => T | undefined | typeof ended, sink: Sink<T>)
     try {
       for (let value = take(); value !== undefined; value = take()) {
         // Both are final: what is left busy isn't woken again.
-        if (value === ended) return resolve();
+        if (value === exhausted) return resolve();
         const full = sink(value);
         if (full) return void full.then(goOn, fail);
       }

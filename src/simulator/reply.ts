@@ -35,8 +35,8 @@ export type Reply = TextReply | BlocksReply | FaultReply | RawReply | ManualRepl
 export async function playReply(stage: Stage, reply: Reply): Promise<void> {
   switch (reply.kind) {
     case 'text': {
-      const { text, ...rest } = reply;
-      return streamMessage(stage, { ...rest, kind: 'blocks', blocks: [{ type: 'text', text }] });
+      const { text, ...others } = reply;
+      return streamMessage(stage, { ...others, kind: 'blocks', blocks: [{ type: 'text', text }] });
     }
     case 'blocks':
       return streamMessage(stage, reply);

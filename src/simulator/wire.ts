@@ -19,7 +19,7 @@ export class Wire {
   #response: ServerResponse | undefined;
   #pending = '';
   #encode = (bytes: Buffer): Buffer => bytes;
-  #ended = false;
+  #finished = false;
   #destroyed = false;
   #timer: NodeJS.Timeout | undefined;
   readonly #waiting = new Set<() => void>();
@@ -43,7 +43,7 @@ export class Wire {
 
   /** Nothing can be sent any more. */
   get over(): boolean {
-    return this.#ended || this.#response === undefined;
+    return this.#finished || this.#response === undefined;
   }
 
   get headSent(): boolean {
@@ -93,7 +93,7 @@ export class Wire {
   end(): void {
     if (this.over) return;
     this.#response!.end(this.#take());
-    this.#ended = true;
+    this.#finished = true;
   }
 
   /** Cuts the connection. */

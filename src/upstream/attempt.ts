@@ -88,7 +88,7 @@ export class Attempt {
       const events = this.#take(chunks);
       if (this.message.complete) body.stop();
       else if (this.over) body.destroy();
-      return events.length > 0 ? this.#tell(events, sink) : undefined;
+      return events.length > 0 ? this.#handOver(events, sink) : undefined;
     });
     if (body && !this.over) this.#failure = this.#object?.failure(this.#response!) ?? this.#truncated(body);
   }
@@ -105,7 +105,7 @@ export class Attempt {
   /** Settles when the socket is closed, or has gone back to be reused after a complete message. */
   async close(): Promise<void> {
     this.stop();
-    if (this.message.complete) await this.#response?.body.finish();
+    if (this.message.complete) await this.#response?.body.drain();
     else await this.#response?.body.close();
   }
 
@@ -128,12 +128,12 @@ export class Attempt {
     }
   }
 
-  #tell(events: LlmEvent[], sink: Sink<LlmEvent[]>): Promise<void> | undefined {
+  #handOver(events: LlmEvent[], sink: Sink<LlmEvent[]>): Promise<void> | undefined {
     const { timeouts, watchdog } = this.#options;
     const full = sink(events);
     if (!full) return undefined;
     // While the sink is busy, upstream isn't the one that keeps us waiting.
-    watchdog.rest();
+    watchdog.expectNothing();
     return full.then(() => watchdog.expect('idle_ms', timeouts.idleMs));
   }
 
@@ -165,7 +165,7 @@ export class Attempt {
     return [];
   }
 
-  #truncated({ ended, undecodable }: ResponseBody): UpstreamFailure {
+  #truncated({ finished, undecodable }: ResponseBody): UpstreamFailure {
     if (undecodable) {
       const cause = new FailureCause('the body is not what its content-encoding says', {
         code: 'content_encoding_broken',
@@ -173,8 +173,8 @@ export class Attempt {
       return new UpstreamFailure('upstream_error', { cause, requestId: this.requestId, retry: false });
     }
     return new UpstreamFailure('upstream_truncated', {
-      ...(ended ? {} : { message: 'The connection to the model provider broke in mid-answer' }),
-      cause: new FailureCause('the answer broke off', { code: ended ? 'no_message_stop' : 'connection_broke' }),
+      ...(finished ? {} : { message: 'The connection to the model provider broke in mid-answer' }),
+      cause: new FailureCause('the answer broke off', { code: finished ? 'no_message_stop' : 'connection_broke' }),
       requestId: this.requestId,
       retry: this.#response?.shouldRetry,
     });

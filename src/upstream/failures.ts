@@ -23,7 +23,7 @@ export interface UpstreamFailureOptions {
   readonly message?: string | undefined;
   readonly cause?: FailureCause | Error | undefined;
   readonly requestId?: string | undefined;
-  /** Upstream's own sentence as it came. It may quote anything: `said.ts` makes it fit for a log. */
+  /** Upstream's own sentence as it came. It may quote anything: `upstream-words.ts` makes it fit for a log. */
   readonly said?: string | undefined;
   readonly retryAfterMs?: number | undefined;
   /** Whether upstream may bill an attempt of which it told nothing. True unless given. */

@@ -20,8 +20,8 @@ import { Ledger } from './ledger.ts';
 import type { MessageReader } from './messages-api/message-reader.ts';
 import { headerOf, refusalOf } from './refusal.ts';
 import { buildMessageRequest, headersOf } from './messages-api/request.ts';
-import { defaultRetryTiming, RetryPlan, type RetryTiming, type Step } from './retry.ts';
-import { ownWord, withoutRequest } from './said.ts';
+import { defaultRetryTiming, RetryPlan, type RetryTiming, type NextAttempt } from './retry.ts';
+import { ownWord, withoutRequest } from './upstream-words.ts';
 import { prepareRequest, readRefusal, UpstreamSockets, type PreparedRequest } from './http/sockets.ts';
 import { Watchdog, type TimeoutName } from './watchdog.ts';
 import { wellFormedJson } from './messages-api/well-formed.ts';
@@ -130,9 +130,9 @@ export class LLMService implements AsyncDisposable {
     signal.addEventListener('abort', abort, { once: true });
     try {
       // What is to be tried next; undefined once nothing is.
-      let step: Step | undefined = { config, delayMs: 0 };
-      for (let number = 1; step && !signal.aborted; number += 1) {
-        config = step.config;
+      let next: NextAttempt | undefined = { config, delayMs: 0 };
+      for (let number = 1; next && !signal.aborted; number += 1) {
+        config = next.config;
         // Where one kept socket was closed, the others most likely are.
         attempt = this.#attempt(config, request, watchdog, attempt?.failure?.onKeptSocket);
         if (watchdog.expired) attempt.stop(timeoutFailure('total_ms', attempt));
@@ -147,16 +147,16 @@ export class LLMService implements AsyncDisposable {
         if (!attempt.failure) break;
         const texts = attempt.failure.holdsWords ? await this.#textsOf(config, request) : [];
         failure = attempt.failure.inWordsOf((word) => ownWord(word, texts));
-        step = attempt.message.hasOutput ? undefined : plan.after(failure, performance.now(), watchdog.totalAtMs);
+        next = attempt.message.hasOutput ? undefined : plan.after(failure, performance.now(), watchdog.totalAtMs);
         const { name, model } = config;
-        const retry = step ? { retryInMs: step.delayMs } : {};
+        const retry = next ? { retryInMs: next.delayMs } : {};
         const said = failure.said === undefined ? undefined : withoutRequest(failure.said, texts);
         telemetry?.upstreamAttemptFailed({ config: name, model, attempt: number, error: failure, said, ...retry });
-        if (step && step.delayMs > 0) await delay(step.delayMs, undefined, { signal }).catch(() => {});
+        if (next && next.delayMs > 0) await delay(next.delayMs, undefined, { signal }).catch(() => {});
       }
       const outcome = attempt?.message.complete
         ? await this.#done(attempt.message, config, request)
-        : outcomeOf(step === undefined ? failure : undefined, signal);
+        : outcomeOf(next === undefined ? failure : undefined, signal);
       terminal = { ...outcome, ...ledger.account(config) };
     } catch (error) {
       const thrown = LlmError.from(error);

@@ -4,7 +4,7 @@
  */
 import { isErrorType, parseRetryAfter, parseShouldRetry, UpstreamFailure, FailureCause } from './failures.ts';
 import type { PreparedRequest, UpstreamResponse } from './http/sockets.ts';
-import { readError, type ToldError } from './messages-api/told-error.ts';
+import { readError, type ReportedError } from './messages-api/reported-error.ts';
 import { proxyFailed } from './http/tunnel.ts';
 
 const proxyAuthenticationRequired = 407;
@@ -27,11 +27,11 @@ export function refusalOf(response: UpstreamResponse, text: string, request: Pre
   }
   const body = parseJson(text);
   const plain = headerOf(response, 'content-type')?.startsWith('text/plain') ? text.trim() : undefined;
-  const told = readError(body ?? plain, status);
-  return new UpstreamFailure(told.code, {
-    cause: causeOf(told, status, request),
-    requestId: headerOf(response, 'request-id') ?? told.requestId,
-    said: told.said,
+  const reported = readError(body ?? plain, status);
+  return new UpstreamFailure(reported.code, {
+    cause: causeOf(reported, status, request),
+    requestId: headerOf(response, 'request-id') ?? reported.requestId,
+    said: reported.said,
     retryAfterMs: parseRetryAfter(retryHeaders(response)),
     retry: parseShouldRetry(headerOf(response, 'x-should-retry')),
     maybeBilled: false,
@@ -43,13 +43,13 @@ export function headerOf({ headers }: UpstreamResponse, name: string): string | 
   return typeof value === 'string' ? value : undefined;
 }
 
-function causeOf(told: ToldError, status: number, { path }: PreparedRequest): FailureCause {
-  if (!pathStatuses.has(status) || !isAboutPath(told, path)) {
-    return new FailureCause('upstream refused the request', { code: 'refused', type: told.type, status });
+function causeOf(reported: ReportedError, status: number, { path }: PreparedRequest): FailureCause {
+  if (!pathStatuses.has(status) || !isAboutPath(reported, path)) {
+    return new FailureCause('upstream refused the request', { code: 'refused', type: reported.type, status });
   }
   return new FailureCause('upstream has no such path', {
     code: 'no_such_path',
-    type: told.type,
+    type: reported.type,
     status,
     requestPath: withoutNames(path),
     check: 'base_url or ANTHROPIC_BASE_URL, and messages_path',
@@ -57,7 +57,7 @@ function causeOf(told: ToldError, status: number, { path }: PreparedRequest): Fa
 }
 
 /** The API says what wasn't found, such as a model; who knows no such path says no more than that. */
-function isAboutPath({ type, said = '' }: ToldError, path: string): boolean {
+function isAboutPath({ type, said = '' }: ReportedError, path: string): boolean {
   return !isErrorType(type) || notFound.test(said.trim()) || said.includes(path);
 }
 

@@ -17,7 +17,7 @@ export const defaultRetryTiming: RetryTiming = { firstDelayMs: 500, delayMaxMs: 
 
 const jitter = 0.25;
 
-export interface Step {
+export interface NextAttempt {
   readonly config: Config;
   readonly delayMs: number;
 }
@@ -38,7 +38,7 @@ export class RetryPlan {
   }
 
   /** The next step, or undefined if the failure stands. `totalAtMs` is when the generation's time is up. */
-  after(failure: UpstreamFailure, nowMs: number, totalAtMs: number): Step | undefined {
+  after(failure: UpstreamFailure, nowMs: number, totalAtMs: number): NextAttempt | undefined {
     if (failure.final) return undefined;
     const delayMs = this.#retryDelayMs(failure, nowMs, totalAtMs);
     if (delayMs !== undefined) {

@@ -29,10 +29,10 @@ const charsPerToken = 4;
 
 export class UsageMeter {
   /** Upstream's numbers, later ones over earlier ones. */
-  readonly #told: Told = { counts: {}, iterations: [] };
+  readonly #stated: Stated = { counts: {}, iterations: [] };
   #raw: unknown = null;
   #started = false;
-  #outputTold = false;
+  #outputStated = false;
   #final = false;
   #receivedChars = 0;
   #rawBytes = 0;
@@ -74,8 +74,8 @@ export class UsageMeter {
     this.#overlay(usage);
     const output = count(fieldsOf(usage)['output_tokens']);
     // Some gateways fill in zeros for what they don't know: no output, where some has come, is such a zero.
-    this.#outputTold ||= output !== undefined && (output > 0 || this.#receivedChars === 0);
-    this.#final ||= stopped && this.#outputTold;
+    this.#outputStated ||= output !== undefined && (output > 0 || this.#receivedChars === 0);
+    this.#final ||= stopped && this.#outputStated;
   }
 
   /** Counts generated characters (UTF-16 units), hidden ones included, for when upstream never says how many tokens they were. */
@@ -85,12 +85,12 @@ export class UsageMeter {
 
   /** `complete` says whether the message came to its end. */
   report(complete: boolean): AttemptUsage {
-    const whole = countsOf(this.#told.counts);
-    const outputIsTold = this.#final || (complete && this.#outputTold);
-    const exact = outputIsTold && this.#told.counts.input_tokens !== undefined;
-    const output = outputIsTold ? whole.output : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
+    const whole = countsOf(this.#stated.counts);
+    const outputIsStated = this.#final || (complete && this.#outputStated);
+    const exact = outputIsStated && this.#stated.counts.input_tokens !== undefined;
+    const output = outputIsStated ? whole.output : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
     // The top-level numbers leave out what compaction and other models than the main one used; the iterations have all.
-    const { iterations } = this.#told;
+    const { iterations } = this.#stated;
     const billed = iterations.length > 0 ? iterations.map(countsOf) : [{ ...whole, output }];
     return {
       usage: {
@@ -119,13 +119,13 @@ export class UsageMeter {
     const iterations = fields['iterations'];
     const itemized = Array.isArray(iterations) && iterations.length > 0;
     if (itemized) {
-      this.#told.iterations = iterations;
+      this.#stated.iterations = iterations;
       this.#iterationsBytes = this.#rawBytes;
     }
-    const { counts } = this.#told;
+    const { counts } = this.#stated;
     for (const name of countNames) {
-      const told = count(fields[name]);
-      if (told !== undefined && (told > 0 || itemized || counts[name] === undefined)) counts[name] = told;
+      const stated = count(fields[name]);
+      if (stated !== undefined && (stated > 0 || itemized || counts[name] === undefined)) counts[name] = stated;
     }
     const hour = count(fieldsOf(fields['cache_creation'])['ephemeral_1h_input_tokens']);
     if (hour) counts.cache_creation = { ephemeral_1h_input_tokens: hour };
@@ -135,7 +135,7 @@ export class UsageMeter {
 const countNames = ['input_tokens', 'output_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens'] as const;
 
 /** What is kept of upstream's usage objects. Names that aren't known are not: a stream could bring new ones for ever. */
-interface Told {
+interface Stated {
   readonly counts: { [Name in (typeof countNames)[number]]?: number } & {
     cache_creation?: { readonly ephemeral_1h_input_tokens: number };
   };

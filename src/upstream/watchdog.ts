@@ -40,7 +40,7 @@ export class Watchdog implements Disposable {
   }
 
   /** Nothing is expected of upstream; the total goes on. */
-  rest(): void {
+  expectNothing(): void {
     this.#expectedAtMs = Infinity;
   }
 
@@ -77,7 +77,7 @@ export class Watchdog implements Disposable {
       return;
     }
     const missed = nowMs >= this.#expectedAtMs;
-    if (missed) this.rest();
+    if (missed) this.expectNothing();
     this.#arm(nowMs);
     if (missed) this.#onTimeout(this.#expected);
   }

@@ -37,10 +37,10 @@ export function messagesUrl(baseUrl: string, messagesPath = messagesPathDefault)
   const base = pathname.replace(/\/+$/, '');
   const [path = '', ...query] = messagesPath.split('?');
   const version = /^\/v\d+(?=\/)/.exec(path)?.[0];
-  const rest = base.endsWith(path)
+  const missing = base.endsWith(path)
     ? ''
     : version !== undefined && base.endsWith(version)
       ? path.slice(version.length)
       : path;
-  return [`${origin}${base}${rest}`, ...query].join('?');
+  return [`${origin}${base}${missing}`, ...query].join('?');
 }

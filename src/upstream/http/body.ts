@@ -5,9 +5,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Readable, Transform } from 'node:stream';
-import { ended, pour, type Sink } from '../../flow/sink.ts';
+import { exhausted, pour, type Sink } from '../../flow/sink.ts';
 import { within } from '../../flow/within.ts';
-import { ReadPace, rest, type Resting } from './read-pace.ts';
+import { pauseBriefly, ReadPace, type BrieflyPaused } from './read-pace.ts';
 
 /** Above this much unread, the socket isn't read, and TCP slows upstream down. */
 const readAheadBytesMax = 64 * 1024;
@@ -16,20 +16,20 @@ const closeWaitMs = 1_000;
 /** How long a response may take from its last event to its end before its socket is given up instead of reused. */
 const endWaitMs = 100;
 
-export class ResponseBody implements Resting {
+export class ResponseBody implements BrieflyPaused {
   readonly #message: IncomingMessage;
   /** What the bytes come from: the message, or what decodes it. */
   readonly #source: Readable;
   readonly #closed: Promise<void>;
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
-  #state: 'open' | 'ended' | 'broken' = 'open';
+  #state: 'open' | 'finished' | 'broken' = 'open';
   #discard = false;
   #undecodable = false;
   readonly #pace = new ReadPace();
   /** Whether it keeps what comes to itself for a moment. */
-  #rests = false;
-  #paused: Socket | undefined;
+  #paused = false;
+  #pausedSocket: Socket | undefined;
   #wake: () => void = () => {};
   #onSettled: () => void = () => {};
 
@@ -42,7 +42,7 @@ export class ResponseBody implements Resting {
     this.#message = message;
     this.#source = decoder ? message.pipe(decoder) : message;
     this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
-    this.#source.on('end', () => this.#settle('ended'));
+    this.#source.on('end', () => this.#settle('finished'));
     // `close` follows and says all there is to say.
     message.on('error', () => {});
     decoder?.on('error', () => {
@@ -64,8 +64,8 @@ export class ResponseBody implements Resting {
   }
 
   /** Whether the response ended as HTTP says it should; false too while it hasn't ended. */
-  get ended(): boolean {
-    return this.#state === 'ended';
+  get finished(): boolean {
+    return this.#state === 'finished';
   }
 
   /**
@@ -93,24 +93,24 @@ export class ResponseBody implements Resting {
     if (this.#discard) return;
     const first = this.#waiting.length;
     for (const chunk of chunks) this.#add(chunk);
-    if (last) this.#tell();
-    else if (first === 0) process.nextTick(this.#tell);
+    if (last) this.#handOver();
+    else if (first === 0) process.nextTick(this.#handOver);
     for (let at = first; at < this.#waiting.length; at += 1) this.#waiting[at] = Buffer.from(this.#waiting[at]!);
   }
 
-  /** Ends a rest. */
-  goOn(): void {
-    this.#rests = false;
+  /** Ends a pause. */
+  resume(): void {
+    this.#paused = false;
     // Also if it is another's by now: no one else knows that it was stopped.
-    this.#paused?.resume();
-    this.#paused = undefined;
+    this.#pausedSocket?.resume();
+    this.#pausedSocket = undefined;
     this.#wake();
   }
 
-  pause(): void {
-    if (!this.#rests || this.#state !== 'open') return;
-    this.#paused = this.#message.socket;
-    this.#paused.pause();
+  pauseSocket(): void {
+    if (!this.#paused || this.#state !== 'open') return;
+    this.#pausedSocket = this.#message.socket;
+    this.#pausedSocket.pause();
   }
 
   /** Hands over nothing more. */
@@ -133,11 +133,11 @@ export class ResponseBody implements Resting {
   /** As `destroy`; settles when the socket is closed, or after a second. */
   async close(): Promise<void> {
     this.destroy();
-    if (this.#state !== 'ended') await within(closeWaitMs, this.#closed);
+    if (this.#state !== 'finished') await within(closeWaitMs, this.#closed);
   }
 
   /** Leaves the rest unread, so that the socket can be reused; closes it if the response doesn't end at once. */
-  async finish(): Promise<void> {
+  async drain(): Promise<void> {
     this.stop();
     if (this.#source !== this.#message) this.#stopDecoding();
     this.#message.resume();
@@ -152,7 +152,7 @@ export class ResponseBody implements Resting {
     this.#add(chunk);
     // A read of the socket can hold hundreds of chunks, a token in each: they are told together, after the last of them.
     // By a tick, since a promise costs more than all that is done with the bytes of one.
-    if (this.#waiting.length === 1) process.nextTick(this.#tell);
+    if (this.#waiting.length === 1) process.nextTick(this.#handOver);
   }
 
   #add(chunk: Buffer): void {
@@ -161,19 +161,19 @@ export class ResponseBody implements Resting {
     if (this.#waitingBytes > readAheadBytesMax) this.#source.pause();
   }
 
-  readonly #tell = (): void => {
-    if (!this.#rests) this.#wake();
+  readonly #handOver = (): void => {
+    if (!this.#paused) this.#wake();
   };
 
-  #next(): readonly Buffer[] | typeof ended | undefined {
-    if (this.#waiting.length === 0) return this.#discard || this.#state !== 'open' ? ended : undefined;
+  #next(): readonly Buffer[] | typeof exhausted | undefined {
+    if (this.#waiting.length === 0) return this.#discard || this.#state !== 'open' ? exhausted : undefined;
     const chunks = this.#waiting;
     this.#waiting = [];
     if (this.#waitingBytes > readAheadBytesMax) this.#source.resume();
     this.#waitingBytes = 0;
-    if (this.#pace.tooFast(chunks.length) && !this.#rests && this.#state === 'open') {
-      this.#rests = true;
-      rest(this);
+    if (this.#pace.tooFast(chunks.length) && !this.#paused && this.#state === 'open') {
+      this.#paused = true;
+      pauseBriefly(this);
     }
     return chunks;
   }
@@ -182,11 +182,11 @@ export class ResponseBody implements Resting {
   #stopDecoding(): void {
     this.#message.unpipe();
     this.#source.destroy();
-    if (this.#message.readableEnded) this.#settle('ended');
-    else this.#message.on('end', () => this.#settle('ended'));
+    if (this.#message.readableEnded) this.#settle('finished');
+    else this.#message.on('end', () => this.#settle('finished'));
   }
 
-  #settle(state: 'ended' | 'broken'): void {
+  #settle(state: 'finished' | 'broken'): void {
     if (this.#state === 'open') this.#state = state;
     this.#wake();
     this.#onSettled();

@@ -3,7 +3,7 @@
  * What comes at the pace of a model isn't touched.
  */
 
-const restMs = 4;
+const pauseMs = 4;
 /** What follows as soon as this is rapid. */
 const rapidMs = 2;
 /** So many rapid ones in a row are let pass: a burst, or the whole of a short answer. */
@@ -18,8 +18,8 @@ export class ReadPace {
     const nowMs = performance.now();
     const sinceMs = nowMs - this.#lastAtMs;
     // After a rest nothing is rapid; there was good in it if it brought several chunks, and no long silence.
-    const rested = this.#rapid > rapidMax;
-    const goesOn = rested ? chunks > 1 && sinceMs < 4 * restMs : sinceMs < rapidMs;
+    const paused = this.#rapid > rapidMax;
+    const goesOn = paused ? chunks > 1 && sinceMs < 4 * pauseMs : sinceMs < rapidMs;
     this.#rapid = goesOn ? this.#rapid + 1 : 0;
     this.#lastAtMs = nowMs;
     return this.#rapid > rapidMax;
@@ -27,31 +27,31 @@ export class ReadPace {
 }
 
 /** What can rest: `pause` comes once all reads of this turn are done, `goOn` ends the rest. */
-export interface Resting {
-  pause(): void;
-  goOn(): void;
+export interface BrieflyPaused {
+  pauseSocket(): void;
+  resume(): void;
 }
 
 /** Those that are to be paused at the end of this turn. */
-let tired: Resting[] = [];
+let stillRead: BrieflyPaused[] = [];
 /** One timer for all: what joins others that rest already, rests for less. */
-let resting: Resting[] = [];
+let paused: BrieflyPaused[] = [];
 
-export function rest(one: Resting): void {
-  if (tired.length === 0) setImmediate(pauseAll);
-  tired.push(one);
-  if (resting.length === 0) setTimeout(goOnAll, restMs);
-  resting.push(one);
+export function pauseBriefly(one: BrieflyPaused): void {
+  if (stillRead.length === 0) setImmediate(pauseSockets);
+  stillRead.push(one);
+  if (paused.length === 0) setTimeout(resumeAll, pauseMs);
+  paused.push(one);
 }
 
-function pauseAll(): void {
-  const all = tired;
-  tired = [];
-  for (const one of all) one.pause();
+function pauseSockets(): void {
+  const all = stillRead;
+  stillRead = [];
+  for (const one of all) one.pauseSocket();
 }
 
-function goOnAll(): void {
-  const all = resting;
-  resting = [];
-  for (const one of all) one.goOn();
+function resumeAll(): void {
+  const all = paused;
+  paused = [];
+  for (const one of all) one.resume();
 }

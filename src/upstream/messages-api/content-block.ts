@@ -67,10 +67,10 @@ export class ContentBlock {
   #assembled(): Fields | undefined {
     const block = this.#inputJson === undefined ? this.#fields : withInput(this.#fields, this.#inputJson.toString());
     if (this.kind !== 'text' && this.kind !== 'thinking') return block;
-    const rest = Object.entries(block).filter(
+    const others = Object.entries(block).filter(
       ([name, value]) => name !== this.kind && name !== 'type' && !isEmpty(value),
     );
-    return rest.length === 0 ? undefined : Object.fromEntries([['type', this.kind], ...rest]);
+    return others.length === 0 ? undefined : Object.fromEntries([['type', this.kind], ...others]);
   }
 
   /** Strings grow by what a delta brings, except those that come whole; everything else is replaced. */
@@ -98,8 +98,8 @@ function withInput(block: Fields, json: string): Fields {
     if (exceedsBounds(json)) throw new RangeError('beyond the bounds');
     return { ...block, input: JSON.parse(wellFormedJson(json)) as unknown };
   } catch {
-    const { input: _input, ...rest } = block;
-    return { ...rest, input_json: json };
+    const { input: _input, ...others } = block;
+    return { ...others, input_json: json };
   }
 }
 

@@ -8,7 +8,7 @@ import { ContentBlock } from './content-block.ts';
 import { FailureCause, type UpstreamCode } from '../failures.ts';
 import { SseParser } from './sse-parser.ts';
 import { parseTextDelta } from './text-delta.ts';
-import { readError, tellsError } from './told-error.ts';
+import { readError, reportsError } from './reported-error.ts';
 import { UsageMeter } from '../usage.ts';
 import { exceedsBounds } from './nesting.ts';
 import { mayHoldHalves, Pieces, wellFormedJson } from './well-formed.ts';
@@ -211,7 +211,7 @@ export class MessageReader {
       case 'message_stop':
         return this.#messageStop();
     }
-    if (type === 'error' || tellsError(whole, anonymousNames.has(name))) this.#error(whole);
+    if (type === 'error' || reportsError(whole, anonymousNames.has(name))) this.#error(whole);
   }
 
   /** Data that is no JSON object. An event whose name isn't the API's may have any. */
@@ -219,7 +219,7 @@ export class MessageReader {
     if (name === 'ping') return this.#keptAlive();
     if (name === 'error') return this.#error(parseJson(data) ?? data);
     const list = anonymousNames.has(name) ? parseJson(data) : undefined;
-    if (tellsError(list, true)) return this.#error(list);
+    if (reportsError(list, true)) return this.#error(list);
     if (anonymousNames.has(name) || messageEvents.has(name)) throw malformed();
     this.#signsOfLife += 1;
   }
@@ -302,8 +302,8 @@ export class MessageReader {
     this.#complete = true;
   }
 
-  #error(told: unknown): void {
-    const { code, type, said, requestId } = readError(told);
+  #error(reported: unknown): void {
+    const { code, type, said, requestId } = readError(reported);
     this.#failure = {
       code,
       cause: new FailureCause('upstream sent an error event', { code: 'error_event', type }),

@@ -3,7 +3,7 @@
  * 200, a web page, a whole message. Reads as much as an error can be, and says what to make of it.
  */
 import { UpstreamFailure, FailureCause } from '../failures.ts';
-import { readError, tellsError } from './told-error.ts';
+import { readError, reportsError } from './reported-error.ts';
 import { wellFormedJson } from './well-formed.ts';
 
 /** An error is much shorter. */
@@ -43,12 +43,12 @@ export class ObjectBody {
   /** The error that stands in it; failing that, that it is no stream. */
   failure(response: { readonly requestId: string | undefined; readonly shouldRetry: boolean | undefined }) {
     const { requestId, shouldRetry: retry } = response;
-    if (!tellsError(this.#value, true)) {
+    if (!reportsError(this.#value, true)) {
       const cause = new FailureCause('the answer is no event stream', { code: 'no_event_stream' });
       return new UpstreamFailure('upstream_error', { cause, requestId, retry });
     }
-    const { code, type, said, requestId: told } = readError(this.#value);
+    const { code, type, said, requestId: reported } = readError(this.#value);
     const cause = new FailureCause('an error stands in place of a stream', { code: 'error_body', type });
-    return new UpstreamFailure(code, { cause, requestId: requestId ?? told, said, retry, maybeBilled: false });
+    return new UpstreamFailure(code, { cause, requestId: requestId ?? reported, said, retry, maybeBilled: false });
   }
 }

@@ -10,7 +10,7 @@ type Fields = Readonly<Record<string, unknown>>;
 const nameCharsMax = 128;
 
 /** An error as upstream told it. */
-export interface ToldError {
+export interface ReportedError {
   /** By its type where that is a known one, else by the status inside it. */
   readonly code: UpstreamCode;
   /** Upstream's name for it. */
@@ -25,8 +25,8 @@ export interface ToldError {
  *
  * @param anonymous Whether nothing else says what the value is, so that a `detail` or a bare `message` makes it an error.
  */
-export function tellsError(value: unknown, anonymous: boolean): boolean {
-  if (Array.isArray(value)) return value.length > 0 && tellsError(value[0], anonymous);
+export function reportsError(value: unknown, anonymous: boolean): boolean {
+  if (Array.isArray(value)) return value.length > 0 && reportsError(value[0], anonymous);
   if (!isFields(value)) return false;
   const { type, object, error, errors, detail, message } = value as Readonly<Partial<Record<string, unknown>>>;
   if (type === 'error' || object === 'error' || isErrorType(type)) return true;
@@ -36,7 +36,7 @@ export function tellsError(value: unknown, anonymous: boolean): boolean {
 }
 
 /** The error in a value that is taken for one, whatever form it has. `status` is HTTP's; 200 says nothing. */
-export function readError(value: unknown, status?: number): ToldError {
+export function readError(value: unknown, status?: number): ReportedError {
   const body = Array.isArray(value) ? (value[0] as unknown) : value;
   const outer = isFields(body) ? body : {};
   const [firstOfErrors] = Array.isArray(outer['errors']) ? (outer['errors'] as unknown[]) : [];

@@ -1,7 +1,7 @@
 /** What one attempt at a subscription or a call carries through the chain of links, in tRPC's context of the operation. */
 import type { Operation } from '@trpc/client';
 
-export interface Attempt {
+export interface AttemptContext {
   /** The input as it goes over the wire. */
   readonly body: string;
   readonly bodyBytes: number;
@@ -15,11 +15,11 @@ export interface Attempt {
 
 const key = 'llmClientAttempt';
 
-export function withAttempt(op: Operation, attempt: Attempt): Operation {
+export function withAttempt(op: Operation, attempt: AttemptContext): Operation {
   return { ...op, context: { ...op.context, [key]: attempt } };
 }
 
 /** Of an operation that has come through `reconnectLink`. */
-export function attemptOf(op: Operation): Attempt {
-  return op.context[key] as Attempt;
+export function attemptOf(op: Operation): AttemptContext {
+  return op.context[key] as AttemptContext;
 }
