@@ -64,9 +64,7 @@ export class UpstreamFailure extends LlmError {
   /** Whether anything in it is in upstream's own words. */
   get holdsWords(): boolean {
     const { cause, requestId, said } = this.#options;
-    return (
-      said !== undefined || requestId !== undefined || (cause instanceof FailureCause && cause.type !== undefined)
-    );
+    return said !== undefined || requestId !== undefined || (cause instanceof FailureCause && cause.type !== undefined);
   }
 
   /** The same with each of upstream's words as `ownWord` gives it back: they may quote the request, and the key that went with it. */

@@ -88,7 +88,9 @@ export class UsageMeter {
     const whole = countsOf(this.#stated.counts);
     const outputIsStated = this.#final || (complete && this.#outputStated);
     const exact = outputIsStated && this.#stated.counts.input_tokens !== undefined;
-    const output = outputIsStated ? whole.output : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
+    const output = outputIsStated
+      ? whole.output
+      : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
     // The top-level numbers leave out what compaction and other models than the main one used; the iterations have all.
     const { iterations } = this.#stated;
     const billed = iterations.length > 0 ? iterations.map(countsOf) : [{ ...whole, output }];
