@@ -11,7 +11,9 @@ import { listenForReturns } from './returns.ts';
 import { Room } from './room.ts';
 import { createRun, type Procedures, type Run, type RunOptions } from './run.ts';
 import { createServiceFetch, type Fetch, type Token } from './service-fetch.ts';
-import { socketLink, Sockets, type WebSocketConstructor } from './sockets.ts';
+import type { WebSocketConstructor } from './runtime-websocket.ts';
+import { SharedSockets } from './shared-sockets.ts';
+import { socketLink } from './socket-link.ts';
 import { sseLink } from './sse-link.ts';
 import { plainTransformer, type Transformer } from './transformer.ts';
 import { UnderWay } from './under-way.ts';
@@ -78,7 +80,7 @@ export function createLlmClient<TRouter extends AnyTRPCRouter>(options: LlmClien
   const fetch = options.fetch ?? globalFetch;
   const { WebSocket = (globalThis as Pick<LlmClientOptions, 'WebSocket'>).WebSocket } = options;
   const sockets =
-    options.transport === 'ws' ? new Sockets({ url: url.replace(/^http/, 'ws'), token, WebSocket }) : undefined;
+    options.transport === 'ws' ? new SharedSockets({ url: url.replace(/^http/, 'ws'), token, WebSocket }) : undefined;
   const room = sockets ? undefined : new Room(url);
   const underWay = new UnderWay([
     (courses) =>

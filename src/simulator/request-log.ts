@@ -1,7 +1,7 @@
 /**
  * The requests that arrived, for tests to look at and to wait for. Bounded in number and in bytes: the oldest go first.
  */
-import type { SimulatorRequest } from './exchange.ts';
+import type { SimulatorRequest } from './simulator-request.ts';
 
 const requestsMax = 10_000;
 /** Of raw bodies, over all requests that are kept. */

@@ -2,9 +2,10 @@
  * Streams content blocks as the API does: opens each, cuts it into deltas, closes it, and ends the message.
  * Knows nothing of faults. `max_tokens` and `stop_sequences` cut an answer that does not state its own stop reason.
  */
-import { deltaContent, type Block, type Delta, type Exchange } from './exchange.ts';
+import { deltaContent, type Exchange } from './exchange.ts';
 import type { Pace } from './pace.ts';
 import type { Random } from './random.ts';
+import type { Block, Delta } from './simulator-request.ts';
 import { charsPerToken, splitIntoDeltas } from './tokens.ts';
 import type { MessagesBody } from './validation.ts';
 
@@ -39,11 +40,7 @@ export interface BlocksReply {
 
 /** Streams a whole message and ends the response. */
 export async function streamMessage(stage: Stage, reply: BlocksReply): Promise<void> {
-  const cut = await streamBlocks(
-    stage,
-    reply.blocks,
-    reply.stopReason === undefined ? stage.exchange.body : undefined,
-  );
+  const cut = await streamBlocks(stage, reply.blocks, reply.stopReason === undefined ? stage.exchange.body : undefined);
   const callsTool = reply.blocks.at(-1)?.type === 'tool_use';
   const stopReason = reply.stopReason ?? cut?.stopReason ?? (callsTool ? 'tool_use' : 'end_turn');
   const { stopDetails, usage } = reply;

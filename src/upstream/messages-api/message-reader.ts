@@ -10,7 +10,7 @@ import { AnswerRoom } from '../answer-room.ts';
 import { FailureCause, type UpstreamCode } from '../failures.ts';
 import { UsageMeter } from '../usage.ts';
 import type { ContentBlock } from './content-block.ts';
-import { MessageEnd } from './message-end.ts';
+import { MessageStop } from './message-stop.ts';
 import { exceedsBounds } from './nesting.ts';
 import { OpenBlocks } from './open-blocks.ts';
 import { readError, reportsError } from './reported-error.ts';
@@ -67,7 +67,7 @@ export class MessageReader {
     onKeepAlive: () => this.#keptAlive(),
   });
   readonly #blocks = new OpenBlocks();
-  readonly #end = new MessageEnd();
+  readonly #stop = new MessageStop();
   readonly #pieces = new Pieces();
   /** The events of the read that is being parsed. */
   #batch: LlmEvent[] = [];
@@ -107,17 +107,17 @@ export class MessageReader {
   }
 
   get stopReason(): string | null {
-    return this.#end.stopReason;
+    return this.#stop.stopReason;
   }
 
   /** The one of the request's stop sequences that ended the message; undefined where none did. */
   get stopSequence(): string | undefined {
-    return this.#end.stopSequence;
+    return this.#stop.stopSequence;
   }
 
   /** Undefined where upstream sent none. */
   get stopDetails(): unknown {
-    return this.#end.stopDetails;
+    return this.#stop.stopDetails;
   }
 
   /**
@@ -148,9 +148,9 @@ export class MessageReader {
 
   /** Counts what is held. Once for each read is enough, since a read is at most 64 KiB. */
   #count(): void {
-    const heldBytes = this.#blocks.heldBytes + this.#end.heldBytes + this.usage.heldBytes + this.#parser.heldBytes;
+    const heldBytes = this.#blocks.heldBytes + this.#stop.heldBytes + this.usage.heldBytes + this.#parser.heldBytes;
     try {
-      this.#room.resize(heldBytes, this.#end.replacedBytes + this.usage.replacedBytes);
+      this.#room.resize(heldBytes, this.#stop.replacedBytes + this.usage.replacedBytes);
     } catch (error) {
       this.#batch = [];
       this.#blocks.clear();
@@ -274,10 +274,10 @@ export class MessageReader {
     if (!this.#started) throw notStarted();
     const { delta, usage } = event;
     if (isRecord(delta)) {
-      this.#end.update(delta);
+      this.#stop.update(delta);
       if (typeof delta['stop_reason'] === 'string') this.#blocks.stopTool();
     }
-    this.usage.update(usage, this.#end.stopReason !== null);
+    this.usage.update(usage, this.#stop.stopReason !== null);
   }
 
   #messageStop(): void {

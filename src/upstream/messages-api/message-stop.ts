@@ -1,7 +1,7 @@
 /** Why a message stopped, as its `message_delta` events say it, and about how much memory that takes. */
 import { bytesOf } from '../answer-room.ts';
 
-export class MessageEnd {
+export class MessageStop {
   #stopReason: string | null = null;
   #stopSequence: string | undefined;
   #stopDetails: unknown;
