@@ -1,4 +1,6 @@
-/** What one attempt at a subscription or a call carries through the chain of links, in tRPC's context of the operation. */
+/**
+ * What one attempt at a subscription or a call carries through the chain of links, in tRPC's context of the operation.
+ */
 import type { Operation } from '@trpc/client';
 
 export interface AttemptContext {

@@ -1,6 +1,6 @@
 /**
- * Counts the failed attempts of one operation, and decides whether and when there is another attempt. Decides, and waits for
- * nothing.
+ * Counts the failed attempts of one operation, and decides whether and when there is another attempt. Decides, and
+ * waits for nothing.
  */
 import type { LlmClientError } from './error.ts';
 import type { ReconnectLimits } from './reconnect-link.ts';
@@ -12,7 +12,10 @@ const retryAfterMsMax = 60_000;
 /** The wait before the next attempt. */
 export interface Wait {
   readonly delayMs: number;
-  /** Whether the service asked for the wait. Otherwise it may be cut short, for instance when the browser is online again. */
+  /**
+   * Whether the service asked for the wait. Otherwise it may be cut short, for instance when the browser is online
+   * again.
+   */
   readonly asked: boolean;
   readonly offline: boolean;
 }
@@ -41,8 +44,8 @@ export class BackOff {
   /**
    * Counts a failure. Returns the wait before the next attempt, or undefined where no other attempt is made.
    *
-   * @param begun Whether the operation has seen an event. Then it also waits out a refusal that is retryable; before that,
-   *   whether to try a refused request again is the app's decision.
+   * @param begun Whether the operation has seen an event. Then it also waits out a refusal that is retryable; before
+   *   that, whether to try a refused request again is the app's decision.
    */
   after(error: LlmClientError, begun: boolean): Wait | undefined {
     const { attemptsMax, delayMs, delayMsMax } = this.#limits;

@@ -1,7 +1,7 @@
 /**
- * One operation, over as many attempts as it takes. After a lost connection it waits, and asks again from the last event that
- * it has seen. The number of attempts is bounded, and the reader is informed of each. After the first event it only follows
- * the generation, so no reconnect starts a second one. Knows nothing of how the links carry an attempt.
+ * One operation, over as many attempts as it takes. After a lost connection it waits, and asks again from the last
+ * event that it has seen. The number of attempts is bounded, and the reader is informed of each. After the first event
+ * it only follows the generation, so no reconnect starts a second one. Knows nothing of how the links carry an attempt.
  */
 import type { Operation } from '@trpc/client';
 import type { Observer } from '@trpc/server/observable';
@@ -35,7 +35,10 @@ export class Course {
   #paused = false;
   /** The connection state that the reader was given last. */
   #shownState: 'connecting' | 'pending' | undefined;
-  /** Whether the states of the connection are kept from the reader, since a pause that it doesn't know of has just ended. */
+  /**
+   * Whether the states of the connection are kept from the reader, since a pause that it doesn't know of has just
+   * ended.
+   */
   #quiet = false;
   /** The longest silence of a living connection, as the service announced it last. */
   #silenceMs: number | undefined;
@@ -72,8 +75,8 @@ export class Course {
   // ---------------------------------------------------------------------------------- called by the rest of the client
 
   /**
-   * Reacts to the browser's return: ends a wait, and checks whether a connection is still alive. Returns whether the course has
-   * left an attempt that nobody will answer, so that `resume` must be called.
+   * Reacts to the browser's return: ends a wait, and checks whether a connection is still alive. Returns whether the
+   * course has left an attempt that nobody will answer, so that `resume` must be called.
    */
   returned(back: Return): boolean {
     if (this.#over || this.#paused) return false;
@@ -101,8 +104,8 @@ export class Course {
   }
 
   /**
-   * Gives its connection back without its reader noticing. Returns false where it has no connection, or can't be resumed
-   * without loss.
+   * Gives its connection back without its reader noticing. Returns false where it has no connection, or can't be
+   * resumed without loss.
    */
   pause(): boolean {
     if (!this.#connection || !isResumable(this.#op)) return false;
@@ -156,9 +159,9 @@ export class Course {
   }
 
   /**
-   * How long an attempt may wait for the service's first answer. Where a generation is to be resumed, its disconnect clock is
-   * running, so a first attempt is given up as early as a connection that has gone silent. Each failure doubles the time, for a
-   * service that is slow to take connections.
+   * How long an attempt may wait for the service's first answer. Where a generation is to be resumed, its disconnect
+   * clock is running, so a first attempt is given up as early as a connection that has gone silent. Each failure
+   * doubles the time, for a service that is slow to take connections.
    */
   #connectMs(): number {
     const { connectMs } = this.#options.limits;
@@ -222,8 +225,8 @@ export class Course {
     const { delayMs, offline } = wait;
     this.#waitCanBeCut = !wait.asked;
     this.#wait = setTimeout(() => this.#try(), delayMs);
-    // These come last, since the reader or the app may leave in answer to them. A call's reader would take a state for the
-    // call's result, so only subscriptions get one.
+    // These come last, since the reader or the app may leave in answer to them. A call's reader would take a state for
+    // the call's result, so only subscriptions get one.
     if (this.#op.type === 'subscription') {
       this.#shownState = 'connecting';
       this.#observer.next({ result: { type: 'state', state: 'connecting', error: linkErrorOf(error) } });

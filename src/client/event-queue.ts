@@ -1,6 +1,6 @@
 /**
- * Between a link, which pushes, and a `for await`, which pulls. A piece of text that finds another one of its block still
- * waiting joins it, under its own id: so what waits for a slow reader is the text itself and a few objects.
+ * Between a link, which pushes, and a `for await`, which pulls. A piece of text that finds another one of its block
+ * still waiting joins it, under its own id: so what waits for a slow reader is the text itself and a few objects.
  */
 import type { LlmEvent } from '../protocol.ts';
 

@@ -29,13 +29,14 @@ export type { ErrorCode, InputIssue, LlmEvent, Message, TerminalEvent, Usage } f
 
 export interface LlmClientOptions {
   /**
-   * Of the service (`http://127.0.0.1:3000`, meaning `/trpc` there), or of the tRPC app that its router is mounted in. On
-   * a page it may be relative to it.
+   * Of the service (`http://127.0.0.1:3000`, meaning `/trpc` there), or of the tRPC app that its router is mounted in.
+   * On a page it may be relative to it.
    */
   readonly url: string | URL;
   /**
-   * Of the subscriptions; queries and mutations are POSTs over either. Over HTTP/1.1 a browser opens six connections to a
-   * host, for all of its tabs, and `sse` takes one for each answer: the seventh waits. `ws` takes one for each client.
+   * Of the subscriptions; queries and mutations are POSTs over either. Over HTTP/1.1 a browser opens six connections to
+   * a host, for all of its tabs, and `sse` takes one for each answer: the seventh waits. `ws` takes one for each
+   * client.
    */
   readonly transport: 'sse' | 'ws';
   /** Sent as `Authorization: Bearer`, over WebSocket as the connection param `token`; never in a URL. */
@@ -61,8 +62,8 @@ export interface LlmClient<TRouter extends AnyTRPCRouter> extends AsyncDisposabl
   /** Follows an answer that was begun elsewhere, from its beginning or after an event. */
   follow(request: FollowRequest, options?: RunOptions): Run;
   /**
-   * Ends every run, which throws `closed`, and the WebSocket. By itself that closes after ten seconds without a run, until
-   * when it keeps a process alive.
+   * Ends every run, which throws `closed`, and the WebSocket. By itself that closes after ten seconds without a run,
+   * until when it keeps a process alive.
    */
   close(): Promise<void>;
 }

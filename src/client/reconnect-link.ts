@@ -1,6 +1,6 @@
 /**
- * Keeps subscriptions and repeatable calls going through lost connections, each as a course of attempts (course.ts). Below
- * it the links make one attempt each; it knows not how.
+ * Keeps subscriptions and repeatable calls going through lost connections, each as a course of attempts (course.ts).
+ * Below it the links make one attempt each; it knows not how.
  */
 import type { TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
@@ -14,8 +14,8 @@ import type { UnderWay } from './under-way.ts';
 /** Bounds on coming back. */
 export interface ReconnectLimits {
   /**
-   * Attempts in a row without an event before `unreachable` is thrown; 10 by default, the first one included. Those made
-   * while the browser says that it is offline don't count, and it counts anew when the browser is back.
+   * Attempts in a row without an event before `unreachable` is thrown; 10 by default, the first one included. Those
+   * made while the browser says that it is offline don't count, and it counts anew when the browser is back.
    */
   readonly attemptsMax: number;
   /** Before the second attempt, doubled before each further one, less up to a half of it at random; 250 by default. */
@@ -23,8 +23,8 @@ export interface ReconnectLimits {
   /** 10,000 by default. */
   readonly delayMsMax: number;
   /**
-   * From the beginning of an attempt to the first sign of the service; 30,000 by default. Where an answer is resumed, the
-   * silence that the service has announced is the limit at first.
+   * From the beginning of an attempt to the first sign of the service; 30,000 by default. Where an answer is resumed,
+   * the silence that the service has announced is the limit at first.
    */
   readonly connectMs: number;
 }
@@ -42,7 +42,10 @@ export interface Reconnect {
   readonly error: LlmClientError;
   /** Attempts in a row that have failed, since the last event or since the browser was back. */
   readonly failures: number;
-  /** Until the next one, at the latest: a browser that is online again, or a page that is looked at again, ends the wait. */
+  /**
+   * Until the next one, at the latest: a browser that is online again, or a page that is looked at again, ends the
+   * wait.
+   */
   readonly delayMs: number;
   /** Whether the browser says that it has no network. */
   readonly offline: boolean;

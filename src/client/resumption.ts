@@ -1,11 +1,14 @@
-/** What an attempt asks the service for: the operation's own input at first, and after an event only what follows that event. */
+/**
+ * What an attempt asks the service for: the operation's own input at first, and after an event only what follows that
+ * event.
+ */
 import type { Operation } from '@trpc/client';
 import { LlmClientError } from './error.ts';
 import type { Transformer } from './transformer.ts';
 
 /**
- * Subscriptions that can be left and resumed at any event. Any other subscription of a host's router may begin anew when it is
- * asked for again.
+ * Subscriptions that can be left and resumed at any event. Any other subscription of a host's router may begin anew
+ * when it is asked for again.
  */
 const resumable = new Set(['llm.stream', 'llm.follow']);
 
@@ -32,7 +35,8 @@ export function startedIn(tracked: unknown): string | undefined {
 /**
  * The input as JSON, and its size in UTF-8.
  *
- * @throws LlmClientError `invalid_input` where it can't be written as JSON, `too_large` where it is over `inputBytesMax`.
+ * @throws LlmClientError `invalid_input` where it can't be written as JSON, `too_large` where it is over
+ *   `inputBytesMax`.
  */
 export function encode(
   input: unknown,
@@ -54,8 +58,8 @@ export function encode(
 }
 
 /**
- * Counts by hand, since React Native may have no TextEncoder. `JSON.stringify` writes a lone surrogate as an escape, so each
- * surrogate here is one of a pair, which takes four bytes.
+ * Counts by hand, since React Native may have no TextEncoder. `JSON.stringify` writes a lone surrogate as an escape, so
+ * each surrogate here is one of a pair, which takes four bytes.
  */
 function utf8Bytes(json: string): number {
   let bytes = json.length;

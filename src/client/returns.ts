@@ -1,6 +1,6 @@
 /**
- * What a browser says of its network and of its page: that it is offline, that it is online again, that a page is looked
- * at again. Elsewhere there are no such events, and nothing is ever offline.
+ * What a browser says of its network and of its page: that it is offline, that it is online again, that a page is
+ * looked at again. Elsewhere there are no such events, and nothing is ever offline.
  */
 
 /** `online`: there is a network again. `shown`: the page can be seen again; meanwhile it may have been frozen. */

@@ -1,9 +1,9 @@
 /**
- * Lets a cancel through where streams have taken every connection. Over HTTP/1.1 a browser opens six to a host, for all of
- * its tabs: a seventh request waits until one of them ends, and the streams don't. So where a cancel isn't answered at
- * once, streams of this client give theirs back, then those of other tabs; each is resumed from where it was when the
- * cancel has been answered, unseen by its reader. Requests for streams that wait themselves leave the browser's queue
- * meanwhile, for they would be given what is meant for the cancel, and keep it.
+ * Lets a cancel through where streams have taken every connection. Over HTTP/1.1 a browser opens six to a host, for all
+ * of its tabs: a seventh request waits until one of them ends, and the streams don't. So where a cancel isn't answered
+ * at once, streams of this client give theirs back, then those of other tabs; each is resumed from where it was when
+ * the cancel has been answered, unseen by its reader. Requests for streams that wait themselves leave the browser's
+ * queue meanwhile, for they would be given what is meant for the cancel, and keep it.
  */
 import type { Course } from './course.ts';
 
@@ -15,7 +15,9 @@ const pauseMsMax = 2_000;
 const lendMs = 500;
 /** The same of one that waits: later, so that what was lent is had back first. */
 const holdMs = 1_000;
-/** Only where answers go on for as long without a viewer are others paused than those of the answer that is cancelled. */
+/**
+ * Only where answers go on for as long without a viewer are others paused than those of the answer that is cancelled.
+ */
 const graceMsMin = 2 * pauseMsMax;
 
 interface Channel {

@@ -12,8 +12,8 @@ import { EventQueue, type Arrived } from './event-queue.ts';
 /**
  * Nothing is sent before it is iterated or `text()` is called, and each of those opens a subscription of its own.
  *
- * An iteration yields the events and ends after the terminal one; an `error` event is an event like any other. It throws
- * LlmClientError where the service refused the request, can't be reached, or has lost the answer.
+ * An iteration yields the events and ends after the terminal one; an `error` event is an event like any other. It
+ * throws LlmClientError where the service refused the request, can't be reached, or has lost the answer.
  *
  * Leaving the loop, or aborting the signal, closes the subscription. That is a lost connection to the service, whose
  * config says what follows; to stop the answer, `cancel()`.
@@ -32,8 +32,8 @@ export interface Run extends AsyncIterable<LlmEvent> {
   /**
    * The whole text, of all text blocks; `done` with any stop reason makes it whole.
    *
-   * @throws LlmClientError also for an answer that ends as `error` (with that one's code) or `cancelled`, for what there
-   *   is of it is not its text. `error.event` is the terminal event. Throws the signal's reason if that aborts.
+   * @throws LlmClientError also for an answer that ends as `error` (with that one's code) or `cancelled`, for what
+   *   there is of it is not its text. `error.event` is the terminal event. Throws the signal's reason if that aborts.
    */
   text(): Promise<string>;
 }

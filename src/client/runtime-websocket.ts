@@ -1,6 +1,6 @@
 /**
- * The WebSocket of this runtime, in the form in which tRPC's client gets it: it sends each message by itself, and reports every
- * sign of life.
+ * The WebSocket of this runtime, in the form in which tRPC's client gets it: it sends each message by itself, and
+ * reports every sign of life.
  */
 import type { Silence } from './silence.ts';
 
@@ -15,8 +15,8 @@ export type WebSocketConstructor = new (url: string) => {
 const closeMs = 1_000;
 
 /**
- * tRPC's client sends all operations that begin while a socket opens as one message, and the service bounds the size of a
- * message. This encoder leaves them apart, and `sendingOneByOne` sends each as a message.
+ * tRPC's client sends all operations that begin while a socket opens as one message, and the service bounds the size of
+ * a message. This encoder leaves them apart, and `sendingOneByOne` sends each as a message.
  */
 export const oneByOne = {
   encode: (messages: unknown) =>

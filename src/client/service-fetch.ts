@@ -50,7 +50,8 @@ export function createServiceFetch(fetch: Fetch, token: Token | undefined, conte
       if (refusal) throw fromRefusal(refusal);
       if (expected) return new Response(body, response);
     } else {
-      // A proxy's page, which says nothing that the status doesn't. A body that can't be cancelled doesn't matter either.
+      // A proxy's page, which says nothing that the status doesn't. A body that can't be cancelled doesn't matter
+      // either.
       void response.body?.cancel().catch(() => {});
     }
     throw fromStatus(
@@ -61,7 +62,9 @@ export function createServiceFetch(fetch: Fetch, token: Token | undefined, conte
   };
 }
 
-/** What the service says before any door is reached, such as that an origin is forbidden. tRPC's errors look otherwise. */
+/**
+ * What the service says before any door is reached, such as that an origin is forbidden. tRPC's errors look otherwise.
+ */
 function refusalIn(body: string): ErrorData | undefined {
   try {
     const { error } = JSON.parse(body) as { error?: ErrorData };

@@ -1,8 +1,8 @@
 /**
- * The WebSockets that a client's subscriptions share: one at a time, opened when a subscription needs it, and closed when it has
- * had no subscription for a while. A socket that has failed is never used again. tRPC's client would reconnect it for ever, and
- * send everything that was pending on it as one message. Here each subscription is resumed by its course (course.ts), on a new
- * socket.
+ * The WebSockets that a client's subscriptions share: one at a time, opened when a subscription needs it, and closed
+ * when it has had no subscription for a while. A socket that has failed is never used again. tRPC's client would
+ * reconnect it for ever, and send everything that was pending on it as one message. Here each subscription is resumed
+ * by its course (course.ts), on a new socket.
  */
 import { createWSClient, TRPCClientError, type TRPCWebSocketClient } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
@@ -22,8 +22,8 @@ export interface SharedSocketsOptions {
 /** How long a socket stays open without a subscription. */
 const idleMs = 10_000;
 /**
- * How long a socket may be silent until the service announces a time of its own. When half of it has passed, the client sends a
- * ping, so a service that is busy for a second or two is not taken for a dead one.
+ * How long a socket may be silent until the service announces a time of its own. When half of it has passed, the client
+ * sends a ping, so a service that is busy for a second or two is not taken for a dead one.
  */
 const silenceMsDefault = 10_000;
 
@@ -32,8 +32,8 @@ export interface SharedSocket {
   readonly client: TRPCWebSocketClient;
   readonly silence: Silence;
   /**
-   * Called when the socket is lost. The client's own `connectionState` would skip every second listener, since a listener
-   * unsubscribes while it is being called.
+   * Called when the socket is lost. The client's own `connectionState` would skip every second listener, since a
+   * listener unsubscribes while it is being called.
    */
   readonly onLost: Set<(error: SocketError) => void>;
   /** The size of the largest input that was sent on it. */
@@ -72,15 +72,19 @@ export class SharedSockets {
     return this.#current;
   }
 
-  /** Adds a subscription to a socket, which stays open as long as it has one. `onLost` is called when the socket is lost. */
+  /**
+   * Adds a subscription to a socket, which stays open as long as it has one. `onLost` is called when the socket is
+   * lost.
+   */
   enter(shared: SharedSocket, onLost: (error: SocketError) => void): void {
     clearTimeout(shared.idle);
     shared.onLost.add(onLost);
   }
 
   /**
-   * Removes a subscription. A socket without subscriptions closes after ten seconds. tRPC's client can't do this itself: it takes
-   * each heartbeat for use of the socket, so it would keep the socket open, and the process alive, for ever.
+   * Removes a subscription. A socket without subscriptions closes after ten seconds. tRPC's client can't do this
+   * itself: it takes each heartbeat for use of the socket, so it would keep the socket open, and the process alive, for
+   * ever.
    */
   leave(shared: SharedSocket, onLost: (error: SocketError) => void): void {
     shared.onLost.delete(onLost);
@@ -92,7 +96,10 @@ export class SharedSockets {
     }, idleMs);
   }
 
-  /** New subscriptions get a new socket. The present one serves the subscriptions that it has if it is open, and is closed if not. */
+  /**
+   * New subscriptions get a new socket. The present one serves the subscriptions that it has if it is open, and is
+   * closed if not.
+   */
   retire(): void {
     const retired = this.#current;
     this.#current = undefined;
@@ -144,7 +151,10 @@ export class SharedSockets {
     });
   }
 
-  /** Calls the subscriptions' listeners first: when the client closes, it ends its subscriptions as if they were complete. */
+  /**
+   * Calls the subscriptions' listeners first: when the client closes, it ends its subscriptions as if they were
+   * complete.
+   */
   #lose(shared: SharedSocket, error: SocketError): void {
     if (shared === this.#current) this.#current = undefined;
     for (const onLost of shared.onLost) onLost(error);

@@ -11,8 +11,8 @@ export interface SilenceOptions {
 }
 
 /**
- * How long to wait before silence is believed. A process that was busy or frozen finds its timers due before it has read
- * what arrived meanwhile.
+ * How long to wait before silence is believed. A process that was busy or frozen finds its timers due before it has
+ * read what arrived meanwhile.
  */
 const secondLookMs = 50;
 

@@ -44,9 +44,9 @@ export function socketLink(sockets: SharedSockets, transformer: Transformer): TR
 }
 
 /**
- * The failure of one attempt on a socket that was lost. The service closes a socket with 1009 for a message that is too large,
- * and names no request. The largest request was too large for certain; the other ones may have been small enough, and are
- * tried again.
+ * The failure of one attempt on a socket that was lost. The service closes a socket with 1009 for a message that is too
+ * large, and names no request. The largest request was too large for certain; the other ones may have been small
+ * enough, and are tried again.
  */
 function failureOf(error: SocketError, attempt: AttemptContext, shared: SharedSocket): LlmClientError {
   const failure = LlmClientError.from(error);
@@ -54,7 +54,9 @@ function failureOf(error: SocketError, attempt: AttemptContext, shared: SharedSo
   return new LlmClientError('unreachable', 'The connection was lost by another request', { cause: failure });
 }
 
-/** A subscription's `started` announces how long its connection may be silent. A host's own server may announce nothing. */
+/**
+ * A subscription's `started` announces how long its connection may be silent. A host's own server may announce nothing.
+ */
 function noteAnnouncement(result: object, attempt: AttemptContext, { silence }: SharedSocket): void {
   const { reconnectAfterInactivityMs } = result as { readonly reconnectAfterInactivityMs?: number };
   if (reconnectAfterInactivityMs === undefined) return;

@@ -1,7 +1,8 @@
 /**
- * Subscriptions over SSE, by `fetch`. The input is sent in the body of a POST, since servers cut a URL at about 16 KB and write
- * it to access logs. One attempt is one request. It is complete only when the service sends `return`; it is aborted only by this
- * client; every other end is a lost connection, whatever error reports it. Another attempt is the course's to begin (course.ts).
+ * Subscriptions over SSE, by `fetch`. The input is sent in the body of a POST, since servers cut a URL at about 16 KB
+ * and write it to access logs. One attempt is one request. It is complete only when the service sends `return`; it is
+ * aborted only by this client; every other end is a lost connection, whatever error reports it. Another attempt is the
+ * course's to begin (course.ts).
  *
  * tRPC's client sees the same as from its own `httpSubscriptionLink` (docs/decisions/own-sse-link.md).
  */
@@ -96,7 +97,10 @@ class SseRequest {
     this.#observer.error(TRPCClientError.from(thrown as Error));
   }
 
-  /** Sends the request and reads its stream. It always rejects, since `return` leaves the request before the stream ends. */
+  /**
+   * Sends the request and reads its stream. It always rejects, since `return` leaves the request before the stream
+   * ends.
+   */
   async #request(): Promise<never> {
     const { url, fetch } = this.#options;
     const [base, query] = url.split(/\?(.*)/s);

@@ -1,6 +1,6 @@
 /**
- * `/sim …` as the last user message: answers that a person, or a test that speaks through the whole service, can ask for.
- * Every fault is a command by its name, too.
+ * The commands `/sim …`: replies that a person, or a test that goes through the whole service, asks for in the last
+ * user message. Every fault is a command too, by its name.
  */
 import type { Reply } from './reply.ts';
 import { faults, isFaultName } from './faults.ts';
@@ -9,7 +9,7 @@ import type { ScriptedBlock } from './streaming.ts';
 import { countTokens } from './tokens.ts';
 import type { MessagesBody } from './validation.ts';
 
-/** `/sim tokens` gives no more than this. */
+/** The most tokens that `/sim tokens` sends. */
 const tokensMax = 1_000_000;
 
 interface Command {
@@ -148,7 +148,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
 };
 
-/** The answer that a message of the form `/sim …` asks for; undefined for any other message. */
+/** The reply that a message of the form `/sim …` asks for; undefined for any other message. */
 export function commandReply(message: string, body: MessagesBody, random: Random): Reply | undefined {
   const match = /^\s*\/sim(?:\s+(\S+)(?:\s+([\s\S]*))?)?\s*$/.exec(message);
   if (match === null) return undefined;
@@ -166,7 +166,7 @@ export function thinkingBlock(thinking: string, random: Random): ScriptedBlock {
   return { type: 'thinking', thinking, signature: signature(random) };
 }
 
-/** Short enough for a config whose `max_tokens` is a few hundred. */
+/** The list of commands, short enough for a config whose `max_tokens` is a few hundred. */
 function help(): string {
   const list = Object.values(commands).map(({ usage, description }) => `- \`/sim ${usage}\`: ${description}\n`);
   return `I play these answers:\n\n${list.join('')}\nand these faults: ${faults.map(({ name }) => name).join(', ')}.`;
@@ -180,14 +180,14 @@ function text(content: string): ScriptedBlock {
   return { type: 'text', text: content };
 }
 
-/** Something like the API's opaque base64. */
+/** Random base64, which looks like a signature of the API's. */
 function signature(random: Random): string {
   return Buffer.from(Array.from({ length: 96 }, () => random() & 255)).toString('base64');
 }
 
 const words = ['one ', 'and ', 'two ', 'for ', 'you ', 'can ', 'see ', 'how ', 'far ', 'all ', 'the ', 'way ', 'out '];
 
-/** A delta for each token. */
+/** Yields one delta for each token. */
 function* wordsOf(tokens: number): Generator<string> {
   for (let sent = 0; sent < tokens; sent += countTokens(words[0]!)) yield words[sent % words.length]!;
 }

@@ -1,6 +1,7 @@
 /**
- * One request and the answer to it: the events of the Messages API in their wire form, and an account of what went out.
- * Knows nothing of why an answer says what it says. `tokensSent` and `usage` never tell of more than was written.
+ * One request and its response: writes the events of the Messages API in their wire form, and counts them. Knows
+ * nothing of replies and faults, which decide what it writes. `tokensSent` and `usage` never count more than was
+ * written.
  */
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
@@ -10,7 +11,7 @@ import type { Block, Delta, MessageEnd, SimulatorRequest } from './simulator-req
 import type { ApiError, MessagesBody } from './validation.ts';
 import type { Outcome, Wire } from './wire.ts';
 
-/** A ping follows about one delta in so many. */
+/** On average, one delta in this many is followed by a ping. */
 const deltasPerPing = 128;
 const paddings = Array.from({ length: 16 }, (_, blanks) => ' '.repeat(blanks));
 
@@ -22,7 +23,7 @@ export interface ExchangeParts {
   readonly bodySha256: string;
   readonly random: Random;
   readonly wire: Wire;
-  /** Called once, when the message starts. */
+  /** Counts the prompt's tokens. Called whenever the message starts. */
   readonly countInput: (body: MessagesBody) => InputUsage;
 }
 
@@ -33,7 +34,7 @@ export class Exchange implements SimulatorRequest {
   readonly headers: IncomingHttpHeaders;
   readonly body: MessagesBody;
   readonly bodySha256: string;
-  /** How events are framed: with an `event:` line or without, and by which line end. */
+  /** Whether events have an `event:` line, and how their lines end. */
   readonly framing = { eventLines: true, newline: '\n' };
   tokensSent = 0;
   usage: Readonly<Record<string, unknown>> | undefined;
@@ -43,7 +44,7 @@ export class Exchange implements SimulatorRequest {
   #blocks = 0;
   #blockOpen = false;
   #blockChars = 0;
-  /** Of the blocks that have ended. */
+  /** The tokens of closed blocks. */
   #blockTokens = 0;
 
   constructor(parts: ExchangeParts) {
@@ -81,7 +82,7 @@ export class Exchange implements SimulatorRequest {
 
   // ------------------------------------------------------------------------------------------------- the message
 
-  /** Status and headers, of an event stream unless told otherwise; nothing if they went out before. */
+  /** Sends status and headers, by default those of an event stream. Does nothing if they have been sent. */
   head(status = 200, headers: OutgoingHttpHeaders = {}): void {
     this.#wire.head(status, {
       'content-type': 'text/event-stream; charset=utf-8',
@@ -98,13 +99,15 @@ export class Exchange implements SimulatorRequest {
     void this.flush();
   }
 
-  /** Has the body of the answer compressed by gzip, each write so that it can be decoded at once. To be called first. */
+  /**
+   * Compresses the body by gzip, such that each write can be decoded at once. Must be called before anything is sent.
+   */
   compress(): void {
     this.head(200, { 'content-encoding': 'gzip' });
     this.#wire.compress();
   }
 
-  /** `message_start` as it stands, also a second one. */
+  /** Adds `message_start` to the next write, also where the message has started. */
   putMessageStart(): void {
     this.head();
     const input = this.#countInput(this.body);
@@ -152,7 +155,7 @@ export class Exchange implements SimulatorRequest {
     return this.written();
   }
 
-  /** Adds a delta to what the next write sends. */
+  /** Adds a delta to the next write. */
   putDelta(delta: Delta): void {
     if (!this.#blockOpen) this.startBlock();
     const random = this.#random();
@@ -179,13 +182,13 @@ export class Exchange implements SimulatorRequest {
     this.end();
   }
 
-  /** All that `finish` says, without the end of the response. */
+  /** Adds the end of the message to the next write, but doesn't end the response. */
   putMessageEnd(stopReason: string, end: MessageEnd = {}): void {
     this.putMessageDelta(stopReason, end);
     this.putEvent('message_stop', {});
   }
 
-  /** Ends the open block and tells stop reason and usage. */
+  /** Closes the open block, and adds `message_delta` with stop reason and usage to the next write. */
   putMessageDelta(stopReason: string, end: MessageEnd = {}): void {
     if (this.over) return;
     this.start();
@@ -213,7 +216,10 @@ export class Exchange implements SimulatorRequest {
 
   // ------------------------------------------------------------------------------------------------- parts of it
 
-  /** An event whose data is an object of this type, padded with blanks as the API's are. */
+  /**
+   * Adds an event whose data is an object of this type to the next write. It is padded with blanks, as the API's events
+   * are.
+   */
   putEvent(type: string, fields: Readonly<Record<string, unknown>>): void {
     this.#put(type, JSON.stringify({ type, ...fields }).slice(0, -1) + paddings[this.#random() & 15]! + '}');
   }
@@ -244,7 +250,7 @@ export class Exchange implements SimulatorRequest {
     );
   }
 
-  /** A whole answer that is no stream. */
+  /** Sends a whole response that is no event stream. */
   respond(status: number, contentType: string, body: string, headers: OutgoingHttpHeaders = {}): void {
     this.head(status, { 'content-type': contentType, ...headers });
     this.#wire.put(body);
@@ -257,13 +263,13 @@ export class Exchange implements SimulatorRequest {
     return this.#wire.written(typeof raw === 'string' ? Buffer.from(raw) : raw);
   }
 
-  /** Sends what was put; see `Wire.flush`. */
+  /** Writes everything that was added. See `Wire.flush`. */
   flush(): Promise<void> | undefined {
     this.#noteTokens();
     return this.#wire.flush();
   }
 
-  /** Sends what was put as one write; settles when it was handed over. */
+  /** Writes everything that was added, as one write. Settles when the operating system has it. */
   written(): Promise<void> {
     this.#noteTokens();
     return this.#wire.written();
@@ -301,7 +307,7 @@ export class Exchange implements SimulatorRequest {
   }
 }
 
-/** The part of a delta that counts as output; undefined for kinds that carry none. */
+/** The text of a delta that counts as output; undefined for delta kinds without any. */
 export function deltaContent(delta: Delta): string | undefined {
   const content = delta['text'] ?? delta['thinking'] ?? delta['partial_json'];
   return typeof content === 'string' ? content : undefined;

@@ -1,6 +1,6 @@
 /**
- * Everything that can go wrong with an upstream, by name: what it is, and how it is put on the wire.
- * To add a fault is to add an entry here. Those that stall hold the connection until the client closes it.
+ * The faults: everything that can go wrong with an upstream, by name, each with its description and the function that
+ * plays it. A new fault is a new entry here. A fault that stalls holds the connection open until the client closes it.
  */
 import type { OutgoingHttpHeaders } from 'node:http';
 import { Pace } from './pace.ts';
@@ -15,12 +15,14 @@ import {
 } from './streaming.ts';
 import type { ApiError } from './validation.ts';
 
+/** A fault in place of a good response. */
 export interface FaultReply {
   readonly kind: 'fault';
+  /** The fault's name. */
   readonly fault: FaultName;
-  /** What the fault's description says of its argument. */
+  /** The fault's argument, where its description names one, ARG. The description has its unit and its default. */
   readonly arg?: number | undefined;
-  /** The text that is sent, in full, before the fault strikes or around it; one that explains the fault if absent. */
+  /** The text that is sent, all of it, before or around the fault. By default a sentence that describes the fault. */
   readonly text?: Deltas | undefined;
 }
 
@@ -243,7 +245,7 @@ const faultTable = {
       await beginMessage(stage);
       stage.exchange.startBlock();
       const whole = typeof text === 'string' ? text : [...text].join('');
-      // Without the flag `u`, a pattern sees the halves of a pair.
+      // Without the flag `u`, a pattern matches the halves of a surrogate pair.
       const pieces = whole.split(/(?<=[\ud800-\udbff])(?=[\udc00-\udfff])/);
       await streamDeltas(stage, textDeltas('text', pieces, stage.random));
       stage.exchange.finish();
@@ -340,18 +342,20 @@ const faultTable = {
   },
 } satisfies Record<string, Fault>;
 
+/** The name of a fault. */
 export type FaultName = keyof typeof faultTable;
 
-/** Every fault, and what it does in a line; some take an argument, ARG. */
+/** Every fault with its description in one line. Some have an argument, which the description calls ARG. */
 export const faults: readonly { readonly name: FaultName; readonly description: string }[] = Object.entries(
   faultTable,
 ).map(([name, { description }]) => ({ name: name as FaultName, description }));
 
+/** Whether there is a fault of this name. */
 export function isFaultName(name: string): name is FaultName {
   return Object.hasOwn(faultTable, name);
 }
 
-/** Puts a fault on the wire; settles when there is nothing left to do for it. */
+/** Plays a fault. Settles when the simulator has nothing more to send. */
 export async function playFault(stage: Stage, { fault, arg, text }: FaultReply): Promise<void> {
   const entry: Fault = faultTable[fault];
   await entry.play(stage, text ?? `This is the fault \`${fault}\` of the simulator: ${entry.description}.`, arg);

@@ -1,37 +1,41 @@
-/**
- * What the simulator can be told to answer, and the one place where an answer becomes bytes.
- */
+/** The replies that a test can script, and the function that sends one. */
 import { playFault, type FaultReply } from './faults.ts';
 import { streamMessage, type BlocksReply, type Deltas, type Stage } from './streaming.ts';
 
-/** One text block: shorthand for `blocks`. */
+/** A message of one text block: a shorthand for `BlocksReply`. */
 export interface TextReply extends Omit<BlocksReply, 'kind' | 'blocks'> {
   readonly kind: 'text';
+  /** The block's text. */
   readonly text: Deltas;
 }
 
-/** Bytes as they are, such as a recorded stream. */
+/** Bytes that are sent unchanged, such as a recorded stream. */
 export interface RawReply {
   readonly kind: 'raw';
+  /** The response's body; a string is sent in UTF-8. */
   readonly bytes: Uint8Array | string;
-  /** Each write carries so many; all in one write if absent. */
+  /** How many bytes each write has. By default one write has all of them. */
   readonly chunkBytes?: number;
-  /** What follows the last byte: the end of the response (the default), a cut connection, or nothing at all. */
+  /**
+   * What follows the last byte: `close` ends the response and is the default, `destroy` cuts the connection, `hold`
+   * leaves it open.
+   */
   readonly end?: 'close' | 'destroy' | 'hold';
-  /** 200 if absent. */
+  /** HTTP status; 200 by default. */
   readonly status?: number;
-  /** Laid over those of an event stream. */
+  /** Replace the headers of an event stream, name by name. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** The simulator leaves the request to the test, which drives it by the methods of `SimulatorRequest`. */
+/** No reply by the simulator: the test sends it by the methods of `SimulatorRequest`. */
 export interface ManualReply {
   readonly kind: 'manual';
 }
 
+/** The reply to one request. */
 export type Reply = TextReply | BlocksReply | FaultReply | RawReply | ManualReply;
 
-/** Plays an answer; settles when there is nothing left to do for it. */
+/** Sends a reply. Settles when the simulator has nothing more to send. */
 export async function playReply(stage: Stage, reply: Reply): Promise<void> {
   switch (reply.kind) {
     case 'text': {

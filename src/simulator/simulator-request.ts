@@ -1,6 +1,6 @@
 /**
- * What a test sees of a request that reached the simulator, and the methods with which it can answer one by hand. Types only:
- * exchange.ts implements them.
+ * A request as a test sees it, with the methods by which the test can reply to it. Types only: exchange.ts implements
+ * them.
  */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import type { ApiError, MessagesBody } from './validation.ts';
@@ -8,74 +8,94 @@ import type { Outcome } from './wire.ts';
 
 /** A delta of a content block: `text_delta`, `thinking_delta`, `input_json_delta`, or any other. */
 export interface Delta {
+  /** The delta's kind. */
   readonly type: string;
   readonly [field: string]: unknown;
 }
 
-/** A content block as `content_block_start` shows it. */
+/** The content block in a `content_block_start`. */
 export interface Block {
+  /** The block's kind. */
   readonly type: string;
   readonly [field: string]: unknown;
 }
 
-/** What ends a message beside its stop reason. */
+/** The parts of a message's end besides its stop reason. */
 export interface MessageEnd {
+  /** `stop_sequence`; null by default. */
   readonly stopSequence?: string | undefined;
+  /** `stop_details`; null by default. */
   readonly stopDetails?: unknown;
-  /** Laid over the usage that `message_delta` would tell, field by field. */
+  /** Replaces fields of the usage in `message_delta`. */
   readonly usage?: Readonly<Record<string, unknown>> | undefined;
-  /** Whether zeros stand in place of what `message_start` has told, as some gateways have it. A client holds on to that. */
+  /**
+   * Whether `message_delta` has 0 for every number that `message_start` has sent, as with some gateways. A good client
+   * keeps the earlier numbers. False by default.
+   */
   readonly zeros?: boolean;
 }
 
 /**
- * A request that reached the simulator: what it asked, what became of it, and, where its answer is `manual`, the
- * methods that give it. Each method first sends what must stand before it (`text` opens message and block), so a
- * test names only what it is about. Once the exchange is over they all do nothing.
+ * A request that reached the simulator: its contents, how its response went, and methods by which a test replies to it
+ * where the scripted reply is `manual`. Each method first sends everything that must precede its own event (`text`
+ * begins the message and opens a block), so a test needs only the calls that it is about. Once the response is over,
+ * the methods do nothing.
  */
 export interface SimulatorRequest {
-  /** The `request-id` of its answer. */
+  /** The `request-id` of the response. */
   readonly id: string;
+  /** HTTP method, such as `POST`. */
   readonly method: string;
+  /** The URL's path, without the query. */
   readonly path: string;
+  /** HTTP headers, by name in lower case. */
   readonly headers: IncomingHttpHeaders;
-  /** The parsed body. Its type holds for a request that was answered; one that was refused may have sent anything. */
+  /** The parsed body. It has this type only if the request was valid; the body of a refused request can be anything. */
   readonly body: MessagesBody;
   /** SHA-256 of the raw body, in hex. */
   readonly bodySha256: string;
   /** SHA-256 of `JSON.stringify(body.messages)`, in hex. */
   readonly messagesSha256: string;
 
-  /** Output tokens sent so far, by `countTokens` over each block's text, thinking or tool input. Raw bytes count none. */
+  /**
+   * Output tokens sent so far: `countTokens` of each block's text, thinking or tool input. Raw bytes aren't counted.
+   */
   readonly tokensSent: number;
-  /** Bytes of the answer's body sent so far. */
+  /** Bytes of the response's body sent so far. */
   readonly bytesSent: number;
-  /** The usage told so far, as a client would hold it; undefined before `message_start`. */
+  /** The usage sent so far, as a client would add it up; undefined before `message_start`. */
   readonly usage: Readonly<Record<string, unknown>> | undefined;
-  /** Settles when the answer has ended or its connection was lost, and never rejects. */
+  /** Settles when the response is over, sent or cut off. Never rejects. */
   readonly outcome: Promise<Outcome>;
-  /** `performance.now()` when the outcome was settled. */
+  /** When `outcome` settled, on the clock of `performance.now()`; undefined before that. */
   readonly closedAt: number | undefined;
 
-  /** Headers and `message_start`. */
+  /** Sends headers and `message_start`. */
   start(): void;
-  /** Opens a content block, a text block by default, and returns its index. One that is open is ended first. */
+  /** Opens a content block, a text block by default, and returns its index. Closes the block that is open. */
   startBlock(block?: Block): number;
-  /** Sends text; settles when it was handed to the operating system. */
+  /** Sends a `text_delta`. Settles when the operating system has it. */
   text(text: string): Promise<void>;
-  /** Sends a delta of any kind; settles likewise. */
+  /** Sends a delta of any kind. Settles when the operating system has it. */
   delta(delta: Delta): Promise<void>;
+  /** Closes the open block. */
   endBlock(): void;
-  /** Ends the message as it should end, and the response with it. `end_turn` by default. */
+  /**
+   * Ends the message with `message_delta` and `message_stop`, and then the response. `stopReason` is `end_turn` by
+   * default.
+   */
   finish(stopReason?: string, end?: MessageEnd): void;
-  /** Sends an event of any name with any data (a string goes as it is); settles when it was handed over. */
+  /**
+   * Sends an event with any name and data. A string is sent unchanged, other data as JSON. Settles when the operating
+   * system has it.
+   */
   event(name: string, data: unknown): Promise<void>;
-  /** Sends bytes as they are; settles when they were handed over. */
+  /** Sends bytes unchanged. Settles when the operating system has them. */
   write(raw: string | Uint8Array): Promise<void>;
-  /** Answers with an HTTP error instead of a stream. */
+  /** Responds with an HTTP error instead of a stream. */
   refuse(error: ApiError, headers?: OutgoingHttpHeaders): void;
-  /** Ends the response, wherever the message stands. */
+  /** Ends the response, also in mid-message. */
   end(): void;
-  /** Cuts the connection, wherever the message stands. */
+  /** Cuts the connection, also in mid-message. */
   destroy(): void;
 }

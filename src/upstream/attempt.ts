@@ -1,10 +1,10 @@
 /**
- * One request to upstream, from sending it until its socket is closed. Knows nothing of retries. An attempt has exactly one of
- * three ends: its message is complete, it has a failure, or it was stopped. After `close` its socket is closed or kept for
- * another request.
+ * One request to upstream, from sending it until its socket is closed. Knows nothing of retries. An attempt has exactly
+ * one of three ends: its message is complete, it has a failure, or it was stopped. After `close` its socket is closed
+ * or kept for another request.
  *
- * Each read of the socket passes through here in one call: the body calls `#read`, `#parse` turns the bytes into events, and
- * `#handOver` gives them to the sink.
+ * Each read of the socket passes through here in one call: the body calls `#read`, `#parse` turns the bytes into
+ * events, and `#handOver` gives them to the sink.
  */
 import type { LlmEvent } from '../protocol.ts';
 import type { Sink } from '../flow/sink.ts';
@@ -56,7 +56,9 @@ export class Attempt {
     return this.#stopped || this.message.complete || this.#failure !== undefined;
   }
 
-  /** Undefined where the message is complete, where the attempt was stopped without a failure, and before it is over. */
+  /**
+   * Undefined where the message is complete, where the attempt was stopped without a failure, and before it is over.
+   */
   get failure(): UpstreamFailure | undefined {
     return this.#failure;
   }
@@ -78,7 +80,10 @@ export class Attempt {
     return this.#outputAtMs;
   }
 
-  /** Sends the request, and hands the sink the events of each read. Settles when it is over. Rejects with what the sink throws. */
+  /**
+   * Sends the request, and hands the sink the events of each read. Settles when it is over. Rejects with what the sink
+   * throws.
+   */
   async pipe(sink: Sink<LlmEvent[]>): Promise<void> {
     const response = await this.#send();
     if (!response) return;

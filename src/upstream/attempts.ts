@@ -1,7 +1,7 @@
 /**
- * All attempts of one generation, one after the other: the first one, retries and fallbacks. They stop when a message is
- * complete, when a failure can't be retried, when output was seen before a failure, when time is up, or when the generation
- * is cancelled. Knows nothing of terminal events.
+ * All attempts of one generation, one after the other: the first one, retries and fallbacks. They stop when a message
+ * is complete, when a failure can't be retried, when output was seen before a failure, when time is up, or when the
+ * generation is cancelled. Knows nothing of terminal events.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '../configs/configs.ts';

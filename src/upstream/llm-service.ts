@@ -56,8 +56,8 @@ export class LLMService implements AsyncDisposable {
   }
 
   /**
-   * Prepares the requests of these configs, so that the first one of each doesn't have to. Never rejects: a request that
-   * can't be prepared now fails when it is sent, with a reason.
+   * Prepares the requests of these configs, so that the first one of each doesn't have to. Never rejects: a request
+   * that can't be prepared now fails when it is sent, with a reason.
    */
   async prepare(configs: readonly Config[]): Promise<void> {
     const prepared = configs.slice(0, preparedRequestsMax).map(async (config) => {
@@ -77,12 +77,13 @@ export class LLMService implements AsyncDisposable {
   }
 
   /**
-   * Hands the sink one batch of events for each read from upstream, no faster than the sink takes them, and at the end the
-   * terminal event alone. `start` is not among them. Settles when upstream's socket is closed or kept for reuse. Where the
-   * sink throws, the generation ends as `internal`; the promise rejects only where the sink throws at the terminal event.
+   * Hands the sink one batch of events for each read from upstream, no faster than the sink takes them, and at the end
+   * the terminal event alone. `start` is not among them. Settles when upstream's socket is closed or kept for reuse.
+   * Where the sink throws, the generation ends as `internal`; the promise rejects only where the sink throws at the
+   * terminal event.
    *
-   * When the signal aborts, upstream's socket is closed at once and then `cancelled` is emitted, with the signal's reason
-   * where that is a `CancelReason`.
+   * When the signal aborts, upstream's socket is closed at once and then `cancelled` is emitted, with the signal's
+   * reason where that is a `CancelReason`.
    */
   async pipe(request: LlmRequest, signal: AbortSignal, sink: Sink<LlmEvent[]>): Promise<void> {
     const { telemetry, retryTiming = defaultRetryTiming } = this.#options;
@@ -148,7 +149,10 @@ export class LLMService implements AsyncDisposable {
   }
 }
 
-/** The headers that are taken from the SDK. It takes others from the environment and from files, or the service sets them. */
+/**
+ * The headers that are taken from the SDK. It takes others from the environment and from files, or the service sets
+ * them.
+ */
 const sdkHeaders = /^(?:accept|content-type|user-agent|x-stainless-[a-z-]+)$/;
 
 async function sdkHeadersFor(url: string): Promise<Headers> {

@@ -1,6 +1,6 @@
 /**
- * How a generation ended, as the fields of its terminal event, without usage and cost. Nothing that upstream wrote is in it
- * unless it is a word of the API or of the config, or was checked against the request.
+ * How a generation ended, as the fields of its terminal event, without usage and cost. Nothing that upstream wrote is
+ * in it unless it is a word of the API or of the config, or was checked against the request.
  */
 import type { Config } from '../configs/configs.ts';
 import type { LlmError } from '../errors.ts';
@@ -21,8 +21,8 @@ const stopReasons: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The outcome of a complete message. A stop reason that the API doesn't have may quote the request, so it is checked. Of stop
- * sequences only one of the config's is passed on.
+ * The outcome of a complete message. A stop reason that the API doesn't have may quote the request, so it is checked.
+ * Of stop sequences only one of the config's is passed on.
  *
  * @param secretTexts Resolves to all texts that must not be quoted. Called only where the stop reason is not the API's.
  */

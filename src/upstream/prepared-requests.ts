@@ -1,6 +1,6 @@
 /**
- * The requests to each upstream, all but their bodies: made once for each combination of URL, headers and proxy, and kept.
- * Knows nothing of the SDK, whose headers it asks for through a function.
+ * The requests to each upstream, all but their bodies: made once for each combination of URL, headers and proxy, and
+ * kept. Knows nothing of the SDK, whose headers it asks for through a function.
  */
 import { messagesUrl } from './address/base-url.ts';
 import type { ApiKeyHeader, Headers } from './address/headers.ts';
@@ -15,14 +15,17 @@ export class PreparedRequests {
   readonly #sdkHeadersFor: (url: string) => Promise<Headers>;
   readonly #prepared = new Map<string, Promise<PreparedRequest>>();
 
-  /** @param sdkHeadersFor Resolves to the headers that the SDK would send to this URL. Called once for each request kept. */
+  /**
+   * @param sdkHeadersFor Resolves to the headers that the SDK would send to this URL. Called once for each request
+   *   kept.
+   */
   constructor(sdkHeadersFor: (url: string) => Promise<Headers>) {
     this.#sdkHeadersFor = sdkHeadersFor;
   }
 
   /**
-   * The request to this address. It is the same each time, and building it takes the SDK longer than everything else that
-   * the service does for one request, so it is kept.
+   * The request to this address. It is the same each time, and building it takes the SDK longer than everything else
+   * that the service does for one request, so it is kept.
    *
    * @param parameterHeaders Headers that follow from the config's parameters.
    */

@@ -1,6 +1,7 @@
 /**
- * What upstream's refusal of a request comes to: an answer whose status is no success. Knows the forms of refusals, nothing of
- * the SDK. A 404 that means the path, not the model, is told as such: a base URL with a part too many is easily written.
+ * Turns a refusal, which is a response whose status is no success, into an UpstreamFailure. Knows the forms of
+ * refusals, nothing of the SDK. It distinguishes a 404 for the path from a 404 for the model, since a base URL with a
+ * part too many is an easy mistake.
  */
 import { isErrorType, parseRetryAfter, parseShouldRetry, UpstreamFailure, FailureCause } from './failures.ts';
 import type { PreparedRequest, UpstreamResponse } from './http/sockets.ts';
@@ -10,11 +11,11 @@ import { proxyFailed } from './http/tunnel.ts';
 const proxyAuthenticationRequired = 407;
 const pathStatuses = new Set([404, 405]);
 const notFound = /^(?:404\W*)?(?:(?:page|url|path|route|resource|endpoint)\s+)?not found\W*$/i;
-/** Parts of a path that may be logged. Any other may be the name of a customer, or a key. */
+/** Parts of a path that may be logged. Any other part may be a customer's name, or a key. */
 const plainParts = /^(?:v\d+(?:beta)?|api|anthropic|openai|messages|chat|completions|complete)?$/i;
 const partsMax = 20;
 
-/** @param text The answer's body, or as much of it as was read. */
+/** @param text The response's body, or as much of it as was read. */
 export function refusalOf(response: UpstreamResponse, text: string, request: PreparedRequest): UpstreamFailure {
   const { status } = response;
   if (status >= 600) {
@@ -56,12 +57,15 @@ function causeOf(reported: ReportedError, status: number, { path }: PreparedRequ
   });
 }
 
-/** The API says what wasn't found, such as a model; who knows no such path says no more than that. */
+/**
+ * The API names what it hasn't found, such as a model. A server that doesn't know the path only says that it wasn't
+ * found.
+ */
 function isAboutPath({ type, said = '' }: ReportedError, path: string): boolean {
   return !isErrorType(type) || notFound.test(said.trim()) || said.includes(path);
 }
 
-/** `/…/v1/messages` */
+/** Such as `/…/v1/messages`. */
 function withoutNames(path: string): string {
   const parts = path.split('/').slice(-partsMax);
   return parts.map((part) => (plainParts.test(part) ? part : '…')).join('/');

@@ -1,6 +1,6 @@
 /**
- * Sends one request and waits for the head of its response. Every way in which upstream gives no body that could be read as
- * a message becomes an UpstreamFailure here: no connection, a refusal, an encoding that can't be decoded.
+ * Sends one request and waits for the head of its response. Every way in which upstream gives no body that could be
+ * read as a message becomes an UpstreamFailure here: no connection, a refusal, an encoding that can't be decoded.
  */
 import { FailureCause, parseShouldRetry, UpstreamFailure } from './failures.ts';
 import type { ResponseBody } from './http/body.ts';

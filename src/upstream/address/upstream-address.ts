@@ -3,7 +3,9 @@ import type { ApiKeyHeader, Headers } from './headers.ts';
 import type { Proxies } from './proxies.ts';
 
 export interface UpstreamAddress {
-  /** A URL that `isBaseUrl` accepts, such as `https://api.anthropic.com`. A promise while the server is still starting. */
+  /**
+   * A URL that `isBaseUrl` accepts, such as `https://api.anthropic.com`. A promise while the server is still starting.
+   */
   readonly baseUrl: string | Promise<string>;
   /** `/v1/messages` by default. */
   readonly messagesPath?: string | undefined;

@@ -1,57 +1,73 @@
 /**
- * Lets a body rest that brings something all the time: what comes meanwhile is passed on in one, for the price of one token.
- * What comes at the pace of a model isn't touched.
+ * Pauses a response body whose chunks arrive without a break. Chunks that arrive during a pause are handed over
+ * together afterwards, which costs about as much as handing over one token. A body that arrives at the pace of a model
+ * is never paused.
  */
 
 const pauseMs = 4;
-/** What follows as soon as this is rapid. */
+/** A read is rapid if it follows the one before within this time. */
 const rapidMs = 2;
-/** So many rapid ones in a row are let pass: a burst, or the whole of a short answer. */
+/**
+ * How many rapid reads in a row are handed over without a pause: enough for a burst, or for the whole of a short
+ * answer.
+ */
 const rapidMax = 16;
 
+/** Decides for one body whether it is to be paused. */
 export class ReadPace {
   #lastAtMs = 0;
   #rapid = 0;
 
-  /** To be told of all that is passed on, in how many chunks; says whether the next had better wait. */
+  /**
+   * To be called whenever chunks are handed over, with their number. Returns whether the body should pause before the
+   * next ones.
+   */
   tooFast(chunks: number): boolean {
     const nowMs = performance.now();
     const sinceMs = nowMs - this.#lastAtMs;
-    // After a rest nothing is rapid; there was good in it if it brought several chunks, and no long silence.
+    // A pause makes the next read late, so after one a read counts as rapid by other signs: it brought several chunks,
+    // so the pause has saved work, and upstream was not silent for long.
     const paused = this.#rapid > rapidMax;
-    const goesOn = paused ? chunks > 1 && sinceMs < 4 * pauseMs : sinceMs < rapidMs;
-    this.#rapid = goesOn ? this.#rapid + 1 : 0;
+    const rapid = paused ? chunks > 1 && sinceMs < 4 * pauseMs : sinceMs < rapidMs;
+    this.#rapid = rapid ? this.#rapid + 1 : 0;
     this.#lastAtMs = nowMs;
     return this.#rapid > rapidMax;
   }
 }
 
-/** What can rest: `pause` comes once all reads of this turn are done, `goOn` ends the rest. */
+/** A body that can be paused for a moment. */
 export interface BrieflyPaused {
+  /**
+   * Called at the end of the turn in which the pause begins, when all sockets have been read: stops reading the body's
+   * socket.
+   */
   pauseSocket(): void;
+  /** Called when the pause is over. */
   resume(): void;
 }
 
-/** Those that are to be paused at the end of this turn. */
+/** The paused bodies whose sockets are still read, until the end of this turn. */
 let stillRead: BrieflyPaused[] = [];
-/** One timer for all: what joins others that rest already, rests for less. */
+/**
+ * All paused bodies. One timer resumes them together, so a body that joins others is paused for less than `pauseMs`.
+ */
 let paused: BrieflyPaused[] = [];
 
-export function pauseBriefly(one: BrieflyPaused): void {
+export function pauseBriefly(body: BrieflyPaused): void {
   if (stillRead.length === 0) setImmediate(pauseSockets);
-  stillRead.push(one);
+  stillRead.push(body);
   if (paused.length === 0) setTimeout(resumeAll, pauseMs);
-  paused.push(one);
+  paused.push(body);
 }
 
 function pauseSockets(): void {
-  const all = stillRead;
+  const bodies = stillRead;
   stillRead = [];
-  for (const one of all) one.pauseSocket();
+  for (const body of bodies) body.pauseSocket();
 }
 
 function resumeAll(): void {
-  const all = paused;
+  const bodies = paused;
   paused = [];
-  for (const one of all) one.resume();
+  for (const body of bodies) body.resume();
 }

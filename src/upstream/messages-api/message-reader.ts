@@ -1,9 +1,10 @@
 /**
  * Reads one streamed message: takes bytes and returns events in the same call, and never waits. Knows the stream of the
- * Messages API, nothing of HTTP, timeouts or retries. Only `message_stop` completes a message, and nothing after it is read.
+ * Messages API, nothing of HTTP, timeouts or retries. Only `message_stop` completes a message, and nothing after it is
+ * read.
  *
- * Each line of the stream takes one of two ways. `#readText` takes the text of an open block, which is nearly everything that
- * upstream sends, from the bytes themselves. `#readEvent` parses every other event as JSON.
+ * Each line of the stream takes one of two ways. `#readText` takes the text of an open block, which is nearly
+ * everything that upstream sends, from the bytes themselves. `#readEvent` parses every other event as JSON.
  */
 import type { LlmEvent } from '../../protocol.ts';
 import { AnswerRoom } from '../answer-room.ts';
@@ -98,9 +99,9 @@ export class MessageReader {
   }
 
   /**
-   * Counts the events that show that upstream is at work. Every event but a ping counts. A ping counts while a content block
-   * is open or upstream runs a tool of its own, since a model may think for minutes and send nothing else. At other times a
-   * ping only shows that something, perhaps a proxy, holds the connection open.
+   * Counts the events that show that upstream is at work. Every event but a ping counts. A ping counts while a content
+   * block is open or upstream runs a tool of its own, since a model may think for minutes and send nothing else. At
+   * other times a ping only shows that something, perhaps a proxy, holds the connection open.
    */
   get signsOfLife(): number {
     return this.#signsOfLife;
@@ -121,10 +122,11 @@ export class MessageReader {
   }
 
   /**
-   * Returns the events of one read of the socket, with adjacent text of one block joined. Where the stream fails within this
-   * read, the events before the failure are among them, but no block that was open at the failure.
+   * Returns the events of one read of the socket, with adjacent text of one block joined. Where the stream fails within
+   * this read, the events before the failure are among them, but no block that was open at the failure.
    *
-   * @throws LlmError `log_limit` where the answer's open blocks and usage take more room than it has. They are dropped then.
+   * @throws LlmError `log_limit` where the answer's open blocks and usage take more room than it has. They are dropped
+   *   then.
    */
   push(chunks: readonly Buffer[]): LlmEvent[] {
     try {
@@ -161,14 +163,17 @@ export class MessageReader {
 
   // ------------------------------------------------------------------------------------------ the two ways of a line
 
-  /** Returns whether it took the line. It leaves every line that is not text of an open block, and every error, to `#readEvent`. */
+  /**
+   * Returns whether it took the line. It leaves every line that is not text of an open block, and every error, to
+   * `#readEvent`.
+   */
   #readText(line: Buffer, start: number, end: number): boolean {
     if (this.#over) return false;
     const delta = parseTextDelta(line, start, end);
     if (!delta || this.#blocks.get(delta.index)?.kind !== 'text') return false;
     this.#signsOfLife += 1;
-    // This text has no escapes, and only an escape can stand for half of a surrogate pair. So it needs to be joined with
-    // other pieces only where an earlier piece left a half behind.
+    // This text has no escapes, and only an escape can stand for half of a surrogate pair. So it needs to be joined
+    // with other pieces only where an earlier piece left a half behind.
     if (this.#pieces.holding) this.#text(delta.index, delta.text);
     else if (delta.text !== '') {
       this.usage.received(delta.text.length);
@@ -186,8 +191,8 @@ export class MessageReader {
     const type = typeof event.type === 'string' ? event.type : name;
     if (type === 'ping') return this.#keptAlive();
     this.#signsOfLife += 1;
-    // Upstream may cut a text, or a field of a block, within a surrogate pair. Its halves come in two events and are joined
-    // before they are repaired. In every other event a lone half is replaced at once.
+    // Upstream may cut a text, or a field of a block, within a surrogate pair. Its halves come in two events and are
+    // joined before they are repaired. In every other event a lone half is replaced at once.
     const halves = mayHoldHalves(data);
     switch (type) {
       case 'content_block_delta':
@@ -209,7 +214,9 @@ export class MessageReader {
     if (type === 'error' || reportsError(repaired, anonymousNames.has(name))) this.#error(repaired);
   }
 
-  /** Reads data that is no JSON object. An event whose name the API doesn't have may hold any data, and is passed over. */
+  /**
+   * Reads data that is no JSON object. An event whose name the API doesn't have may hold any data, and is passed over.
+   */
   #readOther(name: string, data: string): void {
     if (name === 'ping') return this.#keptAlive();
     if (name === 'error') return this.#error(parseJson(data) ?? data);

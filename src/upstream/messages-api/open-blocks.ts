@@ -1,6 +1,6 @@
 /**
- * The content blocks of one message: which are open, which indexes were used, and about how much memory both take. Knows
- * nothing of text, which is emitted as it arrives and kept nowhere.
+ * The content blocks of one message: which are open, which indexes were used, and about how much memory both take.
+ * Knows nothing of text, which is emitted as it arrives and kept nowhere.
  */
 import { ContentBlock } from './content-block.ts';
 
@@ -35,7 +35,9 @@ export class OpenBlocks {
     return this.#open.get(index);
   }
 
-  /** Opens a block. `start` is the `content_block` of its `content_block_start`, and belongs to the block from now on. */
+  /**
+   * Opens a block. `start` is the `content_block` of its `content_block_start`, and belongs to the block from now on.
+   */
   open(index: number, kind: string, start: Record<string, unknown>): ContentBlock {
     const block = new ContentBlock(kind, start);
     this.#used.add(index);
