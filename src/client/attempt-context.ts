@@ -1,17 +1,22 @@
 /**
- * What one attempt at a subscription or a call carries through the chain of links, in tRPC's context of the operation.
+ * What the course and the links share about one attempt. It travels through the links in the context of tRPC's
+ * operation.
  */
 import type { Operation } from '@trpc/client';
 
 export interface AttemptContext {
-  /** The input as it goes over the wire. */
+  /** The input as JSON, as it is sent. */
   readonly body: string;
+  /** The size of `body` in UTF-8. */
   readonly bodyBytes: number;
-  /** Set by the link: looks at once whether the connection has been silent for too long. */
+  /** Set by the link. Checks at once whether the connection has been silent for too long. */
   look: () => void;
-  /** The longest silence of a connection that lives, once the service has announced it. */
+  /** Set by the link once the service has announced it: the longest silence of a living connection. */
   silenceMs: number | undefined;
-  /** For how long the answer goes on without a viewer, at the least, once the service has announced it. */
+  /**
+   * Set by the link once the service has announced it: for how long every generation goes on without a viewer, at
+   * least.
+   */
   graceMs: number | undefined;
 }
 
@@ -21,7 +26,7 @@ export function withAttempt(op: Operation, attempt: AttemptContext): Operation {
   return { ...op, context: { ...op.context, [key]: attempt } };
 }
 
-/** Of an operation that has come through `reconnectLink`. */
+/** The context of an operation that `reconnectLink` has passed on. */
 export function attemptOf(op: Operation): AttemptContext {
   return op.context[key] as AttemptContext;
 }

@@ -8,6 +8,7 @@ import type { Silence } from './silence.ts';
 export type WebSocketConstructor = new (url: string) => {
   /** Sends one text message. */
   send(message: string): void;
+  /** Adds a listener, as on any EventTarget. */
   addEventListener(type: 'open' | 'message' | 'close', listener: () => void): void;
 };
 
