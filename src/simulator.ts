@@ -25,11 +25,11 @@ import { PromptCache } from './simulator/tokens.ts';
 import { findRefusal, type MessagesBody } from './simulator/validation.ts';
 import { Wire } from './simulator/wire.ts';
 
-export type { Reply, ManualReply, RawReply, TextReply } from './simulator/reply.ts';
+export type { ManualReply, RawReply, Reply, TextReply } from './simulator/reply.ts';
 export type { Doc } from './simulator/docs-search.ts';
 export type { Block, Delta, MessageEnd, SimulatorRequest } from './simulator/simulator-request.ts';
 export { faults, isFaultName } from './simulator/faults.ts';
-export type { FaultReply, FaultName } from './simulator/faults.ts';
+export type { FaultDescription, FaultName, FaultReply } from './simulator/faults.ts';
 export type { TokensPerSecond } from './simulator/pace.ts';
 export type { BlocksReply, Deltas, ScriptedBlock } from './simulator/streaming.ts';
 export { countTokens } from './simulator/tokens.ts';

@@ -1,6 +1,6 @@
 /**
  * One attempt at an operation that is under way: subscribes to the links below and waits for the service's first answer
- * for a bounded time. After `leave` its listener hears nothing of it any more.
+ * for a bounded time. After `leave` it calls its listener no more.
  */
 import type { Operation, TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';

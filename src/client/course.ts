@@ -24,7 +24,7 @@ export class Course {
   #lastEventId: string | undefined;
   /** Given by the input, or by the `start` event. */
   #generationId: string | undefined;
-  /** Whether the token was renewed since the last event. It is renewed once; a second refusal stands. */
+  /** Whether the token was renewed since the last event. It is renewed once; the next refusal is final. */
   #renewed = false;
   #over = false;
   /** The attempt that is under way; undefined during a wait or a pause. */
@@ -72,7 +72,7 @@ export class Course {
     this.#observer.error(linkErrorOf(error));
   };
 
-  // ---------------------------------------------------------------------------------- called by the rest of the client
+  // --------------------------------------------------------------------------------- called by other parts of the client
 
   /**
    * Reacts to the browser's return: ends a wait, and checks whether a connection is still alive. Returns whether the

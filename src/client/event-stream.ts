@@ -50,10 +50,7 @@ function bodyOf({ body }: Response): ReadableStream<Uint8Array> {
     throw new LlmClientError('unsupported', 'This runtime has no TextDecoder, which SSE needs: load a polyfill of it');
   }
   if (body.locked) {
-    throw new LlmClientError(
-      'unsupported',
-      'The body of the response is being read by the `fetch` that this app passes',
-    );
+    throw new LlmClientError('unsupported', 'The `fetch` that this app passes reads the body of the response itself');
   }
   return body;
 }

@@ -118,7 +118,8 @@ export function createRun(
       }
       // After a cursor at the terminal event there are no events. Any other stream without a terminal event was cut
       // off.
-      if (last || !request.lastEventId) throw new LlmClientError('unreachable', 'The stream ended without its end');
+      if (last || !request.lastEventId)
+        throw new LlmClientError('unreachable', 'The events stopped before the terminal event');
     } finally {
       signal?.removeEventListener('abort', abort);
       subscription.unsubscribe();

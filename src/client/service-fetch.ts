@@ -23,7 +23,7 @@ export async function askToken(token: Token | undefined): Promise<string | undef
   try {
     return await token();
   } catch (cause) {
-    throw new LlmClientError('unauthorized', 'The token could not be had', { cause, retryable: true });
+    throw new LlmClientError('unauthorized', 'The function that gets the token failed', { cause, retryable: true });
   }
 }
 
@@ -46,10 +46,10 @@ export function createServiceFetch(fetch: Fetch, token: Token | undefined, conte
       if (init.signal?.aborted || cause instanceof LlmClientError) throw cause;
       throw new LlmClientError('unreachable', `No connection to ${/^\w+:\/\/[^/?#]*/.exec(url)?.[0]}`, { cause });
     }
-    const answered = response.headers.get('content-type') ?? 'nothing';
-    const expected = answered.startsWith(contentType);
+    const received = response.headers.get('content-type') ?? 'nothing';
+    const expected = received.startsWith(contentType);
     if (expected && response.ok) return response;
-    if (answered.startsWith('application/json')) {
+    if (received.startsWith('application/json')) {
       const body = await response.text();
       const refusal = refusalIn(body);
       if (refusal) throw fromRefusal(refusal);
@@ -60,7 +60,7 @@ export function createServiceFetch(fetch: Fetch, token: Token | undefined, conte
     }
     throw fromStatus(
       response.status,
-      `${url.replace(/[?#].*/s, '')} answered ${response.status} with ${answered}, where ${contentType} was expected`,
+      `${url.replace(/[?#].*/s, '')} answered ${response.status} with ${received}, where ${contentType} was expected`,
       { retryAfterMs: retryAfterMsOf(response) },
     );
   };

@@ -51,7 +51,9 @@ export function socketLink(sockets: SharedSockets, transformer: Transformer): TR
 function failureOf(error: SocketError, attempt: AttemptContext, shared: SharedSocket): LlmClientError {
   const failure = LlmClientError.from(error);
   if (failure.code !== 'too_large' || attempt.bodyBytes >= shared.bodyBytes) return failure;
-  return new LlmClientError('unreachable', 'The connection was lost by another request', { cause: failure });
+  return new LlmClientError('unreachable', 'The service closed the connection because of another request', {
+    cause: failure,
+  });
 }
 
 /**

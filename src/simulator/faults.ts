@@ -17,6 +17,7 @@ import type { ApiError } from './validation.ts';
 
 /** A fault in place of a good response. */
 export interface FaultReply {
+  /** The kind of reply. */
   readonly kind: 'fault';
   /** The fault's name. */
   readonly fault: FaultName;
@@ -345,10 +346,19 @@ const faultTable = {
 /** The name of a fault. */
 export type FaultName = keyof typeof faultTable;
 
-/** Every fault with its description in one line. Some have an argument, which the description calls ARG. */
-export const faults: readonly { readonly name: FaultName; readonly description: string }[] = Object.entries(
-  faultTable,
-).map(([name, { description }]) => ({ name: name as FaultName, description }));
+/** A fault in a list. */
+export interface FaultDescription {
+  /** The fault's name. */
+  readonly name: FaultName;
+  /** What the fault does, in one line. Where it has an argument, the description calls that ARG. */
+  readonly description: string;
+}
+
+/** Every fault, in the order in which help lists them. */
+export const faults: readonly FaultDescription[] = Object.entries(faultTable).map(([name, { description }]) => ({
+  name: name as FaultName,
+  description,
+}));
 
 /** Whether there is a fault of this name. */
 export function isFaultName(name: string): name is FaultName {

@@ -4,6 +4,7 @@ import { streamMessage, type BlocksReply, type Deltas, type Stage } from './stre
 
 /** A message of one text block: a shorthand for `BlocksReply`. */
 export interface TextReply extends Omit<BlocksReply, 'kind' | 'blocks'> {
+  /** The kind of reply. */
   readonly kind: 'text';
   /** The block's text. */
   readonly text: Deltas;
@@ -11,6 +12,7 @@ export interface TextReply extends Omit<BlocksReply, 'kind' | 'blocks'> {
 
 /** Bytes that are sent unchanged, such as a recorded stream. */
 export interface RawReply {
+  /** The kind of reply. */
   readonly kind: 'raw';
   /** The response's body; a string is sent in UTF-8. */
   readonly bytes: Uint8Array | string;
@@ -29,6 +31,7 @@ export interface RawReply {
 
 /** No reply by the simulator: the test sends it by the methods of `SimulatorRequest`. */
 export interface ManualReply {
+  /** The kind of reply. */
   readonly kind: 'manual';
 }
 

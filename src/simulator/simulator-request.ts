@@ -10,6 +10,7 @@ import type { Outcome } from './wire.ts';
 export interface Delta {
   /** The delta's kind. */
   readonly type: string;
+  /** The delta's other fields. */
   readonly [field: string]: unknown;
 }
 
@@ -17,6 +18,7 @@ export interface Delta {
 export interface Block {
   /** The block's kind. */
   readonly type: string;
+  /** The block's other fields. */
   readonly [field: string]: unknown;
 }
 

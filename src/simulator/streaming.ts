@@ -34,6 +34,7 @@ export interface ScriptedBlock extends Block {
 
 /** A message of content blocks. */
 export interface BlocksReply {
+  /** The kind of reply. */
   readonly kind: 'blocks';
   /** The blocks, in order. */
   readonly blocks: readonly ScriptedBlock[];

@@ -8,11 +8,11 @@ import type { IncomingHttpHeaders } from 'node:http';
 export interface RequestBlock {
   /** The block's kind, such as `text` or `image`. */
   readonly type: string;
+  /** The block's other fields. */
   readonly [field: string]: unknown;
 }
 
-/**
- * The body of a valid request: the fields that the simulator reads. It ignores other fields. The names are the API's.
+/** The body of a valid request: the fields that the simulator reads. It ignores other fields. The names are the API's.
  */
 export interface MessagesBody {
   /** The model's id. */
@@ -42,6 +42,7 @@ export interface MessagesBody {
   readonly top_p?: number;
   /** 0 or more; absent means the model's default. */
   readonly top_k?: number;
+  /** Fields that the simulator ignores. */
   readonly [field: string]: unknown;
 }
 

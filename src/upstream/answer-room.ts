@@ -67,5 +67,5 @@ export function bytesOf(value: unknown): number {
 }
 
 function tooLarge(cause?: unknown): LlmError {
-  return new LlmError('log_limit', 'The answer grew beyond what the service keeps of one', { cause });
+  return new LlmError('log_limit', 'The answer is larger than the service allows', { cause });
 }

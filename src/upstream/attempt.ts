@@ -183,7 +183,9 @@ export class Attempt {
     }
     return new UpstreamFailure('upstream_truncated', {
       ...(finished ? {} : { message: 'The connection to the model provider broke in mid-answer' }),
-      cause: new FailureCause('the answer broke off', { code: finished ? 'no_message_stop' : 'connection_broke' }),
+      cause: new FailureCause('the stream stopped before the message was complete', {
+        code: finished ? 'no_message_stop' : 'connection_broke',
+      }),
       requestId: this.requestId,
       retry: this.#response?.shouldRetry,
     });

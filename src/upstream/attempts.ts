@@ -42,7 +42,7 @@ export class Attempts implements Disposable {
   #latest: Attempt | undefined;
   /** The failure of the latest attempt, without any words of the request. */
   #failure: UpstreamFailure | undefined;
-  /** The attempt to be made next; undefined once a failure stands. */
+  /** The attempt to be made next; undefined once a failure is final. */
   #next: NextAttempt | undefined;
   readonly #stop = (): void => this.#latest?.stop();
 
@@ -149,7 +149,7 @@ export class Attempts implements Disposable {
     attempt?.stop(
       new UpstreamFailure('upstream_timeout', {
         message: `The model provider took longer than ${name} allows`,
-        cause: new FailureCause('a wait was too long', { code: name }),
+        cause: new FailureCause('a timeout of the config has passed', { code: name }),
         requestId: attempt.requestId,
         final: name === 'total_ms',
       }),

@@ -19,7 +19,7 @@ const partsMax = 20;
 export function refusalOf(response: UpstreamResponse, text: string, request: PreparedRequest): UpstreamFailure {
   const { status } = response;
   if (status >= 600) {
-    const cause = new FailureCause('the answer is no HTTP', { code: 'invalid_status' });
+    const cause = new FailureCause('the status of the response is not valid in HTTP', { code: 'invalid_status' });
     return new UpstreamFailure('upstream_unreachable', { cause });
   }
   if (status === proxyAuthenticationRequired && request.proxied) {

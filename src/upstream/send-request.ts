@@ -64,6 +64,6 @@ async function closeUndecodable(
 ): Promise<UpstreamFailure> {
   await body.close();
   const facts = { code: 'content_encoding_unknown', type: encoding };
-  const cause = new FailureCause('the content-encoding of the answer is not known', facts);
+  const cause = new FailureCause('the content-encoding of the response is not supported', facts);
   return new UpstreamFailure('upstream_error', { cause, requestId, retry: false });
 }

@@ -46,7 +46,7 @@ function isExempt(url: URL, noProxy: string): boolean {
 }
 
 /**
- * An entry of `NO_PROXY`: a name, an address or a network, and a port. IPv6 stands in brackets where a port follows.
+ * An entry of `NO_PROXY`: a name, an address or a network, and a port. An IPv6 address is in brackets where a port follows.
  */
 const entryWithPort = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/;
 

@@ -203,5 +203,5 @@ function connectionFailed(
   code: string,
   facts: { readonly sent: boolean; readonly onKeptSocket: boolean },
 ): FailureCause {
-  return new FailureCause('the exchange with upstream failed', { code, ...facts });
+  return new FailureCause('the connection to upstream failed', { code, ...facts });
 }

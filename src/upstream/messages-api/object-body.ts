@@ -47,11 +47,11 @@ export class ObjectBody {
   failure(response: { readonly requestId: string | undefined; readonly shouldRetry: boolean | undefined }) {
     const { requestId, shouldRetry: retry } = response;
     if (!reportsError(this.#value, true)) {
-      const cause = new FailureCause('the answer is no event stream', { code: 'no_event_stream' });
+      const cause = new FailureCause('the response is not an event stream', { code: 'no_event_stream' });
       return new UpstreamFailure('upstream_error', { cause, requestId, retry });
     }
     const { code, type, said, requestId: reported } = readError(this.#value);
-    const cause = new FailureCause('an error stands in place of a stream', { code: 'error_body', type });
+    const cause = new FailureCause('the body is an error instead of an event stream', { code: 'error_body', type });
     return new UpstreamFailure(code, { cause, requestId: requestId ?? reported, said, retry, maybeBilled: false });
   }
 }
