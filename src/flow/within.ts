@@ -1,5 +1,8 @@
 /** Waits that are bounded in time. */
 
+/** The longest delay of a timer. JavaScript runtimes fire a timer with a longer delay at once. */
+export const timerMsMax = 2 ** 31 - 1;
+
 /**
  * Resolves when the promise resolves or the time is over, whichever comes first; rejects if the promise rejects before
  * that.

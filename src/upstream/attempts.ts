@@ -18,7 +18,7 @@ import { ownWord, withoutRequest } from './upstream-words.ts';
 import { Watchdog, type TimeoutName } from './watchdog.ts';
 
 export interface AttemptsOptions {
-  /** The config of the first attempt. Its timeouts hold for all of them. */
+  /** The config of the first attempt. Its `total_ms` bounds all attempts together. */
   readonly config: Config;
   readonly room: AnswerRoom;
   readonly ledger: Ledger;

@@ -1,12 +1,11 @@
 /**
  * Notices when a generation has waited too long. Knows nothing of what it waits for. One timer serves a whole
- * generation. Each sign of life only moves a deadline, which costs an assignment; the timer compares the clock with the
- * deadline when it fires, and is set again if the deadline has moved.
+ * generation. Each sign of life only reads the clock and moves a deadline. When the timer fires, it compares the clock
+ * with the deadline, and is set again if the deadline has moved.
  */
-export type TimeoutName = 'first_byte_ms' | 'idle_ms' | 'total_ms';
+import { timerMsMax } from '../flow/within.ts';
 
-/** The longest delay of Node's timers. */
-const timerMsMax = 2 ** 31 - 1;
+export type TimeoutName = 'first_byte_ms' | 'idle_ms' | 'total_ms';
 
 /** It runs from its construction. Dispose it to stop its timer. */
 export class Watchdog implements Disposable {
