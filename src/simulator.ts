@@ -14,7 +14,7 @@ import { playReply, type Reply } from './simulator/reply.ts';
 import { commandReply, thinkingBlock } from './simulator/commands.ts';
 import { createDocsAnswerer, type Doc } from './simulator/docs-search.ts';
 import { Exchange } from './simulator/exchange.ts';
-import type { FaultName } from './simulator/faults.ts';
+import type { FaultName } from './simulator/fault-table.ts';
 import { Pace, type Pacing, type TokensPerSecond } from './simulator/pace.ts';
 import { createRandom, type Random } from './simulator/random.ts';
 import { receiveBody } from './simulator/receive.ts';
@@ -29,7 +29,8 @@ export type { ManualReply, RawReply, Reply, TextReply } from './simulator/reply.
 export type { Doc } from './simulator/docs-search.ts';
 export type { Block, Delta, MessageEnd, SimulatorRequest } from './simulator/simulator-request.ts';
 export { faults, isFaultName } from './simulator/faults.ts';
-export type { FaultDescription, FaultName, FaultReply } from './simulator/faults.ts';
+export type { FaultName } from './simulator/fault-table.ts';
+export type { FaultDescription, FaultReply } from './simulator/faults.ts';
 export type { TokensPerSecond } from './simulator/pace.ts';
 export type { BlocksReply, Deltas, ScriptedBlock } from './simulator/streaming.ts';
 export { countTokens } from './simulator/tokens.ts';
