@@ -64,7 +64,7 @@ export class Wire {
     this.#response!.flushHeaders();
   }
 
-  /** Compresses all that is sent from now on by gzip, each write as a member of its own. */
+  /** From now on compresses each write as a gzip member of its own, so that it can be decoded at once. */
   compress(): void {
     this.#encode = (bytes) => (bytes.length === 0 ? bytes : gzipSync(bytes));
   }
