@@ -1,9 +1,9 @@
 /** No secret gets out: not to a client and not into a log, whatever goes wrong and whoever quotes it. */
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { faults, startSimulator, type Answer, type SimulatorRequest } from '../src/simulator.ts';
+import { faults, startSimulator, type Reply, type SimulatorRequest } from '../src/simulator.ts';
 import { Telemetry } from '../src/telemetry/telemetry.ts';
-import { withoutRequest } from '../src/upstream/said.ts';
+import { withoutRequest } from '../src/upstream/upstream-words.ts';
 import { doors, readAll, refusalOf, terminalOf, type Seen } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { plainConfig, startTestService, type TestService, type TestServiceOptions } from './support/service.ts';
@@ -122,7 +122,7 @@ function all({ headers }: SimulatorRequest): string {
 }
 
 /** The places in which upstream can quote, among them the type of an error and the id of a request. */
-const places: Readonly<Record<string, (quotation: string, asked: SimulatorRequest) => Answer>> = {
+const places: Readonly<Record<string, (quotation: string, asked: SimulatorRequest) => Reply>> = {
   'a refusal': (quotation, asked) => {
     asked.refuse({ status: 400, ...errorOf(quotation) }, { 'request-id': asked.headers.authorization });
     return manual;
@@ -153,13 +153,13 @@ const places: Readonly<Record<string, (quotation: string, asked: SimulatorReques
   },
 };
 
-const manual: Answer = { kind: 'manual' };
+const manual: Reply = { kind: 'manual' };
 
 function errorOf(quotation: string) {
   return { type: quotation, message: quotation };
 }
 
-function refusalWith(bytes: string, contentType = 'application/json'): Answer {
+function refusalWith(bytes: string, contentType = 'application/json'): Reply {
   return { kind: 'raw', status: 422, headers: { 'content-type': contentType }, bytes };
 }
 

@@ -36,9 +36,11 @@ describe('links', () => {
   });
 
   it('lead from the documents to every page of docs', () => {
-    const linked = pages.flatMap((page) =>
-      [...read(page).matchAll(/\]\((?!https?:)([^)#\s]+)/g)].map(([, target]) =>
-        posix.join(posix.dirname(page), target!),
+    const linked = new Set(
+      pages.flatMap((page) =>
+        [...read(page).matchAll(/\]\((?!https?:)([^)#\s]+)/g)].map(([, target]) =>
+          posix.join(posix.dirname(page), target!),
+        ),
       ),
     );
     // Comments in the source name the decisions; a newcomer finds them in their folder.

@@ -1,13 +1,13 @@
 /** Values pass from a source to a sink in the same call, one at a time, each once. */
 import { expect, it } from 'vitest';
-import { ended, iterate, pour, type Sink } from '../src/flow/sink.ts';
+import { exhausted, iterate, pour, type Sink } from '../src/flow/sink.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
 finishesCleanly();
 
 /** A source of values, and a sink that is busy until the test releases it. */
 function pipeline() {
-  const there: (number | typeof ended)[] = [];
+  const there: (number | typeof exhausted)[] = [];
   const taken: number[] = [];
   let full: PromiseWithResolvers<void> | undefined;
   const { wake, done } = pour<number>(
@@ -21,7 +21,7 @@ function pipeline() {
     taken,
     done,
     wake,
-    put(...values: (number | typeof ended)[]) {
+    put(...values: (number | typeof exhausted)[]) {
       there.push(...values);
       wake();
     },
@@ -49,7 +49,7 @@ it('a sink that has room gets a value in the call that makes it', async () => {
   const { put, taken, done } = pipeline();
   put(1);
   expect(taken).toEqual([1]);
-  put(2, 3, ended);
+  put(2, 3, exhausted);
   expect(taken).toEqual([1, 2, 3]);
   await done;
 });
@@ -58,7 +58,7 @@ it('a busy sink gets nothing, and all waiting values when it has room again', as
   const { put, fill, empty, taken, done } = pipeline();
   fill();
   put(1, 2);
-  put(3, ended);
+  put(3, exhausted);
   expect(taken).toEqual([1]);
   empty();
   await done;
@@ -81,7 +81,7 @@ it('an error of a sink ends it, and doesn’t reach the code that wakes it', asy
 });
 
 it('a sink that wakes its source doesn’t get a value within another', async () => {
-  const values: (number | typeof ended)[] = [1, 2, 3, ended];
+  const values: (number | typeof exhausted)[] = [1, 2, 3, exhausted];
   let depth = 0;
   const { wake, done } = pour<number>(
     () => values.shift(),

@@ -1,13 +1,15 @@
 /**
- * Answers an ordinary question by a text search of documents, and says that this is what it does.
- * Knows nothing of the API. Documents are read and indexed at the first question, not before.
+ * Answers an ordinary question by a text search of documents, and says so in the answer. Knows nothing of the API. It
+ * reads and indexes the documents at the first question.
  */
 import { readFile } from 'node:fs/promises';
 import type MiniSearch from 'minisearch';
 
 /** A Markdown document to answer from. */
 export interface Doc {
+  /** The document's name in answers. */
   readonly title: string;
+  /** The document's Markdown. */
   readonly text: string;
 }
 
@@ -18,7 +20,7 @@ interface Section {
   readonly text: string;
 }
 
-/** A longer question is searched for by its beginning. */
+/** Only the beginning of a longer question is searched for. */
 const questionCharsMax = 400;
 const excerptCharsMax = 600;
 
@@ -27,7 +29,7 @@ const intro =
   'without a key or a network. I cannot think, but I can look things up in the documents of this project. ' +
   'Ask me about one of its words, such as "resume", "cancel" or "config". `/sim help` lists the answers and faults that I can play.';
 
-/** Makes a function that answers questions in Markdown. Without `docs`, from this package's own documents. */
+/** Creates a function that answers questions in Markdown. Without `docs` it searches this package's own documents. */
 export function createDocsAnswerer(docs?: readonly Doc[]): (question: string) => Promise<string> {
   let index: Promise<MiniSearch<Section>> | undefined;
   return async (question) => {
@@ -44,7 +46,7 @@ export function createDocsAnswerer(docs?: readonly Doc[]): (question: string) =>
 }
 
 async function buildIndex(docs: readonly Doc[] | undefined): Promise<MiniSearch<Section>> {
-  // Imported here, since a service that has a real upstream never needs it.
+  // Imported here, since a service with a real upstream never needs it.
   const { default: MiniSearch } = await import('minisearch');
   const index = new MiniSearch<Section>({
     fields: ['heading', 'text'],
@@ -58,7 +60,7 @@ async function buildIndex(docs: readonly Doc[] | undefined): Promise<MiniSearch<
   return index;
 }
 
-/** The package's root is two levels up from here, in the source tree and in the built one alike. */
+/** Reads the documents in the package's root, which is two levels up from this file in `src` and in `dist`. */
 async function readOwnDocs(): Promise<Doc[]> {
   const titles = ['README.md', 'ARCHITECTURE.md', 'PROTOCOL.md'];
   const texts = await Promise.all(
@@ -67,7 +69,7 @@ async function readOwnDocs(): Promise<Doc[]> {
   return titles.map((title, at) => ({ title, text: texts[at]! }));
 }
 
-/** The best two sections that hold at least half of what was asked for. */
+/** The best two sections that contain at least half of the question's words. */
 function search(index: MiniSearch<Section>, question: string): Section[] {
   const results = index.search(question, {
     boost: { heading: 3 },
@@ -94,7 +96,7 @@ function sectionsOf({ title, text }: Doc): Omit<Section, 'id'>[] {
   return sections.filter((section) => section.text.trim() !== '');
 }
 
-/** The first lines of a section; a code block that they would leave open is closed. */
+/** The first lines of a section. Where they end within a code block, the block is closed. */
 function excerpt(text: string): string {
   const lines: string[] = [];
   let chars = 0;
@@ -118,7 +120,7 @@ function quote(text: string): string {
     .join('\n');
 }
 
-/** Words that a question has whatever it is about. */
+/** Words that say nothing about a question's subject. */
 const stopWords: ReadonlySet<string> = new Set(
   (
     'a about all an and any are as at be by can could did do does explain for from get give go has have hello help hey hi how i if in is it ' +
