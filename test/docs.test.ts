@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { errorTable } from '../src/errors.ts';
@@ -48,6 +48,17 @@ describe('links', () => {
     expect(toFind.filter((page) => !linked.has(page))).toEqual([]);
   });
 });
+
+it.each(['README.md', 'ARCHITECTURE.md', 'PROTOCOL.md', ...markdownIn('docs')])(
+  'the files and folders of this repository that %s names exist',
+  (page) => {
+    const named = read(page).matchAll(/`((?:src|test|bench|client-example|docs)\/[\w./-]*)`/g);
+    const missing = [...named]
+      .map(([, path]) => path!)
+      .filter((path) => !existsSync(new URL(`../${path}`, import.meta.url)));
+    expect(missing).toEqual([]);
+  },
+);
 
 /** Paths of the Markdown files below a folder of the repository. */
 function markdownIn(folder: string): string[] {
