@@ -75,8 +75,8 @@ describe('a config that is sound', () => {
       plain,
     });
     const configs = parseConfigs(written, { env: { OTHER_KEY: 'k' } });
-    const { prompt, hash, headers, ...rest } = configs.get('full')!;
-    expect(rest).toEqual({
+    const { prompt, hash, headers, ...values } = configs.get('full')!;
+    expect(values).toEqual({
       name: 'full',
       model: 'm',
       maxTokens: 5_000,

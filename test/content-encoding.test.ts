@@ -79,9 +79,9 @@ describe.each(Object.keys(encoders))('an answer in %s', (encoding) => {
       // This piece arrives before the next one has been sent.
       expect((await stream.next()).value).toEqual([{ type: 'text', index: 0, text: 'Grüße, ' }]);
       goOn[answer]!();
-      const rest = [];
-      for await (const batch of stream) rest.push(...batch);
-      expect(rest).toMatchObject([
+      const remaining = [];
+      for await (const batch of stream) remaining.push(...batch);
+      expect(remaining).toMatchObject([
         { type: 'text', text: '世界' },
         { type: 'done', usage: { inputTokens: 8, outputTokens: 2, estimated: false } },
       ]);

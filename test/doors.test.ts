@@ -70,11 +70,11 @@ describe.each(doors)('over $name', (door) => {
     await request.text('one ');
     const { id: lastEventId } = await view.until((event) => event.type === 'text');
     const whole = door.follow(test.current.url, { generationId });
-    const rest = door.follow(test.current.url, { generationId, lastEventId });
+    const followed = door.follow(test.current.url, { generationId, lastEventId });
     await request.text('two');
     request.finish();
     expect(textOf(await readAll(whole))).toBe('one two');
-    expect(textOf(await readAll(rest))).toBe('two');
+    expect(textOf(await readAll(followed))).toBe('two');
     expect(textOf(await readAll(view))).toBe('one two');
   });
 
@@ -89,9 +89,9 @@ describe.each(doors)('over $name', (door) => {
 
   it('a lastEventId names its generation if there is no generationId', async () => {
     const seen = await readAll(door.stream(test.current.url, ask('hi')));
-    const rest = await readAll(door.stream(test.current.url, ask('hi', { lastEventId: seen[0]!.id })));
-    expect(textOf(rest)).toBe(textOf(seen));
-    expect(rest.at(-1)).toEqual(seen.at(-1));
+    const missed = await readAll(door.stream(test.current.url, ask('hi', { lastEventId: seen[0]!.id })));
+    expect(textOf(missed)).toBe(textOf(seen));
+    expect(missed.at(-1)).toEqual(seen.at(-1));
     expect(test.current.upstream.requestCount).toBe(1);
   });
 

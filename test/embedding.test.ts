@@ -34,7 +34,7 @@ function startHost(options: Partial<HostAppOptions> = {}) {
 }
 
 const messages = [{ role: 'user', content: 'Hello?' }] as const;
-const hello = (rest: { generationId?: string } = {}): HostInput => ({ config: 'default', messages, ...rest });
+const hello = (options: { generationId?: string } = {}): HostInput => ({ config: 'default', messages, ...options });
 
 /** A subscription through a stock link. */
 function subscribe(client: ReturnType<typeof hostClient>, input: HostInput) {

@@ -77,9 +77,9 @@ const plain = (batches: readonly LogBatch[]) => batches.flat().map(({ id, json }
 describe('reading', () => {
   it('gives everything after the cursor, under offsets that count from the start', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), [text('a'), block(1), done]);
-    const [start, ...rest] = plain(await readAll(log));
+    const [start, ...events] = plain(await readAll(log));
     expect(start).toMatchObject([0, { type: 'start', generationId: log.record.generationId }]);
-    expect(rest).toEqual([
+    expect(events).toEqual([
       [1, text('a')],
       [2, block(1)],
       [3, done],
@@ -375,9 +375,9 @@ describe('all logs together', () => {
     await filled(logs, full);
     expect(await logs.find(log.record)).toBeUndefined();
     await expect(open(logs, log.record)).rejects.toMatchObject({ code: 'generation_not_found' });
-    const rest: LogBatch[] = [first.value!];
-    for (let next = await reader.next(); !next.done; next = await reader.next()) rest.push(next.value);
-    expectExactly(rest, 0, [...pieces, done]);
+    const batches: LogBatch[] = [first.value!];
+    for (let next = await reader.next(); !next.done; next = await reader.next()) batches.push(next.value);
+    expectExactly(batches, 0, [...pieces, done]);
   });
 
   it('cost the caller that holds the most its oldest ones, and nobody else any', async () => {

@@ -57,14 +57,14 @@ describe('Markdown that is being written', () => {
   it('loses nothing: the settled blocks, the space between them and the open block are the text', () => {
     for (const { text, settled, settledChars, open } of steps(document)) {
       expect(text.slice(settledChars)).toBe(open.raw);
-      const rest = settled.reduce(
+      const unsettled = settled.reduce(
         (left, { raw }) => {
           expect(left).toContain(raw);
           return left.slice(left.indexOf(raw) + raw.length);
         },
         text.slice(0, settledChars),
       );
-      expect(rest.trim()).toBe('');
+      expect(unsettled.trim()).toBe('');
     }
   });
 

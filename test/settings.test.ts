@@ -18,8 +18,8 @@ function faultsOf(env: Record<string, string>): string[] {
 
 describe('settings', () => {
   it('are complete without any variable: on loopback, with the simulator', () => {
-    const { limits, ...rest } = readSettings({});
-    expect(rest).toEqual({
+    const { limits, ...values } = readSettings({});
+    expect(values).toEqual({
       host: '127.0.0.1',
       port: 3000,
       loopback: true,

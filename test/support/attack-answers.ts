@@ -56,8 +56,8 @@ async function overHttp(
 
 /** Over REST or SSE: the events at the beginning, and for a long answer those at its end, with a gap between. */
 function eventsInStream({ received, tail, bytesReceived }: Wire): LlmEvent[] {
-  const rest = bytesReceived - received.length;
-  const text = `${received.toString()}${rest > tail.length ? '\n' : ''}${rest > 0 ? tail.subarray(-rest).toString() : ''}`;
+  const later = bytesReceived - received.length;
+  const text = `${received.toString()}${later > tail.length ? '\n' : ''}${later > 0 ? tail.subarray(-later).toString() : ''}`;
   return [...text.matchAll(/^data: (\{.*\})$/gm)].flatMap(([, json]) => {
     const event = eventIn(json!);
     return event ? [event] : [];

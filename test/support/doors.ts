@@ -158,12 +158,12 @@ function overRest(url: string, init: RequestInit): View {
 
 /** A reader of event streams, plain and slow. */
 async function* parseEvents(response: Response): AsyncGenerator<{ id: string; data: LlmEvent }> {
-  let rest = '';
+  let unread = '';
   for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-    rest += Buffer.from(chunk).toString('latin1');
-    for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n')) {
-      const fields = rest.slice(0, end).split('\n');
-      rest = rest.slice(end + 2);
+    unread += Buffer.from(chunk).toString('latin1');
+    for (let end = unread.indexOf('\n\n'); end >= 0; end = unread.indexOf('\n\n')) {
+      const fields = unread.slice(0, end).split('\n');
+      unread = unread.slice(end + 2);
       const field = (name: string) => fields.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
       const data = field('data');
       if (data === undefined) continue;

@@ -84,6 +84,6 @@ export function serviceForEachTest(options?: TestServiceOptions): { readonly cur
   };
 }
 
-export function ask(content: string, rest: { config?: string; generationId?: string; lastEventId?: string } = {}) {
-  return { config: 'default', messages: [{ role: 'user' as const, content }], ...rest };
+export function ask(content: string, options: { config?: string; generationId?: string; lastEventId?: string } = {}) {
+  return { config: 'default', messages: [{ role: 'user' as const, content }], ...options };
 }

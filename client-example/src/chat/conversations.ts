@@ -91,8 +91,8 @@ function idsOf(conversations: Iterable<Conversation>): readonly string[] {
 }
 
 function combined(): Conversations {
-  const rest = kept.filter(({ id }) => !unkept.has(id));
-  return { all: [...[...unkept.values()].toReversed(), ...rest], unkept: new Set(unkept.keys()) };
+  const stored = kept.filter(({ id }) => !unkept.has(id));
+  return { all: [...[...unkept.values()].toReversed(), ...stored], unkept: new Set(unkept.keys()) };
 }
 
 function show(): void {

@@ -75,27 +75,27 @@ function endedIn(text: string, from: number): Ended[] {
   for (let chars = blockCharsMax; ; chars *= 2) {
     const whole = from + chars >= text.length;
     const piece = text.slice(from, from + chars);
-    const rest = whole ? piece : withoutBegunLine(piece);
-    const tokens = topBlocks(rest);
+    const decided = whole ? piece : withoutBegunLine(piece);
+    const tokens = topBlocks(decided);
     const blocks = tokens.filter(({ level, nesting }) => level === 0 && nesting >= 0);
     const last = blocks.at(-1);
-    if (!last) return whole ? [] : [{ raw: rest, cut: false }];
-    const starts = lineStarts(rest);
+    if (!last) return whole ? [] : [{ raw: decided, cut: false }];
+    const starts = lineStarts(decided);
     const startOf = ({ map }: Token) => starts[map![0]]!;
     if (blocks.length > 1) {
       // Until the last block has shown what kind it is, it might still belong to the block before it.
-      const begun = rest.slice(startOf(last));
+      const begun = decided.slice(startOf(last));
       if (!begun.includes('\n') && begun.length < decidedChars) return [];
       const bounds = [0, ...blocks.slice(1).map(startOf)];
-      return bounds.slice(1).map((end, at) => ({ raw: rest.slice(bounds[at], end), cut: false }));
+      return bounds.slice(1).map((end, at) => ({ raw: decided.slice(bounds[at], end), cut: false }));
     }
-    if (rest.length < blockCharsMax && whole) return [];
+    if (decided.length < blockCharsMax && whole) return [];
     const items = tokens.filter(({ type, level }) => type === 'list_item_open' && level === 1).map(startOf);
     const item = items.findLast((start) => start > 0 && start <= blockCharsMax);
-    if (item !== undefined) return [{ raw: rest.slice(0, item), cut: true }];
+    if (item !== undefined) return [{ raw: decided.slice(0, item), cut: true }];
     // Code is cheap at any length. And if a fence were cut, the code after the cut would be read as text.
     const needed = last.type === 'fence' || (last.type !== 'paragraph_open' && chars < wholeCharsMax);
-    if (!needed) return [{ raw: rest.slice(0, cutOf(rest, last.type)), cut: true }];
+    if (!needed) return [{ raw: decided.slice(0, cutOf(decided, last.type)), cut: true }];
     if (whole) return [];
   }
 }
