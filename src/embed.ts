@@ -9,7 +9,7 @@ import { promptReader } from './configs/config-file.ts';
 import { ConfigError, parseConfigs, type Configs } from './configs/configs.ts';
 import { assembleCore } from './core.ts';
 import { LlmError } from './errors.ts';
-import { quote, type Fault } from './settings/faults.ts';
+import { quote, type Problem } from './settings/problems.ts';
 import type { OnGenerationEnd } from './generations/generation-end.ts';
 import { limits as limitTable, type Limits } from './settings/limits.ts';
 import type { AuthRequest, LlmRouter } from './doors/trpc/router.ts';
@@ -64,7 +64,7 @@ type Authenticated = Caller | null | undefined;
  *
  * Disposing it drains, as a service does: new generations are refused, running ones may finish within `drainMs`.
  *
- * @throws ConfigError that tells every fault in the configs, or in `baseUrl` and `headers`; SettingsError for a proxy in `env`
+ * @throws ConfigError that tells every problem in the configs, or in `baseUrl` and `headers`; SettingsError for a proxy in `env`
  *   that can't be used; RangeError for a limit that is none.
  */
 export function createLlmRouter<C extends Configs<Record<string, string>>>(
@@ -73,8 +73,8 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
 ): LlmRouter<C> & AsyncDisposable {
   const { apiKey: anthropicApiKey, baseUrl: anthropicBaseUrl, authenticate, onGenerationEnd } = options;
   const { headers = {}, apiKeyHeader: upstreamKeyHeader } = options;
-  const faults = addressFaults(anthropicBaseUrl, headers);
-  if (faults.length > 0) throw new ConfigError('the options of createLlmRouter are not valid:', faults);
+  const problems = addressProblems(anthropicBaseUrl, headers);
+  if (problems.length > 0) throw new ConfigError('the options of createLlmRouter are not valid:', problems);
   const anthropicCustomHeaders = lowerCaseNames(headers);
   // The app's own environment, which is nobody's but the app's to read: hence an option.
   const { env = process.env } = options;
@@ -114,8 +114,8 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
   });
 }
 
-function addressFaults(baseUrl: string | undefined, headers: Readonly<Record<string, string>>): Fault[] {
-  const ofHeaders = Object.entries(headers).flatMap(([name, value]): Fault[] => {
+function addressProblems(baseUrl: string | undefined, headers: Readonly<Record<string, string>>): Problem[] {
+  const ofHeaders = Object.entries(headers).flatMap(([name, value]): Problem[] => {
     const problem = headerNameProblem(name) ?? (isHeaderValue(value) ? undefined : headerValueExpected);
     return problem === undefined ? [] : [{ path: `headers[${quote(name)}]`, message: `expected ${problem}` }];
   });

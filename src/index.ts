@@ -15,7 +15,7 @@ export {
 } from './configs/configs.ts';
 export { createLlmRouter, type LlmRouterOptions } from './embed.ts';
 export { LlmError, type LlmErrorOptions } from './errors.ts';
-export type { Fault } from './settings/faults.ts';
+export type { Problem } from './settings/problems.ts';
 export type { EndedGeneration, OnGenerationEnd } from './generations/generation-end.ts';
 export type { Limits } from './settings/limits.ts';
 export type {

@@ -188,7 +188,7 @@ describe('configs', () => {
     expect(JSON.parse(schema!.stdout)).toMatchObject({ type: 'object' });
   });
 
-  it('that are not valid are refused with every fault', async () => {
+  it('that are not valid are refused with every problem', async () => {
     await writeFile(
       join(cli.cwd, 'bad.json'),
       JSON.stringify({ one: { ...withoutRetries, maxTokens: 1, temperature: 2 } }),

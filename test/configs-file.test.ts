@@ -128,7 +128,7 @@ describe('a config file', () => {
     expect(message).not.toMatch(/[A-Z]+_[A-Z]+|node_modules|\s{2}at /);
   });
 
-  it('is refused with every fault of its YAML', async () => {
+  it('is refused with every problem of its YAML', async () => {
     await write('a.yaml', 'one: {}\none: {}\ntwo: !x 1\ntwo: 2');
     expect((await refusalOf('a.yaml')).match(/in line \d/g)).toEqual(['in line 2', 'in line 3', 'in line 4']);
   });
@@ -194,7 +194,7 @@ describe('a prompt file', () => {
   });
 });
 
-it('a prompt file that is missing is reported with the other faults of its config, and of others', async () => {
+it('a prompt file that is missing is reported with the other problems of its config, and of others', async () => {
   const system_prompt = { file: 'missing.md' };
   await write('a.json', JSON.stringify({ one: { model: '', max_tokens: 0, system_prompt }, two: { ...plain, x: 1 } }));
   const paths = (await refusalOf('a.json')).match(/^  [\w.]+/gm)!.map((path) => path.trim());

@@ -51,7 +51,7 @@ it.each([
   for (const line of failed) expect(line).not.toContain('    at ');
 });
 
-it('a fault of ours has its frames', () => {
+it('a bug of ours has its frames', () => {
   const { written, telemetry } = recorded();
   telemetry.internalError('here', Object.assign(new TypeError('canary'), { code: 'ERR_INVALID_ARG_TYPE' }));
   expect(written[0]).toContain('log-lines.test.ts');

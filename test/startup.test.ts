@@ -89,7 +89,7 @@ describe('serve does not start', () => {
     return ended.stderr;
   }
 
-  it('with configs that are not valid: each fault with file, path, what was expected and what was found', async () => {
+  it('with configs that are not valid: each problem with file, path, what was expected and what was found', async () => {
     const broken = { one: { ...plainConfig, max_tokens: 'many' }, two: { ...plainConfig, temprature: 1, model: 7 } };
     await writeFile(join(cli.cwd, 'broken.json'), JSON.stringify(broken));
     const told = await refused({ LLM_CONFIG: 'broken.json' }, 2);
@@ -107,7 +107,7 @@ describe('serve does not start', () => {
     ['a limit with a typo', { LLM_GENERATION_MAX: '1' }, ['LLM_GENERATION_MAX', 'LLM_GENERATIONS_MAX']],
     ['an address beyond loopback, without keys', { HOST: '0.0.0.0' }, ['HOST', 'LLM_API_KEYS', 'LLM_AUTH=none']],
     [
-      'every fault at once',
+      'every problem at once',
       { PORT: 'x', LOG_LEVEL: 'loud', LLM_DRAIN_MS: '-1' },
       ['PORT', 'LOG_LEVEL', 'LLM_DRAIN_MS'],
     ],

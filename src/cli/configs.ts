@@ -1,7 +1,7 @@
 /** `configs`, `config check` and `config schema`: what is served, whether it can be, and how it is written. */
 import { loadConfigs } from '../configs/config-file.ts';
 import { configFileJsonSchema } from '../configs/config-schema.ts';
-import { linesOf } from '../settings/faults.ts';
+import { linesOf } from '../settings/problems.ts';
 import type { ConfigSummary } from '../protocol.ts';
 import { readSettings } from '../settings/settings.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -34,7 +34,7 @@ function table(summaries: readonly ConfigSummary[]): string {
 /**
  * Warnings go to stderr, and are no failure unless `strict`.
  *
- * @throws SettingsError, ConfigError with every fault there is.
+ * @throws SettingsError, ConfigError with every problem there is.
  */
 export async function checkConfigs(host: Host, given: string | undefined, strict: boolean): Promise<void> {
   const { file, configs } = await load(host, given);

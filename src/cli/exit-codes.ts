@@ -1,7 +1,7 @@
 /** What a command ends with: the exit codes, what leads to each, and the words on stderr. Knows no command. */
 import { CommanderError } from 'commander';
 import type { LlmClientErrorCode } from '../client.ts';
-import { FaultsError } from '../settings/faults.ts';
+import { ProblemsError } from '../settings/problems.ts';
 
 export const exitCodes = { success: 0, failure: 1, usage: 2, auth: 3, limited: 4, interrupted: 130 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
@@ -59,7 +59,7 @@ export function explain(thrown: unknown): { readonly code: ExitCode; readonly me
   if (thrown instanceof CommanderError) return { code: thrown.exitCode === 0 ? exitCodes.success : usage };
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   if (isCoded(thrown)) return { code: exitCodeOf[thrown.code], message };
-  return { code: thrown instanceof FaultsError || thrown instanceof UsageError ? usage : failure, message };
+  return { code: thrown instanceof ProblemsError || thrown instanceof UsageError ? usage : failure, message };
 }
 
 /** Whether it is an LlmError or LlmClientError: told by the code, so that not every command loads both. */

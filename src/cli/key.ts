@@ -1,6 +1,6 @@
 /** `key`: a new key for a caller, shown this once, and the entry by which the service knows it. */
 import { createKey, entryOf, isKeyName, keyNameExpected } from '../access/api-keys.ts';
-import { quote } from '../settings/faults.ts';
+import { quote } from '../settings/problems.ts';
 import { UsageError } from './exit-codes.ts';
 import type { Host } from './host.ts';
 

@@ -1,7 +1,7 @@
 /** The options that several commands share, and how the values of options are read. Refuses by commander's own error. */
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
-import { quote, suggestion } from '../settings/faults.ts';
+import { quote, suggestion } from '../settings/problems.ts';
 import { faults, isFaultName, type FaultName, type TokensPerSecond } from '../simulator.ts';
 
 export interface RemoteOptions {

@@ -1,6 +1,6 @@
 /**
  * The grammar of the command line: every command, argument and option, and the help. What a command does is loaded when
- * it runs, so that help and faults come at once.
+ * it runs, so that help and problems come at once.
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
@@ -92,7 +92,7 @@ export function createProgram(host: Host): Command {
   const config = program.command('config').description('look after the config file');
   config
     .command('check')
-    .description('tell whether the configs can be served; if not, every fault on stderr and exit code 2')
+    .description('tell whether the configs can be served; if not, every problem on stderr and exit code 2')
     .argument('[file]', 'a file in place of that of LLM_CONFIG')
     .option('--strict', 'exit code 2 for warnings, too')
     .action(async (file: string | undefined, { strict = false }: { readonly strict?: boolean }) =>

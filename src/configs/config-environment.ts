@@ -14,7 +14,7 @@ export function variablesOf({
 }
 
 /** A pasted key may look like a name, so neither is told. */
-export function variableFault(env: Readonly<Record<string, string | undefined>>, name: string): string | undefined {
+export function variableProblem(env: Readonly<Record<string, string | undefined>>, name: string): string | undefined {
   const value = secretIn(env, name);
   if (value === undefined) return 'expected the name of an environment variable that is set, found one that is not';
   return isHeaderValue(value)

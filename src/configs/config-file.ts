@@ -8,7 +8,7 @@ import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { createJiti } from 'jiti';
 import { parseJson, parseYaml, TextError } from './config-text.ts';
 import { ConfigError, parseConfigs, type ConfigSnapshot } from './configs.ts';
-import { suggestion, type Fault } from '../settings/faults.ts';
+import { suggestion, type Problem } from '../settings/problems.ts';
 import { configFileDefault } from '../settings/settings.ts';
 
 export interface LoadConfigsOptions {
@@ -29,7 +29,7 @@ export interface LoadConfigsOptions {
 /**
  * Reads and judges the configs that a deployment serves. Paths of prompt files are relative to the config file.
  *
- * @throws ConfigError that tells every fault there is.
+ * @throws ConfigError that tells every problem there is.
  */
 export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSnapshot> {
   const { file, overrides, cwd, env, onFile = () => {} } = options;
@@ -86,8 +86,8 @@ async function read(from: () => unknown): Promise<Reading> {
 }
 
 function unreadError(file: string, written: Reading, replaced: Reading): ConfigError {
-  const ofFile = faultsOf(written, 'unread' in replaced ? file : '');
-  const ofOverrides = faultsOf(replaced, 'unread' in written ? 'LLM_CONFIGS' : '');
+  const ofFile = problemsOf(written, 'unread' in replaced ? file : '');
+  const ofOverrides = problemsOf(replaced, 'unread' in written ? 'LLM_CONFIGS' : '');
   const headline =
     ofFile.length === 0
       ? 'LLM_CONFIGS is not valid:'
@@ -98,7 +98,7 @@ function unreadError(file: string, written: Reading, replaced: Reading): ConfigE
   return new ConfigError(headline, [...ofFile, ...ofOverrides], cause === undefined ? {} : { cause });
 }
 
-function faultsOf(reading: Reading, path: string): Fault[] {
+function problemsOf(reading: Reading, path: string): Problem[] {
   if (!('unread' in reading)) return [];
   const { unread } = reading;
   return (unread instanceof TextError ? unread.messages : [unread.message]).map((message) => ({ path, message }));

@@ -1,8 +1,8 @@
 /**
  * What is known of Anthropic's models: which ids are served, and what they refuse. As of 2026-11-23, from the SDK's list
- * and the API's documents. Such knowledge grows old, so what follows from it is a warning and never a fault.
+ * and the API's documents. Such knowledge grows old, so what follows from it is a warning and never a problem.
  */
-import { quote, suggestion } from '../settings/faults.ts';
+import { quote, suggestion } from '../settings/problems.ts';
 
 const current = ['claude-opus-5-5', 'claude-sonnet-5-5', 'claude-haiku-5-5'];
 

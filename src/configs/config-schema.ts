@@ -1,12 +1,12 @@
 /**
- * The format of a config at run time: keys, bounds, defaults, what is said of a fault, and the same as JSON Schema. Judges one config at a time;
- * knows neither files nor other configs. A fault quotes no prompt and nothing that may be a key.
+ * The format of a config at run time: keys, bounds, defaults, what is said of a problem, and the same as JSON Schema. Judges one config at a time;
+ * knows neither files nor other configs. A problem quotes no prompt and nothing that may be a key.
  */
 import { z } from 'zod';
 import { baseUrlExpected, isBaseUrl, isMessagesPath, messagesPathExpected } from '../upstream/address/base-url.ts';
 import { headerNameProblem, headerValueExpected, isHeaderValue } from '../upstream/address/headers.ts';
 import type { ConfigInput } from '../define-configs.ts';
-import { describeValue, suggestion, type Fault } from '../settings/faults.ts';
+import { describeValue, suggestion, type Problem } from '../settings/problems.ts';
 import { formatPath } from '../protocol.ts';
 
 // ---------------------------------------------------------------------------------------------------------- schema
@@ -16,7 +16,7 @@ const delayMsMax = 2 ** 31 - 1;
 const retriesMax = 100;
 const budgetTokensMin = 1_024;
 
-// Each `error` says what was expected; `faultsIn` makes the sentence. For unknown keys it names those there are.
+// Each `error` says what was expected; `problemsIn` makes the sentence. For unknown keys it names those there are.
 
 const variableNameExpected = 'the name of an environment variable';
 
@@ -176,36 +176,36 @@ export function configFileJsonSchema(): object {
   };
 }
 
-// ---------------------------------------------------------------------------------------------------------- faults
+// ---------------------------------------------------------------------------------------------------------- problems
 
 /** Keys whose values may hold a prompt or a key. */
 const hiddenKeys = new Set<PropertyKey>(['system_prompt', 'base_url', 'messages_path', 'api_key_env', 'headers']);
 
 /** All that `configSchema` found wrong with the value, which `path` leads to. */
-export function faultsIn(error: z.core.$ZodError, value: unknown, path: readonly PropertyKey[]): Fault[] {
-  const faults = new Map<string, Fault>();
+export function problemsIn(error: z.core.$ZodError, value: unknown, path: readonly PropertyKey[]): Problem[] {
+  const problems = new Map<string, Problem>();
   for (const issue of error.issues.flatMap((each) => meantBranch(each))) {
     const place = formatPath([...path, ...issue.path]);
     if (issue.code === 'unrecognized_keys') {
       const known = issue.message.split(', ');
       for (const key of issue.keys) {
         const hint = suggestion(key, known) || `; known are ${issue.message}`;
-        faults.set(`${place}.${key}`, {
+        problems.set(`${place}.${key}`, {
           path: formatPath([...path, ...issue.path, key]),
           message: `unknown key${hint}`,
         });
       }
-    } else if (!faults.has(place)) {
+    } else if (!problems.has(place)) {
       const found = valueAt(value, issue.path);
       const hidden = typeof found === 'string' && (issue.path[0] === undefined || hiddenKeys.has(issue.path[0]));
       const shown = hidden ? 'text, not shown here' : describeValue(found);
-      faults.set(place, { path: place, message: `expected ${issue.message}, found ${shown}` });
+      problems.set(place, { path: place, message: `expected ${issue.message}, found ${shown}` });
     }
   }
-  return [...faults.values()];
+  return [...problems.values()];
 }
 
-/** Where one of several forms was expected and an object was found, its own faults tell more than "none of these". */
+/** Where one of several forms was expected and an object was found, its own problems tell more than "none of these". */
 function meantBranch(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
   if (issue.code !== 'invalid_union') return [issue];
   const meant = issue.errors.find((branch) => !branch.some((each) => each.path.length === 0 && isMismatch(each)));

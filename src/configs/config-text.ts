@@ -1,10 +1,10 @@
 /**
- * JSON and YAML as an operator writes them, with every fault in words and with its place. Knows no config. Quotes nothing of
+ * JSON and YAML as an operator writes them, with every problem in words and with its place. Knows no config. Quotes nothing of
  * the text, which may hold prompts and keys.
  */
 import { parse as parseTolerantly, visit as visitJson, type ParseError } from 'jsonc-parser';
 import { isAlias, parseDocument, visit, type Document, type ErrorCode } from 'yaml';
-import { placeIn } from '../settings/faults.ts';
+import { placeIn } from '../settings/problems.ts';
 
 /** A text that can't be read as its language. Each message says what is wrong, and where. */
 export class TextError extends Error {
@@ -26,14 +26,14 @@ export function parseJson(text: string): unknown {
       (offset) => `expected JSON: ${yamlWords.DUPLICATE_KEY} in ${placeIn(text, offset)}`,
     );
     if (twice.length === 0) return value;
-    throw new TextError(twice.slice(0, faultsMax));
+    throw new TextError(twice.slice(0, problemsMax));
   } catch (error) {
     if (error instanceof TextError) throw error;
     told = (error as SyntaxError).message;
   }
-  // V8 may quote the text around the fault; so that is cut off here, and the error isn't kept as a cause.
+  // V8 may quote the text around the problem; so that is cut off here, and the error isn't kept as a cause.
   const words = told.replace(/(, (\.\.\.)?"| in JSON at position | is not valid JSON).*$/s, '');
-  const offset = jsonFaultOffset(text, told);
+  const offset = jsonProblemOffset(text, told);
   const hint = /^(\/[/*]|#)/.test(text.slice(offset)) ? '; JSON has no comments' : '';
   throw new TextError([`expected JSON: ${words} in ${placeIn(text, offset)}${hint}`]);
 }
@@ -55,7 +55,7 @@ function repeatedKeys(text: string): number[] {
 }
 
 /** V8 names the position in some of its messages only. */
-function jsonFaultOffset(text: string, told: string): number {
+function jsonProblemOffset(text: string, told: string): number {
   const position = /at position (\d+)/.exec(told)?.[1];
   if (position !== undefined) return Number(position);
   if (/end of JSON/.test(told)) return text.length;
@@ -65,16 +65,16 @@ function jsonFaultOffset(text: string, told: string): number {
 }
 
 /** More of them mostly follow from these. */
-const faultsMax = 5;
+const problemsMax = 5;
 
 /** @throws TextError */
 export function parseYaml(text: string): unknown {
   const document = parseDocument(text, { prettyErrors: false });
-  const faults = [...document.errors, ...document.warnings].toSorted((a, b) => a.pos[0] - b.pos[0]);
-  const messages = faults.map(({ code, pos }) => yamlFault(text, code, pos[0]));
-  if (messages.length > 0) throw new TextError([...new Set(messages)].slice(0, faultsMax));
-  const unset = aliasesWithoutAnchor(document).map((offset) => yamlFault(text, 'BAD_ALIAS', offset));
-  if (unset.length > 0) throw new TextError(unset.slice(0, faultsMax));
+  const problems = [...document.errors, ...document.warnings].toSorted((a, b) => a.pos[0] - b.pos[0]);
+  const messages = problems.map(({ code, pos }) => yamlProblem(text, code, pos[0]));
+  if (messages.length > 0) throw new TextError([...new Set(messages)].slice(0, problemsMax));
+  const unset = aliasesWithoutAnchor(document).map((offset) => yamlProblem(text, 'BAD_ALIAS', offset));
+  if (unset.length > 0) throw new TextError(unset.slice(0, problemsMax));
   try {
     return document.toJS();
   } catch (cause) {
@@ -92,7 +92,7 @@ function aliasesWithoutAnchor(document: Document): number[] {
   return offsets;
 }
 
-function yamlFault(text: string, code: ErrorCode, offset: number): string {
+function yamlProblem(text: string, code: ErrorCode, offset: number): string {
   const [found, hint] = yamlWords[code].split('; ');
   return `expected YAML: ${found} in ${placeIn(text, offset)}${hint === undefined ? '' : `; ${hint}`}`;
 }

@@ -1,11 +1,11 @@
 /**
- * What is doubtful about a sound config: it can be served, and most likely doesn't do what its author wants. A fault is
+ * What is doubtful about a sound config: it can be served, and most likely doesn't do what its author wants. A problem is
  * wrong whatever upstream may be; what upstream refuses as far as is known here is a warning, since that can change and
  * another server may stand in between.
  */
 import { isAtLeast, modelDoubt, strangerDoubt, versionOf } from './config-models.ts';
 import type { SoundConfig } from './config-schema.ts';
-import type { Fault } from '../settings/faults.ts';
+import type { Problem } from '../settings/problems.ts';
 import { braceWarnings } from './prompt-warnings.ts';
 
 export interface Doubtful {
@@ -19,7 +19,7 @@ export interface Doubtful {
 }
 
 /** The warnings of one config; each path is relative to it. */
-export function warningsOf(config: Doubtful): Fault[] {
+export function warningsOf(config: Doubtful): Problem[] {
   return [
     ...modelWarnings(config),
     ...thinkingWarnings(config.sound),
@@ -28,7 +28,7 @@ export function warningsOf(config: Doubtful): Fault[] {
   ];
 }
 
-function modelWarnings({ sound, toAnthropic }: Doubtful): Fault[] {
+function modelWarnings({ sound, toAnthropic }: Doubtful): Problem[] {
   const { model, base_url, temperature, top_p, top_k, thinking } = sound;
   // Another server's models bear any name and take what it likes.
   if (base_url !== undefined) return [];
@@ -53,10 +53,10 @@ function modelWarnings({ sound, toAnthropic }: Doubtful): Fault[] {
 /** Below it the thinking of a model may leave no tokens for text. */
 const thinkingTokensMin = 1_024;
 
-function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig): Fault[] {
+function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig): Problem[] {
   const version = versionOf(model);
   if (base_url !== undefined || !version || !isAtLeast(version, [5, 0])) return [];
-  const warnings: Fault[] = [];
+  const warnings: Problem[] = [];
   if (thinking?.budget_tokens !== undefined) {
     const message = `refused by ${model}, which decides by itself how much it thinks; leave type and budget_tokens out`;
     warnings.push({ path: 'thinking.budget_tokens', message });
@@ -72,7 +72,7 @@ function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig
 }
 
 /** Only what was written: a default that is longer than the whole does no harm. */
-function timeWarnings({ sound, written }: Doubtful): Fault[] {
+function timeWarnings({ sound, written }: Doubtful): Problem[] {
   const { timeouts, retries } = written as Partial<Pick<SoundConfig, 'timeouts' | 'retries'>>;
   const { total_ms: total } = sound.timeouts;
   const times = {
@@ -88,7 +88,7 @@ function timeWarnings({ sound, written }: Doubtful): Fault[] {
     }));
 }
 
-function promptWarnings({ sound, promptText }: Doubtful): Fault[] {
+function promptWarnings({ sound, promptText }: Doubtful): Problem[] {
   const warn = (message: string) => ({ path: 'system_prompt', message });
   const isPath = typeof sound.system_prompt === 'string' && /^[\w./\\-]+\.(md|txt|prompt|j2|hbs)$/i.test(promptText);
   const asText = 'the prompt is this path and not the text of the file; write {file: …} for that';

@@ -59,7 +59,7 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
       telemetry.configsReloaded(source.file, changes, snapshot.warnings);
       return 'reloaded';
     } catch (error) {
-      if (error instanceof ConfigError) telemetry.configsRefused(source.file, error.faults);
+      if (error instanceof ConfigError) telemetry.configsRefused(source.file, error.problems);
       else telemetry.internalError('reload', error);
       return 'refused';
     }

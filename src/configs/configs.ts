@@ -5,12 +5,12 @@
  */
 import { createHash } from 'node:crypto';
 import { ConfiguredHeaders, type ApiKeyHeader } from '../upstream/address/headers.ts';
-import { variableFault, variablesOf } from './config-environment.ts';
-import { configSchema, faultsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
+import { variableProblem, variablesOf } from './config-environment.ts';
+import { configSchema, problemsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
 import { warningsOf } from './config-warnings.ts';
 import { definedIn } from '../define-configs.ts';
 import { LlmError } from '../errors.ts';
-import { describeValue, FaultsError, quote, suggestion, type Fault } from '../settings/faults.ts';
+import { describeValue, ProblemsError, quote, suggestion, type Problem } from '../settings/problems.ts';
 import { formatPath, type ConfigSummary, type InputIssue } from '../protocol.ts';
 import { createPrompt, type Prompt } from './prompt.ts';
 
@@ -72,20 +72,20 @@ export interface ConfigSnapshot {
   /** In the order of the file. */
   readonly names: readonly string[];
   /** What is served and yet doubtful: see config-warnings.ts. */
-  readonly warnings: readonly Fault[];
+  readonly warnings: readonly Problem[];
   get(name: string): Config | undefined;
   /** What clients may know. */
   summaries(): ConfigSummary[];
 }
 
 /** Configs that can't be served. */
-export class ConfigError extends FaultsError {
+export class ConfigError extends ProblemsError {
   override readonly name = 'ConfigError';
 }
 
 /** Where configs come from, and what they may ask of the world. */
 export interface ConfigSource {
-  /** Named in the message of a fault. */
+  /** Named in the message of a problem. */
   readonly file?: string;
   /** `LLM_CONFIGS`: a second map, whose configs replace those of the same name. */
   readonly overrides?: unknown;
@@ -98,25 +98,25 @@ export interface ConfigSource {
 /**
  * Makes configs of what was written: a `defineConfigs` result, or a map from config name to config.
  *
- * @throws ConfigError that tells every fault there is.
+ * @throws ConfigError that tells every problem there is.
  */
 export function parseConfigs(written: unknown, source: ConfigSource = {}): ConfigSnapshot {
-  const faults: Fault[] = [];
+  const problems: Problem[] = [];
   const entries = new Map([
-    ...entriesOf(written, [], faults),
-    ...entriesOf(source.overrides ?? {}, ['LLM_CONFIGS'], faults),
+    ...entriesOf(written, [], problems),
+    ...entriesOf(source.overrides ?? {}, ['LLM_CONFIGS'], problems),
   ]);
-  if (entries.size + faults.length === 0)
-    faults.push({ path: '', message: 'expected at least one config, found none' });
+  if (entries.size + problems.length === 0)
+    problems.push({ path: '', message: 'expected at least one config, found none' });
 
   const drafts = new Map<string, Draft>();
   for (const [name, entry] of entries) {
-    const draft = draftOf(entry, source, faults);
+    const draft = draftOf(entry, source, problems);
     if (draft) drafts.set(name, draft);
   }
   const warnings = [...drafts.values()].flatMap((draft) => draft.warnings);
-  for (const name of entries.keys()) faults.push(...fallbackFaults(name, entries, drafts));
-  if (faults.length > 0) throw new ConfigError(headline(source), faults);
+  for (const name of entries.keys()) problems.push(...fallbackProblems(name, entries, drafts));
+  if (problems.length > 0) throw new ConfigError(headline(source), problems);
 
   const configs = new Map<string, Config>();
   for (const name of drafts.keys()) resolve(name, drafts, configs);
@@ -145,45 +145,45 @@ interface Draft {
   readonly sound: SoundConfig;
   readonly prompt: Prompt;
   readonly hash: string;
-  readonly warnings: readonly Fault[];
+  readonly warnings: readonly Problem[];
 }
 
-function entriesOf(written: unknown, path: readonly PropertyKey[], faults: Fault[]): [string, Entry][] {
+function entriesOf(written: unknown, path: readonly PropertyKey[], problems: Problem[]): [string, Entry][] {
   const map = definedIn(written);
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     const found = typeof map === 'string' ? 'text' : describeValue(map);
-    faults.push({ path: formatPath(path), message: `expected a map from config name to config, found ${found}` });
+    problems.push({ path: formatPath(path), message: `expected a map from config name to config, found ${found}` });
     return [];
   }
   return Object.entries(map).flatMap(([name, value]): [string, Entry][] => {
     if (name === schemaKey && typeof value === 'string') return [];
     if (namePattern.test(name) && !(name in Object.prototype)) return [[name, { path: [...path, name], value }]];
     const expected = 'a name of 1 to 64 letters, digits, "_", "-" and ".", that no JavaScript object has by itself';
-    faults.push({ path: formatPath(path), message: `expected ${expected}, found ${quote(name)}` });
+    problems.push({ path: formatPath(path), message: `expected ${expected}, found ${quote(name)}` });
     return [];
   });
 }
 
-function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]): Draft | undefined {
+function draftOf({ path, value }: Entry, source: ConfigSource, problems: Problem[]): Draft | undefined {
   const result = configSchema.safeParse(value);
-  const own = result.success ? [] : faultsIn(result.error, value, path);
-  const fault = (key: string, message: string) => own.push({ path: formatPath([...path, key]), message });
+  const own = result.success ? [] : problemsIn(result.error, value, path);
+  const problem = (key: string, message: string) => own.push({ path: formatPath([...path, key]), message });
   const { prompt: writtenPrompt, variables } = lookedUp(value);
   for (const [key, name] of variables) {
-    const message = source.env && variableFault(source.env, name);
+    const message = source.env && variableProblem(source.env, name);
     if (message !== undefined) own.push({ path: formatPath([...path, ...key]), message });
   }
   let text: string | undefined;
   try {
     if (writtenPrompt !== undefined) text = promptText(writtenPrompt, source);
   } catch (thrown) {
-    fault('system_prompt', thrown instanceof Error ? thrown.message : 'expected a file that can be read');
+    problem('system_prompt', thrown instanceof Error ? thrown.message : 'expected a file that can be read');
   }
   const prompt = createPrompt(text ?? '');
   if (text !== undefined) {
-    for (const message of variableFaults(prompt.variables, writtenPrompt!)) fault('system_prompt', message);
+    for (const message of variableProblems(prompt.variables, writtenPrompt!)) problem('system_prompt', message);
   }
-  faults.push(...own);
+  problems.push(...own);
   if (!result.success || text === undefined) return undefined;
   const sound = result.data;
   // Unknown where the environment isn't looked at.
@@ -197,7 +197,7 @@ function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]):
   };
 }
 
-/** What is looked up elsewhere, where it is sound: so a file that is missing is reported with the faults of other keys. */
+/** What is looked up elsewhere, where it is sound: so a file that is missing is reported with the problems of other keys. */
 function lookedUp(value: unknown): {
   readonly prompt: SoundConfig['system_prompt'] | undefined;
   readonly variables: readonly [key: readonly string[], name: string][];
@@ -222,7 +222,7 @@ function promptText(written: SoundConfig['system_prompt'], { readPrompt }: Confi
   return readPrompt(written.file);
 }
 
-function variableFaults(used: readonly string[], written: SoundConfig['system_prompt']): string[] {
+function variableProblems(used: readonly string[], written: SoundConfig['system_prompt']): string[] {
   const listed = typeof written === 'string' ? used : (written.variables ?? used);
   return [
     ...used.filter((name) => name === '__proto__').map(() => 'expected other variables than "__proto__"'),
@@ -244,29 +244,31 @@ function hashOf(effective: object): string {
   return createHash('sha256').update(canonical).digest('hex').slice(0, 12);
 }
 
-function fallbackFaults(
+function fallbackProblems(
   name: string,
   entries: ReadonlyMap<string, Entry>,
   drafts: ReadonlyMap<string, Draft>,
-): Fault[] {
+): Problem[] {
   const { path, value } = entries.get(name)!;
   const fallback = fallbackOf(value);
   if (fallback === undefined) return [];
-  const fault = (message: string) => [{ path: formatPath([...path, 'fallback']), message }];
+  const problem = (message: string) => [{ path: formatPath([...path, 'fallback']), message }];
   if (!entries.has(fallback)) {
-    return fault(
+    return problem(
       `expected the name of another config, found ${quote(fallback)}${suggestion(fallback, entries.keys())}`,
     );
   }
   const chain = fallbackChain(name, entries);
-  if (chain.at(-1) === name) return fault(`expected a chain that ends, found ${chain.join(' → ')}`);
+  if (chain.at(-1) === name) return problem(`expected a chain that ends, found ${chain.join(' → ')}`);
   const own = drafts.get(name)?.prompt.variables;
   const extra = drafts.get(fallback)?.prompt.variables.filter((variable) => own?.includes(variable) === false) ?? [];
   if (extra.length === 0) return [];
-  return fault(`expected a config with no variables but this one's, found ${quote(fallback)} with ${extra.join(', ')}`);
+  return problem(
+    `expected a config with no variables but this one's, found ${quote(fallback)} with ${extra.join(', ')}`,
+  );
 }
 
-/** Read from what was written, so that a config with other faults has its fallback judged too. */
+/** Read from what was written, so that a config with other problems has its fallback judged too. */
 function fallbackOf(value: unknown): string | undefined {
   const fallback = typeof value === 'object' && value !== null && 'fallback' in value ? value.fallback : undefined;
   return typeof fallback === 'string' ? fallback : undefined;

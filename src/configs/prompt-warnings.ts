@@ -2,7 +2,7 @@
  * Braces in a prompt that look like a variable and are none. They stay in the prompt as text, which may be meant: prompts
  * hold code, JSON and formulas. So only what resembles a variable closely is doubted, and nothing is refused.
  */
-import { placeIn, quote } from '../settings/faults.ts';
+import { placeIn, quote } from '../settings/problems.ts';
 
 const warningsMax = 10;
 

@@ -6,9 +6,9 @@
 import { BlockList, isIP } from 'node:net';
 import { proxyExpected } from '../upstream/address/proxies.ts';
 import { flawOfApiKey, parseApiKey, type ApiKey } from '../access/api-keys.ts';
-import { FaultsError, quote, suggestion, type Fault } from './faults.ts';
+import { ProblemsError, quote, suggestion, type Problem } from './problems.ts';
 import { limits, type Limit, type Limits } from './limits.ts';
-import { sizingFault } from './sizing.ts';
+import { sizingProblem } from './sizing.ts';
 import { findSdkVariables, upstreamVariables, type UpstreamSettings } from './upstream-variables.ts';
 
 export const configFileDefault = 'llm.config.ts';
@@ -40,11 +40,11 @@ export interface Settings extends UpstreamSettings {
   /** Whether the simulator stands in for upstream: there is neither a key nor a base URL. */
   readonly simulate: boolean;
   /** Variables that are set and make no difference, though somebody may count on them; absent if there are none. */
-  readonly unused?: readonly Fault[];
+  readonly unused?: readonly Problem[];
 }
 
 /** Settings that a process can't start with. */
-export class SettingsError extends FaultsError {
+export class SettingsError extends ProblemsError {
   override readonly name = 'SettingsError';
 }
 
@@ -228,13 +228,13 @@ function limitVariable({ name, default: value, min, meaning }: Limit): Variable<
 
 /**
  * Reads all settings. A variable that is empty or blank counts as unset, as compose files write `${NAME:-}`. One that
- * starts with `LLM_` and isn't ours is a fault, since a limit with a typo would be no limit.
+ * starts with `LLM_` and isn't ours is a problem, since a limit with a typo would be no limit.
  *
- * @throws SettingsError that tells every fault there is.
+ * @throws SettingsError that tells every problem there is.
  */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): Settings {
-  const faults: Fault[] = [];
-  const read = <Value>([key, variable]: readonly [string, Variable<Value>]) => [key, readOne(variable, env, faults)];
+  const problems: Problem[] = [];
+  const read = <Value>([key, variable]: readonly [string, Variable<Value>]) => [key, readOne(variable, env, problems)];
   const settings = {
     ...(Object.fromEntries(Object.entries<Variable<unknown>>(variables).map(read)) as Written),
     limits: Object.fromEntries(limitVariables.map(read)) as Limits,
@@ -244,15 +244,15 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
   const simulate = !keyed && settings.anthropicBaseUrl === undefined;
   const { refused, unused } = findSdkVariables(env, keyed);
 
-  faults.push(...contradictions({ ...settings, loopback }, faults), ...refused, ...unknownNames(env));
-  if (faults.length > 0) throw new SettingsError('these environment variables are not valid:', faults);
+  problems.push(...contradictions({ ...settings, loopback }, problems), ...refused, ...unknownNames(env));
+  if (problems.length > 0) throw new SettingsError('these environment variables are not valid:', problems);
   return { ...settings, loopback, simulate, ...(unused.length > 0 ? { unused } : {}) };
 }
 
 function readOne<Value>(
   variable: Variable<Value>,
   env: Readonly<Record<string, string | undefined>>,
-  faults: Fault[],
+  problems: Problem[],
 ): Value {
   const names = variable.lowerCaseToo ? [variable.name.toLowerCase(), variable.name] : [variable.name];
   const path = names.find((name) => env[name]?.trim());
@@ -261,7 +261,7 @@ function readOne<Value>(
   const value = variable.parse(text);
   if (value !== undefined) return value;
   const message = variable.problem?.(text) ?? `expected ${variable.expected}, found ${foundInstead(variable, text)}`;
-  faults.push({ path, message });
+  problems.push({ path, message });
   return variable.default;
 }
 
@@ -274,12 +274,12 @@ function foundInstead({ secret, parseEntry, flawOf = () => 'another form' }: Var
 }
 
 /** What is wrong between variables that are right one by one. */
-function contradictions(settings: Omit<Settings, 'simulate'>, faults: readonly Fault[]): Fault[] {
+function contradictions(settings: Omit<Settings, 'simulate'>, problems: readonly Problem[]): Problem[] {
   const { host, loopback, apiKeys, auth, redisUrl, limits: bounds } = settings;
-  const faulty = new Set(faults.map(({ path }) => path));
-  const found: Fault[] = [];
+  const problemy = new Set(problems.map(({ path }) => path));
+  const found: Problem[] = [];
   function check([path, ...others]: readonly [string, ...string[]], sound: boolean, message: string) {
-    if (!sound && ![path, ...others].some((name) => faulty.has(name))) found.push({ path, message });
+    if (!sound && ![path, ...others].some((name) => problemy.has(name))) found.push({ path, message });
   }
   // Better refused than taken for shared: instances that each keep logs of their own would answer twice.
   check(
@@ -315,9 +315,9 @@ function contradictions(settings: Omit<Settings, 'simulate'>, faults: readonly F
 }
 
 /** What is valid, and may not hold what its author counts on, in a process with a heap of so many bytes. */
-export function doubtsOf(settings: Settings, heapBytes: number): Fault[] {
+export function doubtsOf(settings: Settings, heapBytes: number): Problem[] {
   const { loopback, auth, allowedHosts } = settings;
-  const tooLarge = sizingFault(settings.limits, heapBytes);
+  const tooLarge = sizingProblem(settings.limits, heapBytes);
   const anyName =
     'everyone may ask under any name, so a web page that has its own name resolve to this address may, too; name those of this service';
   return [
@@ -330,7 +330,7 @@ export function doubtsOf(settings: Settings, heapBytes: number): Fault[] {
 
 const knownNames = [...Object.values<Variable<unknown>>(variables), ...Object.values(limits)].map(({ name }) => name);
 
-function unknownNames(env: Readonly<Record<string, string | undefined>>): Fault[] {
+function unknownNames(env: Readonly<Record<string, string | undefined>>): Problem[] {
   return Object.entries(env).flatMap(([name, value = '']) => {
     if (!name.startsWith('LLM_') || value.trim() === '' || knownNames.includes(name) || isServiceLink(name, value))
       return [];

@@ -2,7 +2,7 @@
  * Whether the limits fit the heap of a process: the most that all callers together can have it hold, summed. Pure; what a thing
  * costs was measured (docs/sizing.md).
  */
-import type { Fault } from './faults.ts';
+import type { Problem } from './problems.ts';
 import { limits as table, type Limits } from './limits.ts';
 
 const KiB = 1_024;
@@ -51,7 +51,7 @@ export function heapBytesFor(limits: Limits): number {
 }
 
 /** What is wrong where the limits don't fit a heap: how much they need, what needs the most, and what to do. */
-export function sizingFault(limits: Limits, heapBytes: number): Fault | undefined {
+export function sizingProblem(limits: Limits, heapBytes: number): Problem | undefined {
   const needed = heapBytesFor(limits);
   if (needed <= heapBytes) return undefined;
   const largest = sharesOf(limits).slice(0, 3);

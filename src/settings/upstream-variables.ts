@@ -5,7 +5,7 @@
 import { baseUrlExpected, isBaseUrl } from '../upstream/address/base-url.ts';
 import { parseHeaderLines, type ApiKeyHeader, type Headers } from '../upstream/address/headers.ts';
 import { parseProxy, proxyExpected, type Proxies } from '../upstream/address/proxies.ts';
-import type { Fault } from './faults.ts';
+import type { Problem } from './problems.ts';
 import type { Variable } from './settings.ts';
 
 export interface UpstreamSettings extends Proxies {
@@ -75,7 +75,7 @@ export const upstreamVariables: { readonly [Key in keyof UpstreamSettings]: Vari
   allProxy: {
     ...proxy('ALL_PROXY'),
     meaning: 'The proxy to upstreams for which none is named',
-    // Many shells name a SOCKS proxy here beside two others: it is a fault only where it would be used.
+    // Many shells name a SOCKS proxy here beside two others: it is a problem only where it would be used.
     parse: (text) => parseProxy(text) ?? '',
   },
   noProxy: {
@@ -133,26 +133,26 @@ export function findSdkVariables(
   env: Readonly<Record<string, string | undefined>>,
   keyed: boolean,
 ): {
-  readonly refused: readonly Fault[];
-  readonly unused: readonly Fault[];
+  readonly refused: readonly Problem[];
+  readonly unused: readonly Problem[];
 } {
   const isSet = (name: string) => (env[name]?.trim() ?? '') !== '';
   const credentials = credentialVariables.filter(isSet);
-  const fault = (message: string) => (path: string) => ({ path, message });
+  const problem = (message: string) => (path: string) => ({ path, message });
   return {
     refused: keyed
       ? []
       : credentials.map(
-          fault('not supported; set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN in its place, or unset it'),
+          problem('not supported; set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN in its place, or unset it'),
         ),
     unused: [
-      ...(keyed ? credentials.map(fault('not used, since there is a key or a token')) : []),
+      ...(keyed ? credentials.map(problem('not used, since there is a key or a token')) : []),
       ...Object.keys(otherVariables)
         .filter(isSet)
         .map((path) => ({ path, message: otherVariables[path]! })),
       ...['ANTHROPIC_AUTH_TOKEN']
         .filter((name) => isSet(name) && isSet('ANTHROPIC_API_KEY'))
-        .map(fault('not used, since ANTHROPIC_API_KEY goes first')),
+        .map(problem('not used, since ANTHROPIC_API_KEY goes first')),
     ],
   };
 }

@@ -74,7 +74,7 @@ export class RefusalLines {
   }
 }
 
-/** A warning where somebody may have to act: keys, origins, limits, faults of ours. Others are their sender's affair. */
+/** A warning where somebody may have to act: keys, origins, limits, bugs of ours. Others are their sender's affair. */
 function levelOf(code: ErrorCode): 'warn' | 'info' {
   const { status } = errorTable[code];
   return status === 401 || status === 403 || status === 429 || status >= 500 ? 'warn' : 'info';

@@ -4,7 +4,7 @@
  */
 import type { DestinationStream, Logger } from 'pino';
 import type { LlmError } from '../errors.ts';
-import type { Fault } from '../settings/faults.ts';
+import type { Problem } from '../settings/problems.ts';
 import { openLog, type LlmLogger } from './log-lines.ts';
 import type { Message, TerminalEvent } from '../protocol.ts';
 import { RefusalLines, type Refusal } from './refusal-lines.ts';
@@ -79,22 +79,22 @@ export class Telemetry {
   }
 
   /** Variables that are set and that somebody may count on, each with what to use instead. */
-  variablesUnused(unused: readonly Fault[]): void {
+  variablesUnused(unused: readonly Problem[]): void {
     this.#log.warn({ unused }, 'environment variables are set that the service does not use');
   }
 
   /** The settings are served, and may not hold what their author counts on. Nothing where nothing is doubtful. */
-  settingsDoubted(warnings: readonly Fault[]): void {
+  settingsDoubted(warnings: readonly Problem[]): void {
     if (warnings.length > 0) this.#log.warn({ warnings }, 'settings are served with warnings');
   }
 
-  configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Fault[] = []): void {
+  configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Problem[] = []): void {
     this.#log.info({ file, ...changes }, 'configs reloaded');
     this.configsDoubted(file, warnings);
   }
 
   /** The configs are served, and may not do what their author wants. Nothing where nothing is doubtful. */
-  configsDoubted(file: string, warnings: readonly Fault[]): void {
+  configsDoubted(file: string, warnings: readonly Problem[]): void {
     if (warnings.length > 0) this.#log.warn({ file, warnings }, 'configs are served with warnings');
   }
 
@@ -109,8 +109,8 @@ export class Telemetry {
   }
 
   /** The configs as written can't be served, so the old ones stay. */
-  configsRefused(file: string, faults: readonly Fault[]): void {
-    this.#log.error({ file, faults }, 'configs refused, the old ones stay');
+  configsRefused(file: string, problems: readonly Problem[]): void {
+    this.#log.error({ file, problems }, 'configs refused, the old ones stay');
   }
 
   generationEnded(end: GenerationEnd): void {
@@ -147,7 +147,7 @@ export class Telemetry {
     this.#refusals.write(refusal);
   }
 
-  /** Something broke that has no code of its own: a fault of ours. */
+  /** Something broke that has no code of its own: a bug of ours. */
   internalError(where: string, error: unknown): void {
     this.#log.error({ where, cause: causeOf(error) }, 'internal error');
   }
@@ -191,7 +191,7 @@ function causeOf(error: unknown, frames: (cause: Error) => boolean = () => true)
   return chain.length === 0 ? typeof error : chain;
 }
 
-/** Whether only its stack says what it was. An upstream that is overloaded is no fault to look for in this code. */
+/** Whether only its stack says what it was. An upstream that is overloaded is no bug to look for in this code. */
 function isUnexplained(error: Error): boolean {
   const { code, status } = error as { code?: unknown; status?: unknown };
   return code === undefined && status === undefined && !(error.cause instanceof Error);

@@ -3,10 +3,10 @@
  * go. `base_url` of a config, `ANTHROPIC_BASE_URL` and an embedder's `baseUrl` are all held to it.
  */
 
-/** What a base URL has to be, as a fault says it. */
+/** What a base URL has to be, as a problem says it. */
 export const baseUrlExpected = 'an http or https URL without credentials, query or fragment';
 
-/** What a `messages_path` has to be, as a fault says it. */
+/** What a `messages_path` has to be, as a problem says it. */
 export const messagesPathExpected = 'a path of printable ASCII characters that begins with "/" and has no "#"';
 
 /** Where the Messages API stands below a base URL. */

@@ -3,7 +3,7 @@
  * value may be a secret, so nothing that is returned here for a message holds one.
  */
 
-/** What a value has to be, as a fault says it. */
+/** What a value has to be, as a problem says it. */
 export const headerValueExpected = 'printable ASCII characters';
 
 /** What to use for a header that the service sets by itself. Those without an entry follow from the request. */

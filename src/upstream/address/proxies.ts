@@ -4,7 +4,7 @@
  */
 import { BlockList, isIP } from 'node:net';
 
-/** What a proxy has to be, as a fault says it. */
+/** What a proxy has to be, as a problem says it. */
 export const proxyExpected = 'the http or https URL of a proxy; SOCKS is not supported';
 
 /** The proxies of a process, each as `parseProxy` gives it. */

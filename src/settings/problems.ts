@@ -1,28 +1,28 @@
 /**
- * Words for faults in what an operator wrote: config files and settings. Every fault is told at once, each with its
- * place, what was expected and what was found. Knows no format; what is secret, the caller keeps out of a fault.
+ * Words for problems in what an operator wrote: config files and settings. Every problem is told at once, each with its
+ * place, what was expected and what was found. Knows no format; what is secret, the caller keeps out of a problem.
  */
 
-/** One fault: where it is (`default.max_tokens`, `PORT`; empty for the whole) and what is wrong there. */
-export interface Fault {
+/** One problem: where it is (`default.max_tokens`, `PORT`; empty for the whole) and what is wrong there. */
+export interface Problem {
   readonly path: string;
   readonly message: string;
 }
 
-/** Something an operator wrote is wrong. The message is ready to print: the headline, then a line for each fault. */
-export class FaultsError extends Error {
-  override readonly name: string = 'FaultsError';
-  readonly faults: readonly Fault[];
+/** Something an operator wrote is wrong. The message is ready to print: the headline, then a line for each problem. */
+export class ProblemsError extends Error {
+  override readonly name: string = 'ProblemsError';
+  readonly problems: readonly Problem[];
 
-  constructor(headline: string, faults: readonly Fault[], options?: ErrorOptions) {
-    super([headline, ...linesOf(faults)].join('\n'), options);
-    this.faults = faults;
+  constructor(headline: string, problems: readonly Problem[], options?: ErrorOptions) {
+    super([headline, ...linesOf(problems)].join('\n'), options);
+    this.problems = problems;
   }
 }
 
-/** A line for each fault, as a person reads it below a headline. */
-export function linesOf(faults: readonly Fault[]): string[] {
-  return faults.map(({ path, message }) => `  ${path === '' ? message : `${path}: ${message}`}`);
+/** A line for each problem, as a person reads it below a headline. */
+export function linesOf(problems: readonly Problem[]): string[] {
+  return problems.map(({ path, message }) => `  ${path === '' ? message : `${path}: ${message}`}`);
 }
 
 /** Where an offset is in a text, both counted from 1: `line 2, column 5`. */
@@ -33,7 +33,7 @@ export function placeIn(text: string, offset: number): string {
 
 const shownCharsMax = 40;
 
-/** A value as a fault shows it: `"many" (string)`, `0.5 (number)`, `a list of 3`, `nothing`; long text is cut. */
+/** A value as a problem shows it: `"many" (string)`, `0.5 (number)`, `a list of 3`, `nothing`; long text is cut. */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
