@@ -11,7 +11,7 @@ import { assembleCore } from './core.ts';
 import { LlmError } from './errors.ts';
 import { quote, type Problem } from './settings/problems.ts';
 import type { OnGenerationEnd } from './generations/generation-end.ts';
-import { limits as limitTable, type Limits } from './settings/limits.ts';
+import { limitRule, limits as limitTable, type Limit, type Limits } from './settings/limits.ts';
 import type { AuthRequest, LlmRouter } from './doors/trpc/router.ts';
 import { readSettings } from './settings/settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
@@ -183,11 +183,10 @@ async function callerOf(
 
 function sound(given: Partial<Limits>): Partial<Limits> {
   for (const [key, value] of Object.entries(given)) {
-    const limit = Object.entries(limitTable).find(([name]) => name === key)?.[1];
+    const limit = Object.entries<Limit>(limitTable).find(([name]) => name === key)?.[1];
     if (!limit) throw new RangeError(`limits.${key}: there is no such limit`);
-    if (!Number.isSafeInteger(value) || value < limit.min) {
-      throw new RangeError(`limits.${key}: expected a whole number of at least ${limit.min}, found ${value}`);
-    }
+    const { error } = limitRule(limit).safeParse(value);
+    if (error) throw new RangeError(`limits.${key}: expected ${error.issues[0]!.message}, found ${value}`);
   }
   return given;
 }

@@ -41,7 +41,8 @@ export {
   type StreamInputOf,
 } from './doors/trpc/router.ts';
 export { startService, type Service, type ServiceOptions } from './service.ts';
-export { readSettings, SettingsError, type LogLevel, type Settings } from './settings/settings.ts';
+export type { LogLevel } from './settings/service-variables.ts';
+export { readSettings, SettingsError, type Settings } from './settings/settings.ts';
 export type { LlmLogger } from './telemetry/log-lines.ts';
 export { Telemetry, type TelemetryOptions } from './telemetry/telemetry.ts';
 export type { RetryTiming } from './upstream/retry.ts';

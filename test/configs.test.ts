@@ -98,7 +98,7 @@ describe('a config that is sound', () => {
       price: { input: 1, output: 2, cacheWrite: 3, cacheRead: 0 },
     });
     expect(prompt.render({ subject: 'rivers' })).toBe('About rivers');
-    expect(headers!.resolve({ OTHER_KEY: 'k' })).toEqual({ 'x-tenant': 'blue', 'x-gateway-key': 'k' });
+    expect(headers.resolve({ OTHER_KEY: 'k' })).toEqual({ 'x-tenant': 'blue', 'x-gateway-key': 'k' });
     expect(hash).toMatch(/^[0-9a-f]{12}$/);
   });
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { defaultInputLimits } from '../src/protocol.ts';
-import { readSettings, SettingsError, settingsReference } from '../src/settings/settings.ts';
+import { settingsReference } from '../src/settings/settings-reference.ts';
+import { readSettings, SettingsError } from '../src/settings/settings.ts';
 
 const digest = 'a'.repeat(64);
 const otherDigest = 'b'.repeat(64);
@@ -206,7 +207,7 @@ describe('the reference', () => {
     const rows = settingsReference().split('\n');
     const names = rows.flatMap((row) => /^\| `([A-Z_]+)`/.exec(row)?.[1] ?? []);
     expect(names).toHaveLength(20 + Object.keys(readSettings({}).limits).length);
-    expect(rows).toContain('| `PORT` | `3000` | Where to listen; 0 takes any free port |');
+    expect(rows).toContain('| `PORT` | `3000` | The port to listen on; 0 takes any free port |');
     expect(rows).toContain(
       '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time for running generations to finish when the process is told to end |',
     );

@@ -5,7 +5,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { configFileDefault } from '../settings/settings.ts';
+import { configFileDefault } from '../settings/service-variables.ts';
 import type { Host } from './host.ts';
 
 const configFile = `// ${configFileDefault}

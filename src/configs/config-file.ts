@@ -9,7 +9,7 @@ import { createJiti } from 'jiti';
 import { parseJson, parseYaml, TextError } from './config-text.ts';
 import { ConfigError, parseConfigs, type ConfigSnapshot } from './configs.ts';
 import { suggestion, type Problem } from '../settings/problems.ts';
-import { configFileDefault } from '../settings/settings.ts';
+import { configFileDefault } from '../settings/service-variables.ts';
 
 export interface LoadConfigsOptions {
   /** `.ts`, `.mts`, `.js` or `.mjs` with a default export, `.json`, `.yaml` or `.yml`; relative to `cwd`. */

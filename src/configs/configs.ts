@@ -4,9 +4,11 @@
  * shows a prompt to nobody but `render`.
  */
 import { createHash } from 'node:crypto';
-import { ConfiguredHeaders, type ApiKeyHeader } from '../upstream/address/headers.ts';
+import type { z } from 'zod';
+import { camelCased, camelCasedName, type CamelCasedName, type ConfigEntry } from './config-entry.ts';
 import { variableProblem, variablesOf } from './config-environment.ts';
-import { configSchema, problemsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
+import { configKeys } from './config-keys.ts';
+import { configSchema, namePattern, problemsInConfig, schemaKey, type SoundConfig } from './config-schema.ts';
 import { warningsOf } from './config-warnings.ts';
 import { definedIn } from '../define-configs.ts';
 import { LlmError } from '../errors.ts';
@@ -27,43 +29,22 @@ export {
 
 // --------------------------------------------------------------------------------------------------------- resolved
 
-/** One config, sound and complete. Frozen through and through. */
-export interface Config {
+type Keys = Omit<typeof configKeys, 'system_prompt' | 'fallback'>;
+
+/** The values of a config's keys, with their names in camelCase. */
+type ConfigValues = {
+  readonly [Key in keyof Keys as CamelCasedName<Key>]: Keys[Key] extends ConfigEntry<z.ZodType, infer Value>
+    ? Value
+    : never;
+};
+
+/** One config, sound and complete. Nothing in it can be changed. A key that isn't set and has no default is absent. */
+export interface Config extends ConfigValues {
   readonly name: string;
-  readonly model: string;
-  readonly maxTokens: number;
   readonly prompt: Prompt;
-  readonly description?: string;
-  readonly temperature?: number;
-  readonly topP?: number;
-  readonly topK?: number;
-  readonly stopSequences?: readonly string[];
-  readonly thinking?: {
-    readonly type?: 'adaptive' | 'enabled' | 'disabled';
-    readonly budgetTokens?: number;
-    readonly show: boolean;
-  };
-  readonly baseUrl?: string;
-  /** The name of the environment variable with the key, not the key. */
-  readonly apiKeyEnv?: string;
-  readonly apiKeyHeader?: ApiKeyHeader;
-  /** Below the base URL. */
-  readonly messagesPath?: string;
-  readonly headers?: ConfiguredHeaders;
-  readonly cachePrompt: boolean;
-  readonly onDisconnect: 'continue' | { readonly cancelAfterMs: number };
-  readonly timeouts: { readonly firstByteMs: number; readonly idleMs: number; readonly totalMs: number };
-  readonly retries: { readonly max: number; readonly totalMs: number };
-  /** Chains of them end. */
+  /** The config that takes over. One that falls back on itself, over others too, is refused. */
   readonly fallback?: Config;
-  /** US dollars per million tokens. */
-  readonly price?: {
-    readonly input: number;
-    readonly output: number;
-    readonly cacheWrite: number;
-    readonly cacheRead: number;
-  };
-  /** 12 hex digits that change with anything in the config, its prompt's text included; a fallback by name only. */
+  /** 12 hex digits that change with anything in the config, its prompt's text included; with a fallback's name, not its content. */
   readonly hash: string;
 }
 
@@ -166,10 +147,12 @@ function entriesOf(written: unknown, path: readonly PropertyKey[], problems: Pro
 
 function draftOf({ path, value }: Entry, source: ConfigSource, problems: Problem[]): Draft | undefined {
   const result = configSchema.safeParse(value);
-  const own = result.success ? [] : problemsIn(result.error, value, path);
+  const own = result.success ? [] : problemsInConfig(result.error, value, path);
   const problem = (key: string, message: string) => own.push({ path: formatPath([...path, key]), message });
-  const { prompt: writtenPrompt, variables } = lookedUp(value);
-  for (const [key, name] of variables) {
+  // Looked up also where other keys are wrong, so that an operator sees all problems at once.
+  const fields = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
+  const writtenPrompt = configKeys.system_prompt.rule.safeParse(fields['system_prompt']).data;
+  for (const [key, name] of variablesOf(fields)) {
     const message = source.env && variableProblem(source.env, name);
     if (message !== undefined) own.push({ path: formatPath([...path, ...key]), message });
   }
@@ -194,22 +177,6 @@ function draftOf({ path, value }: Entry, source: ConfigSource, problems: Problem
     prompt,
     hash: hashOf({ ...sound, system_prompt: text }),
     warnings: warnings.map((warning) => ({ ...warning, path: `${formatPath(path)}.${warning.path}` })),
-  };
-}
-
-/** What is looked up elsewhere, where it is sound: so a file that is missing is reported with the problems of other keys. */
-function lookedUp(value: unknown): {
-  readonly prompt: SoundConfig['system_prompt'] | undefined;
-  readonly variables: readonly [key: readonly string[], name: string][];
-} {
-  const { system_prompt, api_key_env, headers } = configSchema.shape;
-  const fields = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
-  return {
-    prompt: system_prompt.safeParse(fields['system_prompt']).data,
-    variables: variablesOf({
-      api_key_env: api_key_env.safeParse(fields['api_key_env']).data,
-      headers: headers.safeParse(fields['headers']).data,
-    }),
   };
 }
 
@@ -293,66 +260,49 @@ function fallbackChain(name: string, entries: ReadonlyMap<string, Entry>): strin
 
 /** Builds the config after those it falls back on, once. */
 function resolve(name: string, drafts: ReadonlyMap<string, Draft>, configs: Map<string, Config>): Config {
-  const done = configs.get(name);
-  if (done) return done;
+  const built = configs.get(name);
+  if (built) return built;
   const { sound, prompt, hash } = drafts.get(name)!;
-  const { thinking, on_disconnect, price } = sound;
-  const config: Config = deepFreeze({
+  const { system_prompt: _, fallback, ...keys } = sound;
+  const values = Object.entries(keys).map(([key, value]) => [camelCasedName(key), resolvedValue(key, value)] as const);
+  const config = {
     name,
-    model: sound.model,
-    maxTokens: sound.max_tokens,
     prompt,
-    cachePrompt: sound.cache_prompt,
-    onDisconnect: on_disconnect === 'continue' ? on_disconnect : { cancelAfterMs: on_disconnect.cancel_after_ms },
-    timeouts: {
-      firstByteMs: sound.timeouts.first_byte_ms,
-      idleMs: sound.timeouts.idle_ms,
-      totalMs: sound.timeouts.total_ms,
-    },
-    retries: { max: sound.retries.max, totalMs: sound.retries.total_ms },
-    ...given({
-      description: sound.description,
-      temperature: sound.temperature,
-      topP: sound.top_p,
-      topK: sound.top_k,
-      stopSequences: sound.stop_sequences,
-      thinking: thinking && {
-        ...given({ type: thinking.type, budgetTokens: thinking.budget_tokens }),
-        show: thinking.show,
-      },
-      baseUrl: sound.base_url,
-      messagesPath: sound.messages_path,
-      apiKeyEnv: sound.api_key_env,
-      apiKeyHeader: sound.api_key_header,
-      headers: sound.headers && new ConfiguredHeaders(sound.headers),
-      fallback: sound.fallback === undefined ? undefined : resolve(sound.fallback, drafts, configs),
-      price: price && {
-        input: price.input,
-        output: price.output,
-        cacheWrite: price.cache_write,
-        cacheRead: price.cache_read,
-      },
-    }),
+    ...Object.fromEntries(values.filter(([, value]) => value !== undefined)),
+    ...(fallback === undefined ? {} : { fallback: resolve(fallback, drafts, configs) }),
     hash,
-  });
-  configs.set(name, config);
+  } as Config;
+  configs.set(name, deepFreeze(config));
   return config;
 }
 
+function resolvedValue(key: string, value: unknown): unknown {
+  if (value === undefined) return undefined;
+  const entry: ConfigEntry = configKeys[key as keyof typeof configKeys];
+  return entry.resolve ? entry.resolve(value) : camelCased(value);
+}
+
 function summaryOf({ name, description, model, maxTokens, temperature, prompt }: Config): ConfigSummary {
-  return { name, model, maxTokens, variables: [...prompt.variables], ...given({ description, temperature }) };
+  return {
+    name,
+    model,
+    maxTokens,
+    variables: [...prompt.variables],
+    ...(description === undefined ? {} : { description }),
+    ...(temperature === undefined ? {} : { temperature }),
+  };
 }
 
-/** Those of the fields that are there. */
-function given<Fields extends object>(fields: Fields): { [Key in keyof Fields]?: Exclude<Fields[Key], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as typeof fields;
-}
-
+/** Freezes objects and lists at every level. An object of a class keeps its own state: schemas, for one, can't be frozen. */
 function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+  if (Array.isArray(value) || (typeof value === 'object' && value !== null && isPlain(value))) {
     Object.values(Object.freeze(value)).forEach(deepFreeze);
   }
   return value;
+}
+
+function isPlain(value: object): boolean {
+  return Object.getPrototypeOf(value) === Object.prototype;
 }
 
 // -------------------------------------------------------------------------------------------------------- variables

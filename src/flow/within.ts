@@ -1,11 +1,23 @@
-/** Waiting for something, but not for ever. */
+/** Waits that have an end. */
 
-/** Settles with the promise, as it does, or when the time is over. */
-export async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+/** The longest delay that a timer of Node takes; with a longer one it would fire at once. */
+export const timerMsMax = 2 ** 31 - 1;
+
+/**
+ * Waits for the promise, but not longer than this. Settles as the promise does. Where the time is over first it rejects with
+ * the error of `late`, or without `late` it resolves to undefined.
+ */
+export async function within<Value>(
+  ms: number,
+  promise: Promise<Value>,
+  late?: () => Error,
+): Promise<Value | undefined> {
   let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  const over = new Promise<undefined>((resolve, reject) => {
+    timer = setTimeout(() => (late ? reject(late()) : resolve(undefined)), ms);
+  });
   try {
-    await Promise.race([promise, over]);
+    return await Promise.race([promise, over]);
   } finally {
     clearTimeout(timer);
   }

@@ -1,14 +1,19 @@
 /**
- * Every bound on what clients and their connections may cost, with its default: what one anonymous caller needs to run
- * a thousand generations and viewers at once. settings.ts reads them from the environment and documents them.
+ * Every bound on what clients and their connections may cost. With the defaults one anonymous caller can run a thousand
+ * generations and viewers at once. settings.ts reads the limits from the environment, README lists them.
  */
 import { defaultInputLimits } from '../protocol.ts';
+import type { Limits } from './limit-values.ts';
+import { durationMs, wholeNumber } from './rules.ts';
+import { digits, type Variable } from './variable.ts';
+
+export type { Limits } from './limit-values.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const minuteMs = 60_000;
 
-/** The name's end tells the unit: `_BYTES_MAX`, `_CHARS_MAX`, `_MS`; else it is a number of things. */
+/** The end of the name says the unit: `_BYTES_MAX`, `_CHARS_MAX` or `_MS`. Every other limit counts things. */
 export interface Limit {
   readonly name: string;
   readonly default: number;
@@ -221,7 +226,17 @@ export const limits = {
     min: 0,
     meaning: 'Time for running generations to finish when the process is told to end',
   },
-} as const satisfies Record<string, Limit>;
+} as const satisfies Record<keyof Limits, Limit>;
 
-/** Bounds on what clients may cost. Bytes, milliseconds, characters or numbers of things, as each name's end says. */
-export type Limits = { readonly [Key in keyof typeof limits]: number };
+/** What a limit may be set to. */
+export function limitRule({ name, min }: Limit) {
+  return name.endsWith('_MS') ? durationMs(min) : wholeNumber(min);
+}
+
+export const limitVariables = Object.fromEntries(
+  Object.entries<Limit>(limits).map(([key, limit]) => [key, variableOf(limit)]),
+) as { readonly [Key in keyof Limits]: Variable<number> };
+
+function variableOf(limit: Limit): Variable<number> {
+  return { ...limit, rule: digits(limitRule(limit)) };
+}
