@@ -51,7 +51,8 @@ export interface LlmRouterOptions {
   readonly telemetry?: Partial<Omit<TelemetryOptions, 'logger'>> | undefined;
 }
 
-type Authenticated = Caller | null | undefined;
+/** What an app's `authenticate` returns: the caller, or null or undefined where nobody is known. */
+export type Authenticated = Caller | null | undefined;
 
 /**
  * Makes the router that serves the given configs. Mount its procedures under `llm`, where clients look for them:
@@ -126,23 +127,11 @@ function addressProblems(baseUrl: string | undefined, headers: Readonly<Record<s
 /** Standard output is the app's: whatever is logged goes where the app says. */
 function telemetryOf({ logger, telemetry = {} }: LlmRouterOptions): Telemetry {
   const written = { logLevel: 'info', logContent: false, ...telemetry };
-  if (logger) return new Telemetry({ ...written, logger: harmless(logger) });
+  if (logger) return new Telemetry({ ...written, logger });
   return new Telemetry(telemetry.destination ? written : { ...written, logLevel: 'silent', destination: nowhere });
 }
 
 const nowhere = { write: () => {} };
-
-/** A logger that throws ends no generation. */
-function harmless(logger: LlmLogger): LlmLogger {
-  const calling = (level: keyof LlmLogger) => (facts: object, message: string) => {
-    try {
-      logger[level](facts, message);
-    } catch {
-      // There is nowhere else to say it.
-    }
-  };
-  return { info: calling('info'), warn: calling('warn'), error: calling('error') };
-}
 
 /** Started by the first generation, so that making a router opens nothing. */
 class SimulatorOnDemand implements AsyncDisposable {

@@ -2,10 +2,10 @@
  * Seeing it run: one method per thing that happens. Knows where such things are told, and that a credential, a prompt
  * or an answer is not told there.
  */
-import type { DestinationStream, Logger } from 'pino';
+import type { Logger } from 'pino';
 import type { LlmError } from '../errors.ts';
 import type { Problem } from '../settings/problems.ts';
-import { openLog, type LlmLogger } from './log-lines.ts';
+import { harmless, openLog, type LlmLogger, type LogDestination } from './log-lines.ts';
 import type { Message, TerminalEvent } from '../protocol.ts';
 import { RefusalLines, type Refusal } from './refusal-lines.ts';
 
@@ -14,7 +14,7 @@ export interface TelemetryOptions {
   /** Lets prompts and answers into the log line of a generation: `LLM_LOG_CONTENT=1`. */
   readonly logContent: boolean;
   /** Where lines go; stdout unless given. */
-  readonly destination?: DestinationStream;
+  readonly destination?: LogDestination;
   /** Is called in place of writing lines; `logLevel` and `destination` mean nothing then. */
   readonly logger?: LlmLogger;
   /** Whether lines are for a person to read rather than JSON. Unless given: where they go to a stdout that is a terminal. */
@@ -65,7 +65,7 @@ export class Telemetry {
     this.logsContent = options.logContent;
     const { logLevel: level, destination, readable, logger } = options;
     this.#lines = logger ? undefined : openLog({ level, destination, readable });
-    this.#log = logger ?? this.#lines!;
+    this.#log = logger ? harmless(logger) : this.#lines!;
     this.#refusals = new RefusalLines(this.#log);
   }
 
