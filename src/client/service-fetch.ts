@@ -2,6 +2,7 @@
  * `fetch` as the links use it: asks for the token at each request, and turns what is no answer of the service into an
  * LlmClientError. Knows nothing of procedures; never puts a token into a URL.
  */
+import { parseRetryAfter } from '../flow/retry-after.ts';
 import type { ErrorData } from '../protocol.ts';
 import { fromRefusal, fromStatus, LlmClientError } from './error.ts';
 
@@ -56,7 +57,7 @@ export function createServiceFetch(fetch: Fetch, token: Token | undefined, conte
     throw fromStatus(
       response.status,
       `${url.replace(/[?#].*/s, '')} answered ${response.status} with ${answered}, where ${contentType} was expected`,
-      { retryAfterMs: retryAfterMsOf(response) },
+      { retryAfterMs: parseRetryAfter(response.headers) },
     );
   };
 }
@@ -69,12 +70,4 @@ function refusalIn(body: string): ErrorData | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3 */
-function retryAfterMsOf(response: Response): number | undefined {
-  const told = response.headers.get('retry-after');
-  if (told === null) return undefined;
-  const ms = /^\d+$/.test(told) ? Number(told) * 1_000 : Date.parse(told) - Date.now();
-  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
 }

@@ -6,6 +6,7 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { createJiti } from 'jiti';
+import { within } from '../flow/within.ts';
 import { parseJson, parseYaml, TextError } from './config-text.ts';
 import { ConfigError, parseConfigs, type ConfigSnapshot } from './configs.ts';
 import { suggestion, type Problem } from '../settings/problems.ts';
@@ -132,6 +133,9 @@ function filled(text: string): string {
   return text;
 }
 
+/** How long a module may take to load: it may await at its top level a promise that never settles. */
+const loadMsMax = 10_000;
+
 async function importDefault(path: string, onFile: (path: string) => void): Promise<unknown> {
   // No module cache, or a second load would see the first one's file. No cache on disk, where others might write to it.
   const options = { moduleCache: false, fsCache: false, interopDefault: false };
@@ -148,7 +152,8 @@ async function importDefault(path: string, onFile: (path: string) => void): Prom
   try {
     // Compiled whatever its language: an ECMAScript module would otherwise go to Node's import, which reads it once.
     const evaluated = jiti.evalModule(text, { filename: path, async: true, forceTranspile: true });
-    module = (await withinLoadTime(evaluated)) as typeof module;
+    const late = () => new Error(`still loading after ${loadMsMax / 1_000} s`);
+    module = (await within(loadMsMax, Promise.resolve(evaluated), late)) as typeof module;
   } catch (cause) {
     throw new Error(`expected a module that loads: ${wordsOf(cause, path)}`, { cause });
   }
@@ -177,21 +182,6 @@ function wordsOf(thrown: unknown, path: string): string {
     ([, file = '']) => !/[\\/]node_modules[\\/]/.test(file) && !relative(folder, file).startsWith('..'),
   );
   return own ? `${words} (${relative(folder, own[1]!)}:${own[2]})` : words;
-}
-
-/** A module may await at its top level what never comes. */
-const loadMsMax = 10_000;
-
-async function withinLoadTime(loading: unknown): Promise<unknown> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`still loading after ${loadMsMax / 1_000} s`)), loadMsMax);
-  });
-  try {
-    return await Promise.race([loading, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 // ----------------------------------------------------------------------------------------------------------- files

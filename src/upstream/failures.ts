@@ -179,22 +179,6 @@ export function classify(type: unknown, status?: number): UpstreamCode {
   return codeOfStatus.get(status) ?? (status >= 400 && status < 500 ? 'upstream_invalid_request' : 'upstream_error');
 }
 
-/** The longest wait that is passed on: a day. */
-const retryAfterMsMax = 86_400_000;
-
-/**
- * How long upstream asks us to wait, in whole milliseconds; undefined where it doesn't. Reads `retry-after-ms`, then
- * `retry-after` as seconds or as an HTTP date (RFC 9110, 10.2.3).
- */
-export function parseRetryAfter(headers: Headers, nowMs = Date.now()): number | undefined {
-  const delayMs = [
-    Number(headers.get('retry-after-ms') ?? Number.NaN),
-    Number(headers.get('retry-after') ?? Number.NaN) * 1_000,
-    Date.parse(headers.get('retry-after') ?? '') - nowMs,
-  ].find(Number.isFinite);
-  return delayMs === undefined ? undefined : Math.min(Math.max(0, Math.ceil(delayMs)), retryAfterMsMax);
-}
-
 /** Whether upstream says that the same request may be sent again; undefined where it leaves that to its status. */
 export function parseShouldRetry(header: string | undefined): boolean | undefined {
   const said = header?.trim().toLowerCase();

@@ -2,7 +2,8 @@
  * What upstream's refusal of a request comes to: an answer whose status is no success. Knows the forms of refusals, nothing of
  * the SDK. A 404 that means the path, not the model, is told as such: a base URL with a part too many is easily written.
  */
-import { isErrorType, parseRetryAfter, parseShouldRetry, UpstreamFailure, UpstreamFault } from './failures.ts';
+import { parseRetryAfter } from '../flow/retry-after.ts';
+import { isErrorType, parseShouldRetry, UpstreamFailure, UpstreamFault } from './failures.ts';
 import type { PreparedRequest, UpstreamAnswer } from './http/sockets.ts';
 import { readError, type ToldError } from './messages-api/told-error.ts';
 import { proxyFault } from './http/tunnel.ts';

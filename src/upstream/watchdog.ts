@@ -2,10 +2,9 @@
  * Tells when a generation has waited for too long. Knows nothing of what it waits for. One timer serves a whole
  * generation: expecting something anew moves a number, and the timer finds out when it fires.
  */
-export type TimeoutName = 'first_byte_ms' | 'idle_ms' | 'total_ms';
+import { timerMsMax } from '../flow/within.ts';
 
-/** The longest that a timer of Node's can be set for. */
-const timerMsMax = 2 ** 31 - 1;
+export type TimeoutName = 'first_byte_ms' | 'idle_ms' | 'total_ms';
 
 /** Runs from construction on; dispose it to stop its timer. */
 export class Watchdog implements Disposable {
