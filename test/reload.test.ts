@@ -64,7 +64,7 @@ describe('a reload', () => {
         expect.objectContaining({ path: 'one.max_tokens' }),
         { path: 'one.temprature', message: 'unknown key; did you mean "temperature"?' },
       ],
-      [{ path: '', message: expect.stringContaining('found nothing there') }],
+      [{ path: '', message: expect.stringContaining('found no file there') }],
     ]);
     expect(configs.snapshot()).toBe(before);
   });

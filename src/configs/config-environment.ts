@@ -1,4 +1,4 @@
-/** The environment variables that a config names, and what is wrong with their values. Repeats neither name nor value. */
+/** The environment variables that a config names, and what is wrong with their values. No message holds a name or a value. */
 import { headerValueExpected, isHeaderValue, secretIn } from '../upstream/address/headers.ts';
 import type { ConfigEntry, NamedVariable } from './config-entry.ts';
 import { configKeys } from './config-keys.ts';

@@ -1,7 +1,7 @@
 /**
- * What is doubtful about a sound config: it can be served, and most likely doesn't do what its author wants. A problem is
- * wrong whatever upstream may be; what upstream refuses as far as is known here is a warning, since that can change and
- * another server may stand in between.
+ * Warnings about a config that can be served and most likely doesn't do what its author wants. A problem, which stops the
+ * service, is wrong whatever upstream is. What upstream refuses today is only a warning, since upstream may change and
+ * another server may stand before it.
  */
 import { isAtLeast, modelDoubt, strangerDoubt, versionOf } from './config-models.ts';
 import type { SoundConfig } from './config-schema.ts';
@@ -10,7 +10,7 @@ import { braceWarnings } from './prompt-warnings.ts';
 
 export interface Doubtful {
   readonly sound: SoundConfig;
-  /** As it was written, without defaults. */
+  /** The config as written, without defaults. */
   readonly written: unknown;
   /** The text of the system prompt. */
   readonly promptText: string;
@@ -30,7 +30,7 @@ export function warningsOf(config: Doubtful): Problem[] {
 
 function modelWarnings({ sound, toAnthropic }: Doubtful): Problem[] {
   const { model, base_url, temperature, top_p, top_k, thinking } = sound;
-  // Another server's models bear any name and take what it likes.
+  // Models of another server may have any name and accept any parameter.
   if (base_url !== undefined) return [];
   const doubt = modelDoubt(model) ?? (toAnthropic ? strangerDoubt(model) : undefined);
   const warnings = doubt === undefined ? [] : [{ path: 'model', message: doubt }];
@@ -50,7 +50,7 @@ function modelWarnings({ sound, toAnthropic }: Doubtful): Problem[] {
   return warnings;
 }
 
-/** Below it the thinking of a model may leave no tokens for text. */
+/** With fewer tokens than this, a model that thinks may have none left for text. */
 const thinkingTokensMin = 1_024;
 
 function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig): Problem[] {
@@ -71,7 +71,7 @@ function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig
   return warnings;
 }
 
-/** Only what was written: a default that is longer than the whole does no harm. */
+/** Judges only times that the operator wrote: a default that is longer than the total does no harm. */
 function timeWarnings({ sound, written }: Doubtful): Problem[] {
   const { timeouts, retries } = written as Partial<Pick<SoundConfig, 'timeouts' | 'retries'>>;
   const { total_ms: total } = sound.timeouts;

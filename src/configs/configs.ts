@@ -1,7 +1,7 @@
 /**
- * Configs as the service uses them. Judges all that was written together and links the fallbacks; reads no file and no
- * environment itself. What it hands out is frozen, so that a running generation keeps the config it started with, and
- * shows a prompt to nobody but `render`.
+ * Makes the configs that the service uses of those that were written: judges all of them together and links the fallbacks.
+ * Reads no file. A `Config` can't be changed, so that a running generation keeps the one that it began with, and only
+ * `render` gives out a prompt.
  */
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
@@ -52,34 +52,34 @@ export interface Config extends ConfigValues {
 export interface ConfigSnapshot {
   /** In the order of the file. */
   readonly names: readonly string[];
-  /** What is served and yet doubtful: see config-warnings.ts. */
+  /** What is served and most likely not meant: see config-warnings.ts. */
   readonly warnings: readonly Problem[];
   get(name: string): Config | undefined;
-  /** What clients may know. */
+  /** What clients may know of each config. */
   summaries(): ConfigSummary[];
 }
 
-/** Configs that can't be served. */
+/** The configs are not valid, and can't be served. */
 export class ConfigError extends ProblemsError {
   override readonly name = 'ConfigError';
 }
 
-/** Where configs come from, and what they may ask of the world. */
+/** Where configs come from, and how their files and variables are found. */
 export interface ConfigSource {
-  /** Named in the message of a problem. */
+  /** The name of the config file, for the message. */
   readonly file?: string;
   /** `LLM_CONFIGS`: a second map, whose configs replace those of the same name. */
   readonly overrides?: unknown;
-  /** The text of a prompt file; throws an Error whose message says what was found instead. Absent: no config may have one. */
+  /** Reads a prompt file. Throws an Error whose message says what was found instead. Absent: no config may have a prompt file. */
   readonly readPrompt?: (file: string) => string;
-  /** Where `api_key_env` and `headers` must find their variables. Absent: not looked up. */
+  /** The environment in which the variables that the configs name must be set. Absent: they are not looked up. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 /**
  * Makes configs of what was written: a `defineConfigs` result, or a map from config name to config.
  *
- * @throws ConfigError that tells every problem there is.
+ * @throws ConfigError with every problem that was found.
  */
 export function parseConfigs(written: unknown, source: ConfigSource = {}): ConfigSnapshot {
   const problems: Problem[] = [];
@@ -121,7 +121,7 @@ interface Entry {
   readonly value: unknown;
 }
 
-/** A config that is sound by itself. */
+/** A config that is valid by itself; its fallback isn't judged yet. */
 interface Draft {
   readonly sound: SoundConfig;
   readonly prompt: Prompt;
@@ -169,7 +169,7 @@ function draftOf({ path, value }: Entry, source: ConfigSource, problems: Problem
   problems.push(...own);
   if (!result.success || text === undefined) return undefined;
   const sound = result.data;
-  // Unknown where the environment isn't looked at.
+  // Where there is no environment to look at, nobody knows which server is asked.
   const toAnthropic = source.env !== undefined && !source.env['ANTHROPIC_BASE_URL'];
   const warnings = warningsOf({ sound, written: value, promptText: text, toAnthropic });
   return {
@@ -235,13 +235,13 @@ function fallbackProblems(
   );
 }
 
-/** Read from what was written, so that a config with other problems has its fallback judged too. */
+/** Takes the fallback from the config as written, so that it is judged also where other keys are wrong. */
 function fallbackOf(value: unknown): string | undefined {
   const fallback = typeof value === 'object' && value !== null && 'fallback' in value ? value.fallback : undefined;
   return typeof fallback === 'string' ? fallback : undefined;
 }
 
-/** The names from this one on, up to one without a fallback or the first that comes again. */
+/** This name and its fallbacks in turn, up to a config without a fallback or the first name that is repeated. */
 function fallbackChain(name: string, entries: ReadonlyMap<string, Entry>): string[] {
   const chain = [name];
   for (
@@ -308,7 +308,7 @@ function isPlain(value: object): boolean {
 // -------------------------------------------------------------------------------------------------------- variables
 
 /**
- * Holds a request's variables against the config's prompt.
+ * Compares a request's variables with those of the config's prompt.
  *
  * @throws LlmError `invalid_input` with an issue for each that is missing or unknown.
  */
@@ -324,7 +324,7 @@ export function checkVariables(config: Pick<Config, 'prompt'>, variables: Readon
   if (issues.length > 0) throw LlmError.invalidInput(issues);
 }
 
-/** Cut, since the name may be a client's, of any length. */
+/** The path of a variable. A client may send a name of any length, so it is cut. */
 function variablePath(name: string): string {
   return formatPath(['variables', name.length > 100 ? `${name.slice(0, 100)}…` : name]);
 }
