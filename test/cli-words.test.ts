@@ -81,13 +81,13 @@ describe('a service elsewhere', () => {
     ['configs', ['configs']],
   ];
 
-  it.each(commands)('that wants a key, or another one, is told by the option: %s', async (_name, args) => {
+  it.each(commands)('that requires a key, or another one, is named by the option: %s', async (_name, args) => {
     const [none, wrong] = await Promise.all([
       cli.run([...args, '--url', service.url]),
       cli.run([...args, '--url', service.url, '--token', 'wrong']),
     ]);
     const there = `error: the service at ${service.url}`;
-    expect(none).toEqual({ code: 3, stdout: '', stderr: `${there} wants a key: --token @FILE reads it from a file\n` });
+    expect(none).toEqual({ code: 3, stdout: '', stderr: `${there} requires a key: --token @FILE reads it from a file\n` });
     expect(wrong).toEqual({ code: 3, stdout: '', stderr: `${there} doesn't know the key that --token gives\n` });
   });
 

@@ -46,7 +46,7 @@ async function inMidAnswer(args: readonly string[]): Promise<MidAnswer> {
 
 /** Lets the answer go on while the service drains, and sees it end. */
 async function finish({ npm, url, view, request }: MidAnswer) {
-  await npm.until('stderr', /Finishing what runs/);
+  await npm.until('stderr', /Finishing running answers/);
   expect((await send(`${url}/readyz`)).status).toBe(503);
   await request.text('last');
   request.finish();

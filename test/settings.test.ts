@@ -209,7 +209,7 @@ describe('the reference', () => {
     expect(names).toHaveLength(20 + Object.keys(readSettings({}).limits).length);
     expect(rows).toContain('| `PORT` | `3000` | The port to listen on; 0 takes any free port |');
     expect(rows).toContain(
-      '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time for running generations to finish when the process is told to end |',
+      '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time that running generations have to finish when the process is asked to end |',
     );
   });
 });

@@ -328,7 +328,7 @@ describe('variables of the SDK', () => {
     expect(JSON.parse(lines[0]!)).toMatchObject({
       unused: [
         { path: 'ANTHROPIC_LOG', message: expect.stringContaining('LOG_LEVEL') },
-        { path: 'ANTHROPIC_AUTH_TOKEN', message: expect.stringContaining('ANTHROPIC_API_KEY goes first') },
+        { path: 'ANTHROPIC_AUTH_TOKEN', message: expect.stringContaining('ANTHROPIC_API_KEY is set too') },
       ],
     });
     expect(lines[0]).not.toContain('the-secret');

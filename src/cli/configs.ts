@@ -32,9 +32,9 @@ function table(summaries: readonly ConfigSummary[]): string {
 }
 
 /**
- * Warnings go to stderr, and are no failure unless `strict`.
+ * Says whether the configs can be served. Prints warnings to stderr; with `strict` they lead to exit code 2.
  *
- * @throws SettingsError, ConfigError with every problem there is.
+ * @throws SettingsError, ConfigError with every problem that was found.
  */
 export async function checkConfigs(host: Host, given: string | undefined, strict: boolean): Promise<void> {
   const { file, configs } = await load(host, given);

@@ -2,7 +2,7 @@
 import type { Problem } from './problems.ts';
 import type { Environment } from './variable.ts';
 
-/** By these the SDK would find credentials on its own, where it has neither a key nor a token. */
+/** The SDK would find credentials by these variables where it has neither a key nor a token. */
 const credentialVariables = [
   'ANTHROPIC_PROFILE',
   'ANTHROPIC_CONFIG_DIR',
@@ -14,16 +14,20 @@ const credentialVariables = [
   'ANTHROPIC_WORKSPACE_ID',
   'ANTHROPIC_SCOPE',
 ];
-/** What else the SDK reads and this service has no use for, with what to use instead. */
+/** The other variables that the SDK reads and this service doesn't, each with the reason or with what to use instead. */
 const otherVariables: Readonly<Record<string, string>> = {
-  ANTHROPIC_LOG: 'not used; LOG_LEVEL says what is logged',
-  ANTHROPIC_OPEN_TELEMETRY: 'not used; the service makes no spans of the SDK’s',
-  ANTHROPIC_OPEN_TELEMETRY_PROPAGATION: 'not used; the service makes no spans of the SDK’s',
-  ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE: 'not used; the service makes no spans of the SDK’s',
-  ANTHROPIC_OPEN_TELEMETRY_TRACES_MAX_CONTENT_BYTES: 'not used; the service makes no spans of the SDK’s',
+  ANTHROPIC_LOG: 'not used; set LOG_LEVEL for the level of the log',
+  ANTHROPIC_OPEN_TELEMETRY: 'not used; the service switches the SDK’s spans off',
+  ANTHROPIC_OPEN_TELEMETRY_PROPAGATION: 'not used; the service switches the SDK’s spans off',
+  ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE: 'not used; the service switches the SDK’s spans off',
+  ANTHROPIC_OPEN_TELEMETRY_TRACES_MAX_CONTENT_BYTES: 'not used; the service switches the SDK’s spans off',
 };
 
-/** What the SDK would read of the environment by itself, and this service does not. */
+/**
+ * The problems with variables of the SDK that are set: `refused` stop the service, `unused` are logged.
+ *
+ * @param keyed Whether a key or a token is set. Then the SDK would not look for credentials elsewhere.
+ */
 export function findSdkVariables(
   env: Environment,
   keyed: boolean,
@@ -47,7 +51,7 @@ export function findSdkVariables(
         .map((path) => ({ path, message: otherVariables[path]! })),
       ...['ANTHROPIC_AUTH_TOKEN']
         .filter((name) => isSet(name) && isSet('ANTHROPIC_API_KEY'))
-        .map(problem('not used, since ANTHROPIC_API_KEY goes first')),
+        .map(problem('not used, since ANTHROPIC_API_KEY is set too')),
     ],
   };
 }

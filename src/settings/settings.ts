@@ -56,7 +56,7 @@ export function readSettings(env: Environment): Settings {
   return { ...settings, loopback, simulate, ...(unused.length > 0 ? { unused } : {}) };
 }
 
-/** What is wrong between variables that are right one by one. */
+/** Problems between variables that are right by themselves. A check is left out where one of its variables is wrong already. */
 function contradictions(settings: Omit<Settings, 'simulate'>, problems: readonly Problem[]): Problem[] {
   const { host, loopback, apiKeys, auth, redisUrl, limits: bounds } = settings;
   const wrong = new Set(problems.map(({ path }) => path));
@@ -64,7 +64,7 @@ function contradictions(settings: Omit<Settings, 'simulate'>, problems: readonly
   function check([path, ...others]: readonly [string, ...string[]], holds: boolean, message: string) {
     if (!holds && ![path, ...others].some((name) => wrong.has(name))) found.push({ path, message });
   }
-  // Better refused than taken for shared: instances that each keep logs of their own would answer twice.
+  // Refused, since an operator who sets it expects shared logs: instances with logs of their own would run a generation twice.
   check(
     ['REDIS_URL'],
     redisUrl === undefined,
@@ -97,12 +97,12 @@ function contradictions(settings: Omit<Settings, 'simulate'>, problems: readonly
   return found;
 }
 
-/** What is valid, and may not hold what its author counts on, in a process with a heap of so many bytes. */
+/** Warnings about settings that are valid and may not protect as their author expects, in a process with a heap of this many bytes. */
 export function doubtsOf(settings: Settings, heapBytes: number): Problem[] {
   const { loopback, auth, allowedHosts } = settings;
   const tooLarge = sizingProblem(settings.limits, heapBytes);
   const anyName =
-    'everyone may ask under any name, so a web page that has its own name resolve to this address may, too; name those of this service';
+    'everyone may ask under any host name, so a web page whose own name resolves to this address may ask too; list the names of this service';
   return [
     ...(tooLarge ? [tooLarge] : []),
     ...(!loopback && auth === 'none' && allowedHosts.length === 0
@@ -123,7 +123,7 @@ function unknownNames(env: Environment): Problem[] {
   });
 }
 
-/** What Kubernetes and Docker links put into the environment for a service that is itself called `llm` or `llm-…`. */
+/** Whether Kubernetes or a Docker link set the variable, for a service that is itself called `llm` or `llm-…`. */
 function isServiceLink(name: string, value: string): boolean {
   return (
     /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/.test(name) ||
