@@ -7,7 +7,8 @@ import type { Expected } from './configs/expected.ts';
 import type { VariablesIn } from './configs/prompt.ts';
 
 export type { ConfigInput, PromptFileInput, PromptInput } from './configs/config-input.ts';
-export type { Expected } from './configs/expected.ts';
+export type { Expected, NoOtherKeys } from './configs/expected.ts';
+export type { VariablesIn } from './configs/prompt.ts';
 
 /** A registered symbol, so that a config file and the service share it where each has its own copy of this module. */
 const definition: unique symbol = Symbol.for('llm-service.configs');
@@ -17,6 +18,7 @@ const definition: unique symbol = Symbol.for('llm-service.configs');
  * that no declaration file can carry a prompt to a client.
  */
 export interface Configs<Variables extends Record<string, string>> {
+  /** What `definedIn` reads. Not enumerable. */
   readonly [definition]: { readonly raw: unknown; readonly variables?: Variables };
 }
 
@@ -26,13 +28,15 @@ export type ConfigNames<C> = C extends Configs<infer Variables> ? keyof Variable
 /** The variables of one config's prompt, as a union: `never` where it has none, `string` where the compiler can't know them. */
 export type VariablesOf<C, Name extends ConfigNames<C>> = C extends Configs<infer Variables> ? Variables[Name] : never;
 
-type VariablesOfPrompt<P extends PromptInput> = P extends string
+/** The variables of one prompt as written: `never` if it has none, `string` where the compiler can't know them. */
+export type VariablesOfPrompt<P extends PromptInput> = P extends string
   ? VariablesIn<P>
   : P extends { readonly variables: readonly (infer Variable extends string)[] }
     ? Variable
     : string;
 
-type OtherNames<Names, Name> = string extends Names
+/** The names that a config's `fallback` may have: those of the other configs. */
+export type OtherNames<Names, Name> = string extends Names
   ? string
   : [Exclude<Names, Name>] extends [never]
     ? Expected<'the name of another config, and there is none'>

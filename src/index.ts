@@ -9,9 +9,13 @@ export {
   type ConfigNames,
   type Configs,
   type Expected,
+  type NoOtherKeys,
+  type OtherNames,
   type PromptFileInput,
   type PromptInput,
+  type VariablesIn,
   type VariablesOf,
+  type VariablesOfPrompt,
 } from './configs/configs.ts';
 export { createLlmRouter, type Authenticated, type LlmRouterOptions } from './embed.ts';
 export type { ApiKeyHeader, Headers } from './upstream/address/headers.ts';

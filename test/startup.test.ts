@@ -136,7 +136,7 @@ describe('serve does not start', () => {
 
   it.each([
     ['203.0.113.9', 'this machine has no address 203.0.113.9'],
-    ['nowhere.invalid', "found nowhere.invalid, which no name server knows"],
+    ['nowhere.invalid', 'found nowhere.invalid, which no name server knows'],
   ])('on an address that is not its own: exit code 2, and what is to be done: %s', async (HOST, words) => {
     const told = await refused({ HOST, LLM_AUTH: 'none' }, 2);
     expect(told).toContain(`error: HOST: `);

@@ -77,7 +77,7 @@ function kindOf(rule: z.ZodType): string {
     case 'number':
       return 'number';
     default:
-      return kindOf(definition.innerType);
+      return 'innerType' in definition ? kindOf(definition.innerType) : 'value';
   }
 }
 
@@ -133,7 +133,8 @@ function typeOf(rule: z.ZodType): string {
     case 'literal':
       return definition.values.map((value) => `'${String(value)}'`).join(' | ');
     default:
-      return typeOf(definition.innerType);
+      if ('innerType' in definition) return typeOf(definition.innerType);
+      throw new Error(`expected \`type\` in the entry of a config key whose rule is a zod ${rule.def.type}`);
   }
 }
 

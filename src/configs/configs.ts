@@ -22,9 +22,13 @@ export {
   type ConfigNames,
   type Configs,
   type Expected,
+  type NoOtherKeys,
+  type OtherNames,
   type PromptFileInput,
   type PromptInput,
+  type VariablesIn,
   type VariablesOf,
+  type VariablesOfPrompt,
 } from '../define-configs.ts';
 
 // --------------------------------------------------------------------------------------------------------- resolved

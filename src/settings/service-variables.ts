@@ -10,27 +10,32 @@ import { digits, list, readable, type Variable } from './variable.ts';
 export const configFileDefault = 'llm.config.ts';
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+/** A level of log lines, the least important first. `silent` logs nothing. */
 export type LogLevel = (typeof logLevels)[number];
 
+/** Settings of the service itself. */
 export interface ServiceVariables {
+  /** The name or address to listen on: `HOST`. */
   readonly host: string;
-  /** 0: any that is free. */
+  /** The port to listen on: `PORT`. 0 takes any free port. */
   readonly port: number;
-  /** Relative to the working directory. */
+  /** The path of the config file, relative to the working directory: `LLM_CONFIG`. */
   readonly configFile: string;
   /** The JSON text of `LLM_CONFIGS`, which is parsed where the configs are loaded. */
   readonly configs: string | undefined;
+  /** `REDIS_URL`, with which this version refuses to start. */
   readonly redisUrl: string | undefined;
-  /** Empty where everyone may ask. */
+  /** The keys of callers: `LLM_API_KEYS`. Empty where everyone may ask. */
   readonly apiKeys: readonly ApiKey[];
-  /** In the spelling of browsers. */
+  /** Origins of other sites whose pages may ask, in the spelling of browsers: `LLM_ALLOWED_ORIGINS`. */
   readonly allowedOrigins: readonly string[];
-  /** In lower case, without port. */
+  /** Names under which the service may be asked, in lower case, without port: `LLM_ALLOWED_HOSTS`. */
   readonly allowedHosts: readonly string[];
-  /** `none` where everyone may ask though other machines reach the service. */
+  /** `none` where everyone may ask although other machines reach the service: `LLM_AUTH`. */
   readonly auth: 'none' | undefined;
+  /** The least level of log lines: `LOG_LEVEL`. */
   readonly logLevel: LogLevel;
-  /** Whether the log may hold messages and answers. */
+  /** Whether the log holds messages and answers: `LLM_LOG_CONTENT`. */
   readonly logContent: boolean;
 }
 

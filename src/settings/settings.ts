@@ -13,7 +13,9 @@ import { sizingProblem } from './sizing.ts';
 import { upstreamVariables, type UpstreamVariables } from './upstream-variables.ts';
 import { readVariable, type Environment, type Variable } from './variable.ts';
 
+/** The settings of a service, as `readSettings` returns them. */
 export interface Settings extends ServiceVariables, UpstreamVariables {
+  /** Bounds on what clients may cost. */
   readonly limits: Limits;
   /** Whether only this machine can reach `host`. */
   readonly loopback: boolean;

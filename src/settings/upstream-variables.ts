@@ -6,14 +6,17 @@ import { parseProxy, proxyExpected, type Proxies } from '../upstream/address/pro
 import { text } from './rules.ts';
 import { readable, type Environment, type Variable } from './variable.ts';
 
+/** Settings that say where upstream is, and how it is reached. */
 export interface UpstreamVariables extends Proxies {
+  /** The key for Anthropic or `anthropicBaseUrl`: `ANTHROPIC_API_KEY`. */
   readonly anthropicApiKey: string | undefined;
-  /** In place of a key; sent as a key would be. */
+  /** Sent in place of a key: `ANTHROPIC_AUTH_TOKEN`. */
   readonly anthropicAuthToken: string | undefined;
+  /** Another server that speaks the Messages API: `ANTHROPIC_BASE_URL`. */
   readonly anthropicBaseUrl: string | undefined;
-  /** Sent to Anthropic or `anthropicBaseUrl` with each request. */
+  /** Headers by their names in lower case. Sent to Anthropic or `anthropicBaseUrl` with each request. */
   readonly anthropicCustomHeaders: Headers | undefined;
-  /** The header that carries the key there; undefined: `authorization`. */
+  /** The header that carries the key there: `LLM_UPSTREAM_KEY_HEADER`. Undefined: `authorization`. */
   readonly upstreamKeyHeader: ApiKeyHeader | undefined;
 }
 

@@ -5,8 +5,10 @@
 import { z } from 'zod';
 import { quote, type Problem } from './problems.ts';
 
+/** Variables by their names, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** One variable of the environment. */
 export interface Variable<Value = unknown> {
   readonly name: string;
   /** Whether the name may be written in lower case too. As for curl, that spelling counts where both are set. */
