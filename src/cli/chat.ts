@@ -1,4 +1,4 @@
-/** `chat`: one answer to one prompt, from this process or from a service elsewhere. */
+/** `chat`: prints the answer to one prompt, which this process or a service at a URL generates. */
 import { randomUUID } from 'node:crypto';
 import type { StreamRequest } from '../protocol.ts';
 import { show, type Shown } from './answer.ts';

@@ -1,4 +1,4 @@
-/** `configs`, `config check` and `config schema`: what is served, whether it can be, and how it is written. */
+/** `configs`, `config check` and `config schema`: lists configs, judges a config file, and prints the format of config files. */
 import { loadConfigs } from '../configs/config-file.ts';
 import { configFileJsonSchema } from '../configs/config-schema.ts';
 import { linesOf } from '../settings/problems.ts';

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { camelCased, camelCasedName, type CamelCasedName, type ConfigEntry } from './config-entry.ts';
+import { fallbackProblems, type WrittenConfig } from './config-fallbacks.ts';
 import { variableProblem, variablesOf } from './config-environment.ts';
 import { configKeys } from './config-keys.ts';
 import { configSchema, namePattern, problemsInConfig, schemaKey, type SoundConfig } from './config-schema.ts';
@@ -100,7 +101,8 @@ export function parseConfigs(written: unknown, source: ConfigSource = {}): Confi
     if (draft) drafts.set(name, draft);
   }
   const warnings = [...drafts.values()].flatMap((draft) => draft.warnings);
-  for (const name of entries.keys()) problems.push(...fallbackProblems(name, entries, drafts));
+  const variablesOfPrompt = (name: string) => drafts.get(name)?.prompt.variables;
+  for (const name of entries.keys()) problems.push(...fallbackProblems(name, entries, variablesOfPrompt));
   if (problems.length > 0) throw new ConfigError(headline(source), problems);
 
   const configs = new Map<string, Config>();
@@ -120,11 +122,6 @@ function headline({ file, overrides }: ConfigSource): string {
 
 // ---------------------------------------------------------------------------------------------------------- judging
 
-interface Entry {
-  readonly path: readonly PropertyKey[];
-  readonly value: unknown;
-}
-
 /** A config that is valid by itself; its fallback isn't judged yet. */
 interface Draft {
   readonly sound: SoundConfig;
@@ -133,14 +130,14 @@ interface Draft {
   readonly warnings: readonly Problem[];
 }
 
-function entriesOf(written: unknown, path: readonly PropertyKey[], problems: Problem[]): [string, Entry][] {
+function entriesOf(written: unknown, path: readonly PropertyKey[], problems: Problem[]): [string, WrittenConfig][] {
   const map = definedIn(written);
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     const found = typeof map === 'string' ? 'text' : describeValue(map);
     problems.push({ path: formatPath(path), message: `expected a map from config name to config, found ${found}` });
     return [];
   }
-  return Object.entries(map).flatMap(([name, value]): [string, Entry][] => {
+  return Object.entries(map).flatMap(([name, value]): [string, WrittenConfig][] => {
     if (name === schemaKey && typeof value === 'string') return [];
     if (namePattern.test(name) && !(name in Object.prototype)) return [[name, { path: [...path, name], value }]];
     const expected = 'a name of 1 to 64 letters, digits, "_", "-" and ".", that no JavaScript object has by itself';
@@ -149,7 +146,7 @@ function entriesOf(written: unknown, path: readonly PropertyKey[], problems: Pro
   });
 }
 
-function draftOf({ path, value }: Entry, source: ConfigSource, problems: Problem[]): Draft | undefined {
+function draftOf({ path, value }: WrittenConfig, source: ConfigSource, problems: Problem[]): Draft | undefined {
   const result = configSchema.safeParse(value);
   const own = result.success ? [] : problemsInConfig(result.error, value, path);
   const problem = (key: string, message: string) => own.push({ path: formatPath([...path, key]), message });
@@ -213,51 +210,6 @@ function hashOf(effective: object): string {
       : value,
   );
   return createHash('sha256').update(canonical).digest('hex').slice(0, 12);
-}
-
-function fallbackProblems(
-  name: string,
-  entries: ReadonlyMap<string, Entry>,
-  drafts: ReadonlyMap<string, Draft>,
-): Problem[] {
-  const { path, value } = entries.get(name)!;
-  const fallback = fallbackOf(value);
-  if (fallback === undefined) return [];
-  const problem = (message: string) => [{ path: formatPath([...path, 'fallback']), message }];
-  if (!entries.has(fallback)) {
-    return problem(
-      `expected the name of another config, found ${quote(fallback)}${suggestion(fallback, entries.keys())}`,
-    );
-  }
-  const chain = fallbackChain(name, entries);
-  if (chain.at(-1) === name) return problem(`expected a chain that ends, found ${chain.join(' → ')}`);
-  const own = drafts.get(name)?.prompt.variables;
-  const extra = drafts.get(fallback)?.prompt.variables.filter((variable) => own?.includes(variable) === false) ?? [];
-  if (extra.length === 0) return [];
-  return problem(
-    `expected a config with no variables but this one's, found ${quote(fallback)} with ${extra.join(', ')}`,
-  );
-}
-
-/** Takes the fallback from the config as written, so that it is judged also where other keys are wrong. */
-function fallbackOf(value: unknown): string | undefined {
-  const fallback = typeof value === 'object' && value !== null && 'fallback' in value ? value.fallback : undefined;
-  return typeof fallback === 'string' ? fallback : undefined;
-}
-
-/** This name and its fallbacks in turn, up to a config without a fallback or the first name that is repeated. */
-function fallbackChain(name: string, entries: ReadonlyMap<string, Entry>): string[] {
-  const chain = [name];
-  for (
-    let next = fallbackOf(entries.get(name)?.value);
-    next !== undefined;
-    next = fallbackOf(entries.get(next)?.value)
-  ) {
-    const again = chain.includes(next);
-    chain.push(next);
-    if (again) break;
-  }
-  return chain;
 }
 
 // -------------------------------------------------------------------------------------------------------- resolving

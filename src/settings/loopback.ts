@@ -1,4 +1,4 @@
-/** Which names and addresses are this machine's own. */
+/** Knows which names and addresses only this machine can reach. */
 import { BlockList, isIP } from 'node:net';
 
 const loopbackAddresses = new BlockList();

@@ -34,7 +34,7 @@ export function readable<Value extends {}>(expected: string, read: (text: string
   });
 }
 
-/** A number in decimal digits, which another rule bounds; every other text is none. */
+/** A number in decimal digits, within the bounds of another rule. */
 export function digits(bounds: z.ZodType<number, number>) {
   return z
     .string()
@@ -71,7 +71,10 @@ export function readVariable<Value>(variable: Variable<Value>, env: Environment,
   return variable.default;
 }
 
-/** A rule that says all of it by itself sets `params.sentence`; one that knows what it found, without a secret, `params.found`. */
+/**
+ * The message of a problem. A rule that has the whole sentence puts it into `params.sentence`. A rule that can say what it found
+ * without quoting a secret puts that into `params.found`.
+ */
 function sentenceOf(issue: z.core.$ZodIssue, written: string, secret: boolean): string {
   const { sentence, found } = (issue.code === 'custom' ? (issue.params ?? {}) : {}) as {
     readonly sentence?: string;
