@@ -73,7 +73,7 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
   it('ends at once at a second signal', async () => {
     const { npm, view } = await inMidAnswer(npmStart);
     npm.child.kill('SIGTERM');
-    await npm.until('stderr', /once more to leave at once/);
+    await npm.until('stderr', /a second signal ends the process at once/);
     npm.child.kill('SIGINT');
     expect(await npm.ended).toMatchObject({ code: 130 });
     view.close();
