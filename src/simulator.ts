@@ -1,88 +1,113 @@
 /**
- * The simulator: the Messages API over real HTTP on loopback, for trying the service without a key and for tests.
- * Stands behind any client of that API and knows nothing of this service. The same seed and the same order of requests
- * give the same answers, ids and pacing; after disposal no socket and no timer is left.
+ * The simulator: the Messages API over real HTTP on loopback, for trying the service without a key and for tests. It
+ * serves any client of that API and knows nothing of this service. The same seed and the same order of requests give
+ * the same replies, ids and pacing. After disposal no socket and no timer is left.
  *
- * Validation comes first, then an answer that was enqueued, then `respondWith`, then the fault it was started with, then
- * what the last user message asks for by `/sim …`, and failing all that a search of the project's documents.
+ * For each request the first of these decides: validation, which may refuse it; an enqueued reply; `respondWith`; the
+ * fault that the simulator was started with; a `/sim …` command in the last user message; a search of the project's
+ * documents.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { playAnswer, type Answer } from './simulator/answer.ts';
-import { commandAnswer, thinkingBlock } from './simulator/commands.ts';
+import { playReply, type Reply } from './simulator/reply.ts';
+import { commandReply, thinkingBlock } from './simulator/commands.ts';
 import { createDocsAnswerer, type Doc } from './simulator/docs-search.ts';
-import { Exchange, type SimulatorRequest } from './simulator/exchange.ts';
-import type { FaultName } from './simulator/faults.ts';
+import { Exchange } from './simulator/exchange.ts';
+import type { FaultName } from './simulator/fault-table.ts';
 import { Pace, type Pacing, type TokensPerSecond } from './simulator/pace.ts';
 import { createRandom, type Random } from './simulator/random.ts';
 import { receiveBody } from './simulator/receive.ts';
 import { RequestLog } from './simulator/request-log.ts';
+import type { SimulatorRequest } from './simulator/simulator-request.ts';
 import type { ScriptedBlock } from './simulator/streaming.ts';
 import { PromptCache } from './simulator/tokens.ts';
 import { findRefusal, type MessagesBody } from './simulator/validation.ts';
 import { Wire } from './simulator/wire.ts';
 
-export type { Answer, ManualAnswer, RawAnswer, TextAnswer } from './simulator/answer.ts';
+export type { ManualReply, RawReply, Reply, TextReply } from './simulator/reply.ts';
 export type { Doc } from './simulator/docs-search.ts';
-export type { Block, Delta, MessageEnd, SimulatorRequest } from './simulator/exchange.ts';
+export type { Block, Delta, MessageEnd, SimulatorRequest } from './simulator/simulator-request.ts';
 export { faults, isFaultName } from './simulator/faults.ts';
-export type { FaultAnswer, FaultName } from './simulator/faults.ts';
+export type { FaultName } from './simulator/fault-table.ts';
+export type { FaultDescription, FaultReply } from './simulator/faults.ts';
 export type { TokensPerSecond } from './simulator/pace.ts';
-export type { BlocksAnswer, Deltas, ScriptedBlock } from './simulator/streaming.ts';
+export type { BlocksReply, Deltas, ScriptedBlock } from './simulator/streaming.ts';
 export { countTokens } from './simulator/tokens.ts';
-export type { ApiError, MessagesBody } from './simulator/validation.ts';
+export type { ApiError, MessagesBody, RequestBlock } from './simulator/validation.ts';
 export type { Outcome } from './simulator/wire.ts';
 
+/** Each has a default. */
 export interface SimulatorOptions {
-  /** On 127.0.0.1. Absent or 0: any that is free. */
+  /** The port on 127.0.0.1. 0, the default, means any free one. */
   readonly port?: number;
-  /** 1 if absent. */
+  /** The seed of everything random: delta lengths, ids and jitter. 1 by default. */
   readonly seed?: number;
-  /** Output tokens a second, each delta with jitter, 60 if absent; or `unpaced`: as fast as the socket takes them. */
+  /**
+   * Output tokens per second, with jitter for each delta; 60 by default. `unpaced` sends as fast as the socket takes
+   * them.
+   */
   readonly tokensPerSecond?: TokensPerSecond;
-  /** From `message_start` to the first content block. 0 if absent. */
+  /** The time from `message_start` to the first content block, in milliseconds. 0 by default. */
   readonly firstTokenMs?: number;
-  /** Where unpaced: each delta as a write of its own, rather than many at a time. */
+  /**
+   * For `unpaced`: whether each delta is written to the socket by itself. By default many deltas are written together.
+   */
   readonly onePerWrite?: boolean;
-  /** If set, a request must carry it as `Authorization: Bearer` or `x-api-key`; otherwise any or none is taken. */
+  /**
+   * The key that each request must carry, in `Authorization: Bearer` or `x-api-key`. By default any key or none is
+   * accepted.
+   */
   readonly apiKey?: string;
-  /** Applied to each request for which no answer was scripted. */
+  /** The fault that is played for each request without a scripted reply. None by default. */
   readonly fault?: FaultName;
-  /** What ordinary questions are answered from. Absent: this package's README.md, ARCHITECTURE.md and PROTOCOL.md. */
+  /**
+   * The documents that ordinary questions are answered from. By default this package's README.md, ARCHITECTURE.md and
+   * PROTOCOL.md.
+   */
   readonly docs?: readonly Doc[];
 }
 
+/** A simulator that listens. */
 export interface Simulator extends AsyncDisposable {
-  /** The base URL for clients, without a path. */
+  /** The base URL for clients, such as `http://127.0.0.1:4010`, without a path. */
   readonly url: string;
+  /** The port that it listens on. */
   readonly port: number;
-  /** The last 10,000 requests in order of arrival, refused ones too; fewer if their bodies come to over 64 MiB. */
+  /**
+   * The last 10,000 requests in order of arrival, including refused ones. Older ones are dropped earlier where the
+   * bodies take more than 64 MiB together.
+   */
   readonly requests: readonly SimulatorRequest[];
-  /** All requests so far. */
+  /** The number of all requests so far, including dropped ones. */
   readonly requestCount: number;
+  /** The number of connections that are open now. */
   readonly openSockets: number;
 
   /**
-   * The first request that this method has not given out yet, once it is there. Rejects with the signal's reason, and
-   * when the simulator is disposed.
+   * Resolves to the first request that this method has not returned yet, as soon as it has arrived. Rejects with the
+   * signal's reason when that aborts, and with an Error when the simulator is disposed.
    */
   nextRequest(signal?: AbortSignal): Promise<SimulatorRequest>;
 
-  /** Scripts the answers of coming requests, in order, each used once. A request that is refused uses none. */
-  enqueue(...answers: Answer[]): void;
+  /** Scripts the replies to the next requests, in order. Each is used once. A request that is refused uses none. */
+  enqueue(...replies: Reply[]): void;
 
-  /** Answers every request for which nothing is enqueued; undefined goes back to the default behaviour. */
-  respondWith(answer: Answer | ((request: SimulatorRequest) => Answer) | undefined): void;
+  /**
+   * Scripts the reply to every request for which none is enqueued. undefined restores the default behaviour. Where the
+   * function throws, the request is refused with 500 and the error's text.
+   */
+  respondWith(reply: Reply | ((request: SimulatorRequest) => Reply) | undefined): void;
 
-  /** Stops listening and cuts every connection; settles when all are closed. */
+  /** Stops listening and cuts every connection. Settles when all are closed. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * Starts a simulator; the caller disposes it.
+ * Starts a simulator. The caller must dispose it.
  *
- * @throws RangeError for options that make no sense, and the system's error if the port is taken.
+ * @throws RangeError where `tokensPerSecond` is not over 0 or `firstTokenMs` is under 0. The error of `listen` where
+ *   the port is in use.
  */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const simulator = new HttpSimulator(options);
@@ -90,7 +115,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   return simulator;
 }
 
-/** Longer than any client's, so that it is never the simulator that closes a connection in the moment of its reuse. */
+/**
+ * Longer than that of any client, so that the simulator never closes an idle connection in the moment in which a client
+ * uses it again.
+ */
 const keepAliveTimeoutMs = 120_000;
 
 class HttpSimulator implements Simulator {
@@ -102,8 +130,8 @@ class HttpSimulator implements Simulator {
   readonly #log = new RequestLog();
   readonly #promptCache = new PromptCache();
   readonly #answerFromDocs: (question: string) => Promise<string>;
-  readonly #queue: Answer[] = [];
-  #responder: ((request: SimulatorRequest) => Answer) | undefined;
+  readonly #queue: Reply[] = [];
+  #responder: ((request: SimulatorRequest) => Reply) | undefined;
   #disposal: Promise<void> | undefined;
 
   constructor(options: SimulatorOptions) {
@@ -150,12 +178,12 @@ class HttpSimulator implements Simulator {
     return this.#log.next(signal);
   }
 
-  enqueue(...answers: Answer[]): void {
-    this.#queue.push(...answers);
+  enqueue(...replies: Reply[]): void {
+    this.#queue.push(...replies);
   }
 
-  respondWith(answer: Answer | ((request: SimulatorRequest) => Answer) | undefined): void {
-    this.#responder = typeof answer === 'object' ? () => answer : answer;
+  respondWith(reply: Reply | ((request: SimulatorRequest) => Reply) | undefined): void {
+    this.#responder = typeof reply === 'object' ? () => reply : reply;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -193,22 +221,22 @@ class HttpSimulator implements Simulator {
     const refusal = findRefusal({ ...received, method, path, headers }, this.#options.apiKey);
     if (refusal !== undefined) return exchange.refuse(refusal);
     try {
-      const answer =
-        this.#queue.shift() ?? this.#responder?.(exchange) ?? (await this.#defaultAnswer(exchange.body, random));
-      await playAnswer({ exchange, random, pace: new Pace(this.#pacing, random) }, answer);
+      const reply =
+        this.#queue.shift() ?? this.#responder?.(exchange) ?? (await this.#defaultReply(exchange.body, random));
+      await playReply({ exchange, random, pace: new Pace(this.#pacing, random) }, reply);
     } catch (thrown) {
-      // A script that throws, in `respondWith` or in the iterable of an answer: told where the test will see it.
+      // The function of `respondWith`, or the iterable of a reply, has thrown. The test sees the error in the response.
       if (wire.headSent) exchange.destroy();
       else
         exchange.refuse({ status: 500, type: 'api_error', message: `The simulator's script threw: ${String(thrown)}` });
     }
   }
 
-  async #defaultAnswer(body: MessagesBody, random: Random): Promise<Answer> {
+  async #defaultReply(body: MessagesBody, random: Random): Promise<Reply> {
     const message = lastUserText(body);
     const { fault } = this.#options;
     if (fault !== undefined) return { kind: 'fault', fault, text: await this.#answerFromDocs(message) };
-    const asked = commandAnswer(message, body, random);
+    const asked = commandReply(message, body, random);
     if (asked !== undefined) return asked;
     const text = { type: 'text', text: await this.#answerFromDocs(message) };
     return { kind: 'blocks', blocks: [...thinkingOf(body, random), text] };
@@ -221,7 +249,7 @@ function lastUserText({ messages }: MessagesBody): string {
   return content.flatMap((block) => (block.type === 'text' ? [block['text'] as string] : [])).join('\n');
 }
 
-/** The thinking that a request asks for; with its display omitted, a block that has a signature alone. */
+/** The thinking block that a request asks for. With `display: 'omitted'` it has only a signature. */
 function thinkingOf({ thinking }: MessagesBody, random: Random): ScriptedBlock[] {
   if (thinking === undefined || thinking.type === 'disabled') return [];
   const omitted = thinking.display === 'omitted';

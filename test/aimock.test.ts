@@ -2,7 +2,7 @@
 import { LLMock, type FixtureFileResponse, type FixtureOpts } from '@copilotkit/aimock';
 import { describe, expect, it } from 'vitest';
 import type { LlmEvent } from '../src/protocol.ts';
-import type { Answer, SimulatorRequest } from '../src/simulator.ts';
+import type { Reply, SimulatorRequest } from '../src/simulator.ts';
 import { doors, readAll, terminalOf, textOf } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { ask, plainConfig, startTestService } from './support/service.ts';
@@ -13,7 +13,7 @@ finishesCleanly();
 interface Scenario {
   readonly what: string;
   readonly aimock: { readonly response: FixtureFileResponse; readonly options?: FixtureOpts };
-  readonly simulator: Answer | ((request: SimulatorRequest) => Answer);
+  readonly simulator: Reply | ((request: SimulatorRequest) => Reply);
   readonly requests: number;
   readonly text: RegExp;
   readonly thinking?: string;

@@ -1,9 +1,9 @@
 /** Nothing that is secret comes out: not to a client, not into a log, whatever goes wrong and whoever quotes it. */
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { faults, startSimulator, type Answer, type SimulatorRequest } from '../src/simulator.ts';
+import { faults, startSimulator, type Reply, type SimulatorRequest } from '../src/simulator.ts';
 import { Telemetry } from '../src/telemetry/telemetry.ts';
-import { withoutRequest } from '../src/upstream/said.ts';
+import { withoutRequest } from '../src/upstream/upstream-words.ts';
 import { doors, readAll, refusalOf, terminalOf, type Seen } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { plainConfig, startTestService, type TestService, type TestServiceOptions } from './support/service.ts';
@@ -119,7 +119,7 @@ function all({ headers }: SimulatorRequest): string {
 }
 
 /** The places for a quotation, with the type of an error and the id of a request among them. */
-const places: Readonly<Record<string, (quotation: string, asked: SimulatorRequest) => Answer>> = {
+const places: Readonly<Record<string, (quotation: string, asked: SimulatorRequest) => Reply>> = {
   'a refusal': (quotation, asked) => {
     asked.refuse({ status: 400, ...errorOf(quotation) }, { 'request-id': asked.headers.authorization });
     return manual;
@@ -150,13 +150,13 @@ const places: Readonly<Record<string, (quotation: string, asked: SimulatorReques
   },
 };
 
-const manual: Answer = { kind: 'manual' };
+const manual: Reply = { kind: 'manual' };
 
 function errorOf(quotation: string) {
   return { type: quotation, message: quotation };
 }
 
-function refusalWith(bytes: string, contentType = 'application/json'): Answer {
+function refusalWith(bytes: string, contentType = 'application/json'): Reply {
   return { kind: 'raw', status: 422, headers: { 'content-type': contentType }, bytes };
 }
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { faults, type Answer, type FaultName, type SimulatorRequest } from '../src/simulator.ts';
+import { faults, type Reply, type FaultName, type SimulatorRequest } from '../src/simulator.ts';
 import { createRandom, type Random } from '../src/simulator/random.ts';
 import { doors, readAll, terminalOf, textOf } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
@@ -39,7 +39,7 @@ it(`of ${generations} generations under random faults, each has one ending and i
   upstream.respondWith((request) => {
     const number = Number(request.body.messages[0]!.content);
     requestsOf[number]!.push(request);
-    return randomAnswer(plans[number]!, stalls[configOf(number)] ?? others);
+    return randomReply(plans[number]!, stalls[configOf(number)] ?? others);
   });
 
   const told = { exact: 0, estimated: 0 };
@@ -76,7 +76,7 @@ it(`of ${generations} generations under random faults, each has one ending and i
 });
 
 /** One of the faults, or among others one time in three an answer; with up to 100 deltas of text. */
-function randomAnswer(random: Random, names: readonly FaultName[]): Answer {
+function randomReply(random: Random, names: readonly FaultName[]): Reply {
   const text = Array.from({ length: 1 + (random() % 100) }, () => 'tök🙂 ');
   if (names === others && random() % 3 === 0) return { kind: 'text', text };
   const fault = names[random() % names.length]!;

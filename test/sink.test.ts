@@ -1,13 +1,13 @@
 /** Values pass from what has them to what takes them: in the same call, one at a time, each once. */
 import { expect, it } from 'vitest';
-import { ended, iterate, pour, type Sink } from '../src/flow/sink.ts';
+import { exhausted, iterate, pour, type Sink } from '../src/flow/sink.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
 finishesCleanly();
 
 /** A source to take from, and a sink that is busy until it is let go. */
 function pipeline() {
-  const there: (number | typeof ended)[] = [];
+  const there: (number | typeof exhausted)[] = [];
   const taken: number[] = [];
   let full: PromiseWithResolvers<void> | undefined;
   const { wake, done } = pour<number>(
@@ -21,7 +21,7 @@ function pipeline() {
     taken,
     done,
     wake,
-    put(...values: (number | typeof ended)[]) {
+    put(...values: (number | typeof exhausted)[]) {
       there.push(...values);
       wake();
     },
@@ -49,7 +49,7 @@ it('a sink that has room is given a value in the call that makes it', async () =
   const { put, taken, done } = pipeline();
   put(1);
   expect(taken).toEqual([1]);
-  put(2, 3, ended);
+  put(2, 3, exhausted);
   expect(taken).toEqual([1, 2, 3]);
   await done;
 });
@@ -58,7 +58,7 @@ it('a sink that is busy is given nothing, and all that waits when it has room ag
   const { put, fill, empty, taken, done } = pipeline();
   fill();
   put(1, 2);
-  put(3, ended);
+  put(3, exhausted);
   expect(taken).toEqual([1]);
   empty();
   await done;
@@ -81,7 +81,7 @@ it('what a sink throws, or rejects with, ends it, and nobody who wakes it hears 
 });
 
 it('a sink that wakes what feeds it is not given a value within another', async () => {
-  const values: (number | typeof ended)[] = [1, 2, 3, ended];
+  const values: (number | typeof exhausted)[] = [1, 2, 3, exhausted];
   let depth = 0;
   const { wake, done } = pour<number>(
     () => values.shift(),

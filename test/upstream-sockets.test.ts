@@ -98,8 +98,8 @@ async function run(exchanges: readonly Exchange[], secure: boolean): Promise<voi
       return busyTurns === 0 ? undefined : wait(busyTurns);
     });
     if (next) await Promise.all([next, body.close()]);
-    else expect([body.ended, digest(taken)]).toEqual([true, digest(chunks)]);
-    await body.finish();
+    else expect([body.finished, digest(taken)]).toEqual([true, digest(chunks)]);
+    await body.drain();
   }
   // Those that leave start others; at least one has to stay, lest they do so for ever.
   const all = exchanges.some(({ leavesAfter }) => leavesAfter === Infinity)

@@ -1,40 +1,53 @@
 /**
- * What a client throws: one error class with a closed code, and the one place that makes it of whatever tRPC's links,
- * `fetch` and WebSockets throw. Knows nothing of when to try again beyond saying whether it can help.
+ * The error that the client throws: one class with a closed set of codes, and the one place that makes it from the
+ * errors of tRPC's links, of `fetch` and of WebSockets. It says whether trying again can help; when to try again is
+ * decided elsewhere.
  */
 import type { ErrorCode, ErrorData, InputIssue, LlmEvent } from '../protocol.ts';
 
 /**
- * The service's codes, and four of the client's own: `unreachable` (no connection, or a proxy answered in the service's
- * place), `cancelled` (`text()` of an answer that was cancelled), `closed` (the client was closed meanwhile) and
- * `unsupported` (this runtime lacks something that the client needs; the message says what).
+ * The service's codes, and four of the client's own:
+ *
+ * - `unreachable`: there is no connection, or a proxy responded instead of the service. - `cancelled`: the answer was
+ * cancelled. `text()` throws it; an iteration throws it only where the answer was cancelled before it began. -
+ * `closed`: the client was closed. - `unsupported`: this runtime lacks something that the client needs. The message
+ * says what.
  */
 export type LlmClientErrorCode = ErrorCode | 'unreachable' | 'cancelled' | 'closed' | 'unsupported';
 
-/** The terminal events of an answer that did not become whole. */
+/** The terminal events of an answer that did not become complete. */
 export type FailureEvent = Extract<LlmEvent, { type: 'error' | 'cancelled' }>;
 
+/** The parts of an LlmClientError besides code and message. Each is absent by default. */
 export interface LlmClientErrorOptions {
+  /** By default true for `unreachable` and false for every other code. */
   readonly retryable?: boolean | undefined;
+  /** How long the service asks to wait, in milliseconds. */
   readonly retryAfterMs?: number | undefined;
+  /** What is wrong with the input. */
   readonly issues?: readonly InputIssue[] | undefined;
+  /** The event that ended the answer. */
   readonly event?: FailureEvent | undefined;
+  /** The error from which this one was made. */
   readonly cause?: unknown;
 }
 
-/** A request that was refused, a service that can't be reached, or, from `text()`, an answer that failed. */
+/** Thrown where the service refused a request or can't be reached, and by `text()` where the answer failed. */
 export class LlmClientError extends Error {
+  /** Always `LlmClientError`. */
   override readonly name = 'LlmClientError';
+  /** Branch on this, not on the message. */
   readonly code: LlmClientErrorCode;
-  /** Whether the same request can succeed later. */
+  /** Whether the same request may succeed later. */
   readonly retryable: boolean;
-  /** How long to wait before that, where the service said. */
+  /** How long the service asks to wait before that, in milliseconds; undefined where it doesn't ask. */
   readonly retryAfterMs: number | undefined;
-  /** What is wrong with the input, where `code` is `invalid_input`. */
+  /** What is wrong with the input, where `code` is `invalid_input`; else undefined. */
   readonly issues: readonly InputIssue[] | undefined;
-  /** The event that ended the answer, with what it cost; only on errors of `text()`. */
+  /** The event that ended the answer, with its usage and cost. Only errors of `text()` have it. */
   readonly event: FailureEvent | undefined;
 
+  /** @param message For people; code must not depend on its words. */
   constructor(code: LlmClientErrorCode, message: string, options: LlmClientErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
@@ -44,7 +57,10 @@ export class LlmClientError extends Error {
     this.event = options.event;
   }
 
-  /** Makes any throw of a link an LlmClientError. What tells of no refusal is a connection that failed. */
+  /**
+   * Makes an LlmClientError from anything that was thrown. It looks for a refusal of the service along the chain of
+   * causes. Without one the error is `unreachable`.
+   */
   static from(thrown: unknown): LlmClientError {
     for (
       let each = thrown as Link | undefined;
@@ -55,7 +71,7 @@ export class LlmClientError extends Error {
       if (each.cause instanceof LlmClientError) return each.cause;
       const refusal = each.data?.llm;
       if (refusal) return fromRefusal(refusal, thrown);
-      // A host's router whose formatter doesn't add `llm`.
+      // The refusal of a host's router whose error formatter doesn't add `llm`.
       if (each.data?.httpStatus) return fromStatus(each.data.httpStatus, each.message ?? '', { cause: thrown });
       if (each.code === closeMessageTooBig) {
         return new LlmClientError('too_large', 'The request is larger than the service takes over a WebSocket', {
@@ -68,13 +84,14 @@ export class LlmClientError extends Error {
     return new LlmClientError('unreachable', 'The connection to the service failed', { cause: thrown });
   }
 
+  /** Makes an LlmClientError from the terminal event of an answer that failed or was cancelled. */
   static fromEvent(event: FailureEvent): LlmClientError {
     if (event.type === 'error') return new LlmClientError(event.code, event.message, { ...event, event });
     return new LlmClientError('cancelled', `The answer was cancelled: ${event.reason}`, { event });
   }
 }
 
-/** One of the things that stand in a chain of causes: errors of tRPC and of Node, events of WebSockets. */
+/** One member of a chain of causes: an error of tRPC or of Node, or an event of a WebSocket. */
 type Link = {
   readonly message?: string;
   readonly code?: unknown;
@@ -86,12 +103,12 @@ type Link = {
 /** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 */
 const closeMessageTooBig = 1009;
 
-/** What the service said of a request that it refused. */
+/** The error for a request that the service refused. */
 export function fromRefusal(refusal: ErrorData, cause?: unknown): LlmClientError {
   return new LlmClientError(refusal.code, refusal.message, { ...refusal, cause });
 }
 
-/** What can be told of an HTTP status that came without the service's own words: that of a proxy, mostly. */
+/** The error for an HTTP status without a refusal in the service's form. Usually a proxy sent it. */
 export function fromStatus(status: number, message: string, options: LlmClientErrorOptions = {}): LlmClientError {
   if (status === 401) return new LlmClientError('unauthorized', message, options);
   if (status === 403) return new LlmClientError('forbidden', message, options);

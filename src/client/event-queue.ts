@@ -1,18 +1,21 @@
 /**
- * Between a link, which pushes, and a `for await`, which pulls. A piece of text that finds another one of its block still
- * waiting joins it, under its own id: so what waits for a slow reader is the text itself and a few objects.
+ * Keeps events between a link, which pushes them, and a `for await`, which pulls them. A piece of text is added to the
+ * last waiting event if that is text of the same block, and the event gets the id of the piece. So what waits for a
+ * slow reader is the text and a few objects, however many pieces it arrived in.
  */
 import type { LlmEvent } from '../protocol.ts';
 
+/** An event with its id. */
 export interface Arrived {
   readonly id: string;
   readonly event: LlmEvent;
 }
 
-/** For one reader. */
+/** It serves one reader. */
 export class EventQueue {
   readonly #waiting: Arrived[] = [];
-  #end: { readonly error?: unknown } | undefined;
+  /** Set once no more events are pushed; with `error` where the iteration throws. */
+  #closing: { readonly error?: unknown } | undefined;
   #wake = (): void => {};
 
   push(arrived: Arrived): void {
@@ -23,37 +26,38 @@ export class EventQueue {
     this.#wake();
   }
 
-  /** Ends the iteration once all that waits has been read. */
+  /** Ends the iteration after the waiting events. */
   end(): void {
-    this.#end ??= {};
+    this.#closing ??= {};
     this.#wake();
   }
 
-  /** Likewise, with a throw. */
+  /** Makes the iteration throw after the waiting events. */
   fail(error: unknown): void {
-    this.#end ??= { error };
+    this.#closing ??= { error };
     this.#wake();
   }
 
-  /** Drops what waits and throws at once. */
+  /** Drops the waiting events, and makes the iteration throw at once. */
   abort(error: unknown): void {
     this.#waiting.length = 0;
-    this.#end = { error };
+    this.#closing = { error };
     this.#wake();
   }
 
-  /** Not under Symbol.asyncIterator, which React Native's engine may lack. */
+  /** A method of this name, since React Native's engine may lack Symbol.asyncIterator. */
   async *read(): AsyncGenerator<Arrived> {
     for (;;) {
       const next = this.#waiting.shift();
       if (next) yield next;
-      else if (!this.#end) await new Promise<void>((resolve) => (this.#wake = resolve));
-      else if ('error' in this.#end) throw this.#end.error;
+      else if (!this.#closing) await new Promise<void>((resolve) => (this.#wake = resolve));
+      else if ('error' in this.#closing) throw this.#closing.error;
       else return;
     }
   }
 }
 
+/** Undefined where the events can't be joined. */
 function join(before: LlmEvent, event: LlmEvent): LlmEvent | undefined {
   if (event.type !== 'text' && event.type !== 'thinking') return undefined;
   if (before.type !== event.type || before.index !== event.index) return undefined;

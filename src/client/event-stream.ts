@@ -1,34 +1,39 @@
 /**
- * The body of a response as server-sent events. Reads with a reader, since Safari can't iterate a stream; knows nothing
- * of what the events mean. https://html.spec.whatwg.org/multipage/server-sent-events.html
+ * Reads server-sent events from the body of a response. It uses a reader, since Safari can't iterate a stream. Knows
+ * nothing of what the events mean. https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { LlmClientError } from './error.ts';
 
 export interface EventStreamOptions {
-  /** Called for each piece of the body, whatever it holds. */
+  /** Called for each chunk of the body, also for one without an event. */
   readonly onBytes: () => void;
-  /** Called for each whole event that has data. */
+  /** Called for each event that has data. */
   readonly onEvent: (event: EventSourceMessage) => void;
 }
 
 export interface EventStream {
-  /** Settles when the body ends; rejects with whatever ended it. */
-  readonly ended: Promise<void>;
-  /** Reads no more and gives the connection back. */
+  /** Resolves at the end of the body. Rejects where reading fails. */
+  readonly done: Promise<void>;
+  /** Stops reading, and frees the connection. */
   cancel(): void;
 }
 
-/** One event; the service's own logs end far below. */
+/** The most characters of one event. The service's events are much smaller. */
 const eventCharsMax = 64 * 1024 * 1024;
 
-/** @throws LlmClientError `unsupported` where this runtime, or the app's own `fetch`, gives no body to read. */
+/**
+ * Begins to read.
+ *
+ * @throws LlmClientError `unsupported` where the `fetch` of this runtime, or the one that the app passes, gives no
+ *   readable body; `unreachable` where the response has no body.
+ */
 export function readEvents(response: Response, options: EventStreamOptions): EventStream {
   const body = bodyOf(response);
   const reader = body.getReader();
   return {
-    ended: pump(reader, options),
-    // What a body says of being cancelled matters to nobody: it may have failed before.
+    done: pump(reader, options),
+    // `cancel` rejects where the body has failed before, which `done` has reported.
     cancel: () => void reader.cancel().catch(() => {}),
   };
 }
@@ -45,10 +50,7 @@ function bodyOf({ body }: Response): ReadableStream<Uint8Array> {
     throw new LlmClientError('unsupported', 'This runtime has no TextDecoder, which SSE needs: load a polyfill of it');
   }
   if (body.locked) {
-    throw new LlmClientError(
-      'unsupported',
-      'The body of the response is being read by the `fetch` that this app passes',
-    );
+    throw new LlmClientError('unsupported', 'The `fetch` that this app passes reads the body of the response itself');
   }
   return body;
 }
@@ -62,7 +64,7 @@ async function pump(
     onEvent,
     maxBufferSize: eventCharsMax,
     onError: (error) => {
-      // Fields that are unknown are left out, as the standard has it.
+      // The other errors are unknown fields, which the standard says to ignore.
       if (error.type === 'max-buffer-size-exceeded') throw error;
     },
   });

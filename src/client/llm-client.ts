@@ -1,7 +1,7 @@
 /**
- * The typed client, for whatever runs JavaScript: tRPC's own client, with ids, resume, tokens and back-off around its
- * links. Of the service it takes types alone, so that nothing of it ends up in a page; and of the runtime no more than
- * `fetch` or a WebSocket, and random numbers.
+ * The typed client, for every JavaScript runtime: tRPC's own client, with ids, resumption, tokens and reconnects around
+ * its links. It imports only types of the service, so that a page's bundle contains none of the service's code. Of the
+ * runtime it needs only `fetch` or a WebSocket, and random numbers.
  */
 import { createTRPCClient, httpBatchLink, splitLink, type TRPCClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
@@ -11,74 +11,107 @@ import { listenForReturns } from './returns.ts';
 import { Room } from './room.ts';
 import { createRun, type Procedures, type Run, type RunOptions } from './run.ts';
 import { createServiceFetch, type Fetch, type Token } from './service-fetch.ts';
-import { socketLink, Sockets, type WebSocketConstructor } from './sockets.ts';
+import type { WebSocketConstructor } from './runtime-websocket.ts';
+import { SharedSockets } from './shared-sockets.ts';
+import { socketLink } from './socket-link.ts';
 import { sseLink } from './sse-link.ts';
 import { plainTransformer, type Transformer } from './transformer.ts';
 import { UnderWay } from './under-way.ts';
 import type { FollowRequest, StreamRequest } from '../protocol.ts';
 import type { StreamInputOf } from '../doors/trpc/router.ts';
 
-export { LlmClientError, type LlmClientErrorCode } from './error.ts';
+export { LlmClientError } from './error.ts';
+export type { FailureEvent, LlmClientErrorCode, LlmClientErrorOptions } from './error.ts';
 export type { Reconnect, ReconnectLimits } from './reconnect-link.ts';
 export type { Run, RunOptions } from './run.ts';
+export type { WebSocketConstructor } from './runtime-websocket.ts';
+export type { Fetch, Token } from './service-fetch.ts';
+export type { Transformer } from './transformer.ts';
 export type { StreamInputOf } from '../doors/trpc/router.ts';
-export type { Token } from './service-fetch.ts';
-export type { ErrorCode, InputIssue, LlmEvent, Message, TerminalEvent, Usage } from '../protocol.ts';
+export type {
+  CancelOutcome,
+  ErrorCode,
+  FollowRequest,
+  InputIssue,
+  LlmEvent,
+  Message,
+  TerminalEvent,
+  Usage,
+} from '../protocol.ts';
 
+/** Where the service is, and how the client connects to it. */
 export interface LlmClientOptions {
   /**
-   * Of the service (`http://127.0.0.1:3000`, meaning `/trpc` there), or of the tRPC app that its router is mounted in. On
-   * a page it may be relative to it.
+   * The URL of the service, such as `http://127.0.0.1:3000`, to which `/trpc` is added; or the URL of the tRPC app that
+   * its router is mounted in. On a page it may be relative to the page. Other URLs make `createLlmClient` throw
+   * `invalid_input`.
    */
   readonly url: string | URL;
   /**
-   * Of the subscriptions; queries and mutations are POSTs over either. Over HTTP/1.1 a browser opens six connections to a
-   * host, for all of its tabs, and `sse` takes one for each answer: the seventh waits. `ws` takes one for each client.
+   * How subscriptions are carried. Queries and mutations are POSTs with either. Over HTTP/1.1 a browser opens six
+   * connections to a host for all of its tabs. `sse` takes one for each answer, so a seventh answer waits. `ws` takes
+   * one for each client.
    */
   readonly transport: 'sse' | 'ws';
-  /** Sent as `Authorization: Bearer`, over WebSocket as the connection param `token`; never in a URL. */
+  /**
+   * The key or token of the caller, or a function that gets it. It is sent as `Authorization: Bearer`, over WebSocket
+   * as the connection param `token`, and never in a URL. None by default.
+   */
   readonly token?: Token | undefined;
+  /** Bounds on reconnecting. Each that is absent has its default. */
   readonly reconnect?: Partial<ReconnectLimits> | undefined;
-  /** Told of each connection that failed and is tried again. */
+  /** Called for each connection that failed and will be tried again. */
   readonly onReconnect?: ((reconnect: Reconnect) => void) | undefined;
-  /** What one request may hold over WebSocket, 10 MiB by default: the service's `LLM_BODY_BYTES_MAX`, or less. */
+  /** The largest request over WebSocket, in bytes: the service's `LLM_BODY_BYTES_MAX` or less. 10 MiB by default. */
   readonly requestBytesMax?: number | undefined;
-  /** For a host whose tRPC app has a transformer of its own. By default the service's, for what is plain JSON. */
+  /** The transformer of the host's tRPC app, where it has one of its own. By default the service's, for plain JSON. */
   readonly transformer?: Transformer | undefined;
-  /** The global one by default. */
+  /** The global `fetch` by default. */
   readonly fetch?: Fetch | undefined;
-  /** The global one by default; on Node that of the package `ws`, which says why a handshake was refused. */
+  /** The global WebSocket by default; on Node that of the package `ws`, which reports why a handshake was refused. */
   readonly WebSocket?: WebSocketConstructor | undefined;
 }
 
+/** The client of a service. Disposing it closes it. */
 export interface LlmClient<TRouter extends AnyTRPCRouter> extends AsyncDisposable {
-  /** tRPC's own client. Its subscriptions come back by themselves too; what it throws has `data.llm`. */
+  /**
+   * tRPC's own client, for all procedures. Its subscriptions reconnect by themselves too. Its errors have `data.llm`,
+   * as refusals do.
+   */
   readonly trpc: TRPCClient<TRouter>;
-  /** Asks for an answer, under an id of its own unless the input has one. */
+  /**
+   * Asks for an answer. Unless the input has a `generationId`, it gets a new one.
+   *
+   * @throws LlmClientError `unsupported` where an id is needed and the runtime has no random numbers.
+   */
   stream(input: StreamInputOf<TRouter>, options?: RunOptions): Run;
-  /** Follows an answer that was begun elsewhere, from its beginning or after an event. */
+  /** Follows an answer that was begun elsewhere, from its beginning or after the event `lastEventId`. */
   follow(request: FollowRequest, options?: RunOptions): Run;
   /**
-   * Ends every run, which throws `closed`, and the WebSocket. By itself that closes after ten seconds without a run, until
-   * when it keeps a process alive.
+   * Ends every run, which then throws `closed`, and closes the WebSocket. Without this, the WebSocket closes after ten
+   * seconds without a run, and keeps a process alive until then. Settles when it is closed.
    */
   close(): Promise<void>;
 }
 
 const requestBytesMaxDefault = 10 * 1024 * 1024;
-/** What stands around the input in a message over WebSocket: id, method, path. */
+/** The most bytes of a message over WebSocket besides the input: id, method, path. */
 const envelopeBytesMax = 256;
-/** Calls in one batch; the service takes a hundred. */
+/** The most calls in one batch. The service accepts a hundred. */
 const batchSizeMax = 50;
 
-/** Connects to nothing before it is used. */
+/**
+ * Creates a client. It connects when it is first used.
+ *
+ * @throws LlmClientError `invalid_input` where the URL is none of http, https, ws or wss.
+ */
 export function createLlmClient<TRouter extends AnyTRPCRouter>(options: LlmClientOptions): LlmClient<TRouter> {
   const { token, transformer = plainTransformer, requestBytesMax = requestBytesMaxDefault } = options;
   const url = endpointOf(options.url);
   const fetch = options.fetch ?? globalFetch;
   const { WebSocket = (globalThis as Pick<LlmClientOptions, 'WebSocket'>).WebSocket } = options;
   const sockets =
-    options.transport === 'ws' ? new Sockets({ url: url.replace(/^http/, 'ws'), token, WebSocket }) : undefined;
+    options.transport === 'ws' ? new SharedSockets({ url: url.replace(/^http/, 'ws'), token, WebSocket }) : undefined;
   const room = sockets ? undefined : new Room(url);
   const underWay = new UnderWay([
     (courses) =>
@@ -142,7 +175,8 @@ const globalFetch: Fetch = (url, init) => {
 };
 
 /**
- * As links take it: absolute, without a slash at its end. React Native's URL can be read as a whole, and no more.
+ * The endpoint's URL, absolute and without a slash at its end. It is taken apart by a pattern, since of React Native's
+ * URL only `href` can be relied on.
  *
  * @throws LlmClientError `invalid_input`
  */
@@ -152,7 +186,7 @@ function endpointOf(url: string | URL): string {
   try {
     ({ href } = new URL(url, location?.href));
   } catch {
-    // Said below, as of every other one.
+    // `href` stays empty, and is refused below like every other URL that can't be used.
   }
   const [, scheme, host, path, query] = /^(http|ws)(s?:\/\/[^/?#]+)([^?#]*)(\?[^#]*)?/.exec(href) ?? [];
   if (scheme === undefined) {
@@ -171,9 +205,11 @@ interface Random {
 }
 
 /**
- * `crypto.randomUUID` exists on secure pages only. https://www.rfc-editor.org/rfc/rfc9562#section-5.4
+ * A random UUID (https://www.rfc-editor.org/rfc/rfc9562#section-5.4). It is made by hand where the page is not secure,
+ * since `crypto.randomUUID` is missing there.
  *
- * @throws LlmClientError `unsupported`; an id of `Math.random` could be another one's, whose answer it would get.
+ * @throws LlmClientError `unsupported` where the runtime has no secure random numbers. An id from `Math.random` could
+ *   be the id of another answer, which the client would get instead of its own.
  */
 function newGenerationId(): string {
   const { crypto } = globalThis as { readonly crypto?: Partial<Random> };

@@ -1,6 +1,6 @@
 /**
- * Keeps subscriptions and repeatable calls going through lost connections, each as a course of attempts (course.ts). Below
- * it the links make one attempt each; it knows not how.
+ * Keeps subscriptions and repeatable calls going over lost connections, each as a course of attempts (course.ts). Each
+ * attempt is one run through the links below, about which it knows nothing.
  */
 import type { TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
@@ -11,20 +11,23 @@ import type { Room } from './room.ts';
 import type { Transformer } from './transformer.ts';
 import type { UnderWay } from './under-way.ts';
 
-/** Bounds on coming back. */
+/** Bounds on reconnecting. */
 export interface ReconnectLimits {
   /**
-   * Attempts in a row without an event before `unreachable` is thrown; 10 by default, the first one included. Those made
-   * while the browser says that it is offline don't count, and it counts anew when the browser is back.
+   * How many attempts in a row may fail without an event before `unreachable` is thrown, including the first one; 10 by
+   * default. Attempts while the browser is offline don't count. The count starts again when the browser is back.
    */
   readonly attemptsMax: number;
-  /** Before the second attempt, doubled before each further one, less up to a half of it at random; 250 by default. */
+  /**
+   * The wait before the second attempt, in milliseconds; 250 by default. It doubles before each further attempt, and
+   * each wait is shortened by up to a half at random.
+   */
   readonly delayMs: number;
-  /** 10,000 by default. */
+  /** The longest wait, in milliseconds; 10,000 by default. */
   readonly delayMsMax: number;
   /**
-   * From the beginning of an attempt to the first sign of the service; 30,000 by default. Where an answer is resumed, the
-   * silence that the service has announced is the limit at first.
+   * How long an attempt waits for the service's first sign of life, in milliseconds; 30,000 by default. Where an answer
+   * is resumed, the first attempts wait only as long as the service has announced that a connection may be silent.
    */
   readonly connectMs: number;
 }
@@ -36,34 +39,37 @@ export const defaultReconnectLimits: ReconnectLimits = {
   connectMs: 30_000,
 };
 
-/** A connection that failed and will be tried again. */
+/** A connection that failed, and will be tried again. */
 export interface Reconnect {
-  /** What went wrong. */
+  /** Why it failed. */
   readonly error: LlmClientError;
-  /** Attempts in a row that have failed, since the last event or since the browser was back. */
+  /** How many attempts in a row have failed, since the last event or since the browser was back. */
   readonly failures: number;
-  /** Until the next one, at the latest: a browser that is online again, or a page that is looked at again, ends the wait. */
+  /**
+   * The wait before the next attempt, in milliseconds. It ends early when the browser is online again or the page is
+   * shown again, unless the service asked for it.
+   */
   readonly delayMs: number;
-  /** Whether the browser says that it has no network. */
+  /** Whether the browser reports that it has no network. */
   readonly offline: boolean;
 }
 
 export interface ReconnectLinkOptions {
   readonly limits: ReconnectLimits;
   readonly transformer: Transformer;
-  /** Bytes of an input that a subscription can carry. */
+  /** The largest input, in bytes of JSON. */
   readonly inputBytesMax: number;
-  /** Whether asking for the token again can give another one. */
+  /** Whether the token can be renewed by asking for it again. */
   readonly renewable: boolean;
-  /** Called where the next attempt must not use the connection of this one. */
+  /** Called when the next attempt must not use the same connection. */
   readonly retire: () => void;
   readonly onReconnect: ((reconnect: Reconnect) => void) | undefined;
   readonly underWay: UnderWay;
-  /** Where subscriptions and calls share a browser's few connections: what lets a cancel through. */
+  /** Makes room for a cancel; undefined where subscriptions take no connection that a call needs. */
   readonly room: Room | undefined;
 }
 
-/** Calls that may be made twice. What else there is in a host's router passes as it is. */
+/** Calls that may be made twice. Other calls of a host's router are passed on without retries. */
 const repeatableCalls = new Set(['llm.configs', 'llm.generation', 'llm.generations', 'llm.cancel']);
 
 export function reconnectLink(options: ReconnectLinkOptions): TRPCLink<AnyTRPCRouter> {

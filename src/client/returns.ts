@@ -1,9 +1,9 @@
 /**
- * What a browser says of its network and of its page: that it is offline, that it is online again, that a page is looked
- * at again. Elsewhere there are no such events, and nothing is ever offline.
+ * Listens to what a browser reports about its network and its page: whether it is offline, when it is online again,
+ * when the page is shown again. Other runtimes report nothing, and are never offline.
  */
 
-/** `online`: there is a network again. `shown`: the page can be seen again; meanwhile it may have been frozen. */
+/** `online`: the browser has a network again. `shown`: the page is visible again, after it may have been frozen. */
 export type Return = 'online' | 'shown';
 
 interface Target {
@@ -16,22 +16,25 @@ interface Browser extends Partial<Target> {
   readonly document?: Partial<Target> & { readonly visibilityState?: string };
 }
 
-/** Only `false` can be trusted: a browser takes any network for being online. */
+/**
+ * Whether the browser is certainly offline. `navigator.onLine` is true with any network, also with one that leads
+ * nowhere.
+ */
 export function isOffline(): boolean {
   return (globalThis as Browser).navigator?.onLine === false;
 }
 
-/** Calls back until the function that it returns is called. */
-export function listenForReturns(tell: (back: Return) => void): () => void {
+/** Calls `onReturn` until the returned function is called. */
+export function listenForReturns(onReturn: (back: Return) => void): () => void {
   const { document, navigator } = globalThis as Browser;
-  const online = () => tell('online');
-  const shown = () => tell('shown');
+  const online = () => onReturn('online');
+  const shown = () => onReturn('shown');
   const visible = () => {
     if (document?.visibilityState === 'visible') shown();
   };
   const each = (method: keyof Target) => {
     const page = globalThis as Browser;
-    // Other runtimes have the function, and none of the events.
+    // Other runtimes have `addEventListener`, but `onLine` only exists where the event does.
     if (typeof navigator?.onLine === 'boolean') page[method]?.('online', online);
     if (!document) return;
     page[method]?.('pageshow', shown);

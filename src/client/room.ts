@@ -1,21 +1,31 @@
 /**
- * Lets a cancel through where streams have taken every connection. Over HTTP/1.1 a browser opens six to a host, for all of
- * its tabs: a seventh request waits until one of them ends, and the streams don't. So where a cancel isn't answered at
- * once, streams of this client give theirs back, then those of other tabs; each is resumed from where it was when the
- * cancel has been answered, unseen by its reader. Requests for streams that wait themselves leave the browser's queue
- * meanwhile, for they would be given what is meant for the cancel, and keep it.
+ * Gets a cancel through where streams have taken every connection. Over HTTP/1.1 a browser opens six connections to a
+ * host for all of its tabs. A seventh request waits until one of them is free, and streams run for minutes. So where a
+ * cancel isn't answered at once, streams of this client give their connections back, then streams of other tabs. When
+ * the cancel has been answered, each is resumed from its last event, and its reader doesn't notice. Meanwhile requests
+ * for streams that still wait for a connection are taken back too: the browser would give them the free connection, and
+ * they would keep it.
  */
 import type { Course } from './course.ts';
 
-/** How long a cancel may take before a connection is given back for it, and then another one. */
+/**
+ * How long a cancel may wait until a stream gives its connection back for it. After the same time again the next one
+ * does.
+ */
 const stepMs = 150;
-/** How long a stream may be paused, whatever becomes of the cancel. */
+/** The longest pause of a stream, also where the cancel hasn't been answered. */
 const pauseMsMax = 2_000;
-/** How long a stream is paused for the cancel of another tab, which doesn't say when it was answered. */
+/** How long a stream is paused for the cancel of another tab, since that tab doesn't report the answer. */
 const lendMs = 500;
-/** The same of one that waits: later, so that what was lent is had back first. */
+/**
+ * How long a waiting request is held back for the cancel of another tab: longer, so that the paused stream gets its
+ * connection first.
+ */
 const holdMs = 1_000;
-/** Only where answers go on for as long without a viewer are others paused than those of the answer that is cancelled. */
+/**
+ * Streams of other answers are paused only where every generation goes on without a viewer for at least this time.
+ * Otherwise a pause could cancel one.
+ */
 const graceMsMin = 2 * pauseMsMax;
 
 interface Channel {
@@ -29,10 +39,11 @@ interface Page {
   readonly BroadcastChannel?: new (name: string) => Channel;
 }
 
-/** What a tab asks of the others. */
+/** What a tab asks the others for. */
 interface Plea {
+  /** The generation that is to be cancelled. */
   readonly generationId: string;
-  /** Whether it needs a connection of theirs. */
+  /** Whether it needs one of their connections. */
   readonly lend: boolean;
 }
 
@@ -42,12 +53,12 @@ export class Room {
   #channel: Channel | undefined;
   #graceMs = 0;
 
-  /** @param url Of the service: tabs on it share its connections. */
+  /** @param url The service's URL. Tabs with the same URL share connections. */
   constructor(url: string) {
     this.#name = `llm-service ${url}`;
   }
 
-  /** Takes part, with these subscriptions and among the tabs, until the function that it returns is called. */
+  /** Makes room with these operations, and helps other tabs, until the returned function is called. */
   readonly open = (courses: Iterable<Course>): (() => void) => {
     this.#courses = courses;
     this.#channel = openChannel(this.#name);
@@ -59,12 +70,12 @@ export class Room {
     };
   };
 
-  /** Told by the service: for how long every answer goes on without a viewer, at the least. */
+  /** Notes what the service has announced: for how long every generation goes on without a viewer, at least. */
   announced(graceMs: number): void {
     this.#graceMs = graceMs;
   }
 
-  /** Makes room until the function that it returns is called, for the cancel with this input. */
+  /** Makes room for the cancel with this input until the returned function is called. */
   claim(input: unknown): () => void {
     const generationId = String((input as { readonly generationId?: unknown } | undefined)?.generationId);
     const held: Course[] = [];
@@ -95,13 +106,15 @@ export class Room {
     }, holdMs);
   }
 
-  /** Takes back requests that haven't been answered. */
+  /** Takes back the requests that the service hasn't answered. */
   #hold(): Course[] {
     if (this.#graceMs < graceMsMin) return [];
     return [...this.#courses].filter((course) => course.waits && course.pause());
   }
 
-  /** Best of all one of the answer that is to be cancelled: it has nothing more to say but its end. */
+  /**
+   * Pauses one stream. It prefers a stream of the generation that is to be cancelled, which has only its end to send.
+   */
   #giveOne(generationId: string): Course | undefined {
     const courses = [...this.#courses];
     const own = courses.find((course) => course.follows(generationId) && course.pause());
@@ -110,14 +123,14 @@ export class Room {
   }
 }
 
-/** Between the tabs of a browser; elsewhere there are none. */
+/** The channel between the tabs of a browser; undefined in other runtimes. */
 function openChannel(name: string): Channel | undefined {
   const { document, BroadcastChannel } = globalThis as unknown as Page;
   if (!document || !BroadcastChannel) return undefined;
   try {
     return new BroadcastChannel(name);
   } catch {
-    // A browser that keeps a page from storing anything may keep it from its other tabs, too.
+    // A browser that forbids a page to store anything may forbid it channels too.
     return undefined;
   }
 }

@@ -1,6 +1,7 @@
 /**
- * One answer as its reader sees it: an async iterable of events, over a subscription that comes back by itself. Every
- * iteration is a viewer of its own, from the beginning; once an event has come, further ones only attach.
+ * One answer as its reader sees it: an async iterable of events, over a subscription that reconnects by itself. Each
+ * iteration is a viewer of its own, and reads from the beginning. Once an event has arrived, further iterations only
+ * follow the generation.
  */
 import type { TRPCClient } from '@trpc/client';
 import type { Unsubscribable } from '@trpc/server/observable';
@@ -10,40 +11,49 @@ import { LlmClientError } from './error.ts';
 import { EventQueue, type Arrived } from './event-queue.ts';
 
 /**
- * Nothing is sent before it is iterated or `text()` is called, and each of those opens a subscription of its own.
+ * An answer. Nothing is sent until it is iterated or `text()` is called, and each of these opens a subscription of its
+ * own.
  *
- * An iteration yields the events and ends after the terminal one; an `error` event is an event like any other. It throws
- * LlmClientError where the service refused the request, can't be reached, or has lost the answer.
+ * An iteration yields the events, and ends after the terminal one. An `error` event is yielded like any other. The
+ * iteration throws an LlmClientError where the service refuses the request, can't be reached, or has lost the answer.
  *
- * Leaving the loop, or aborting the signal, closes the subscription. That is a lost connection to the service, whose
- * config says what follows; to stop the answer, `cancel()`.
+ * Leaving the loop, or aborting the signal, closes the subscription. The service treats that as a lost connection, and
+ * does what the config's `on_disconnect` says. To stop the answer, call `cancel()`.
  */
 export interface Run extends AsyncIterable<LlmEvent> {
-  /** Known at once. With it, anyone with the same token can follow or cancel. */
+  /**
+   * The answer's id, in lower case. It is known before anything is sent. Anyone with the same token can follow or
+   * cancel by it.
+   */
   readonly generationId: string;
-  /** The id of the event that an iteration yielded last: where `follow` goes on from. */
+  /**
+   * The id of the event that an iteration yielded last; before the first one, the `lastEventId` of the request.
+   * `follow` continues after it.
+   */
   readonly lastEventId: string | undefined;
   /**
-   * Stops the answer and closes its connection to the model. Of an answer that hasn't begun, there will be none.
+   * Stops the answer, and closes its connection to the model. An answer that hasn't begun will never begin.
    *
+   * @returns `cancelled`; or `already_ended` where the answer had ended before, in any way.
    * @throws LlmClientError
    */
   cancel(): Promise<CancelOutcome>;
   /**
-   * The whole text, of all text blocks; `done` with any stop reason makes it whole.
+   * Resolves to the text of all text blocks, when the answer is `done` with any stop reason.
    *
-   * @throws LlmClientError also for an answer that ends as `error` (with that one's code) or `cancelled`, for what there
-   *   is of it is not its text. `error.event` is the terminal event. Throws the signal's reason if that aborts.
+   * @throws LlmClientError also where the answer ends as `error`, with its code, or as `cancelled`, since a part of a
+   *   text is not the text. `error.event` is the terminal event. The signal's reason where that aborts.
    */
   text(): Promise<string>;
 }
 
+/** Options of one answer. */
 export interface RunOptions {
-  /** Closes the subscription; what awaits the run throws the signal's reason. */
+  /** When it aborts, the subscription is closed, and iterations and `text()` throw its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The client as a run sees it: that of no config in particular. */
+/** The procedures that a run calls, with types that fit the configs of any service. */
 export type Procedures = TRPCClient<LlmRouter<never>>['llm'];
 
 const known: Readonly<Record<LlmEvent['type'], true>> = {
@@ -56,13 +66,13 @@ const known: Readonly<Record<LlmEvent['type'], true>> = {
   error: true,
 };
 
-/** With a `config` in the request the run begins the answer, without one it was begun elsewhere. */
+/** A request with a `config` begins the answer. One without a `config` follows an answer that was begun elsewhere. */
 export function createRun(
   procedures: Procedures,
   request: FollowRequest | (StreamRequest & FollowRequest),
   { signal }: RunOptions,
 ): Run {
-  // As the service writes it in `start`.
+  // In lower case, as the service writes it in `start`.
   const generationId = request.generationId.toLowerCase();
   let lastEventId = request.lastEventId ?? undefined;
   let begun = !('config' in request);
@@ -72,7 +82,7 @@ export function createRun(
     const handlers = {
       onData: ({ id, data: event }: { id: string; data: LlmEvent }) => {
         begun = true;
-        // A newer service may send more kinds than these.
+        // A newer service may send kinds of events that this client's types don't have. They are dropped.
         if (event.type in known) queue.push({ id, event });
       },
       onError: (error: unknown) => queue.fail(refusal(LlmClientError.from(error))),
@@ -83,7 +93,10 @@ export function createRun(
       : procedures.stream.subscribe(request as never, handlers);
   }
 
-  /** A cancel that overtakes its start bars the id; the start is refused then, as it was meant to be. */
+  /**
+   * Where a cancel reaches the service before the start, the service bars the id and then refuses the start. To the
+   * reader that is a cancel.
+   */
   function refusal(error: LlmClientError): LlmClientError {
     if (!cancelled || begun || error.code !== 'generation_not_found') return error;
     return new LlmClientError('cancelled', 'The answer was cancelled before it began', { cause: error });
@@ -103,8 +116,10 @@ export function createRun(
         yield last.event;
         if (isTerminal(last.event)) return;
       }
-      // A cursor at the terminal event has nothing to follow it; anything else that just ends was cut short.
-      if (last || !request.lastEventId) throw new LlmClientError('unreachable', 'The stream ended without its end');
+      // After a cursor at the terminal event there are no events. Any other stream without a terminal event was cut
+      // off.
+      if (last || !request.lastEventId)
+        throw new LlmClientError('unreachable', 'The events stopped before the terminal event');
     } finally {
       signal?.removeEventListener('abort', abort);
       subscription.unsubscribe();

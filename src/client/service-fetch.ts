@@ -1,32 +1,37 @@
 /**
- * `fetch` as the links use it: asks for the token at each request, and turns what is no answer of the service into an
- * LlmClientError. Knows nothing of procedures; never puts a token into a URL.
+ * The `fetch` of the links: asks for the token at each request, and turns every response that isn't the service's into
+ * an LlmClientError. Knows nothing of procedures. Never puts a token into a URL.
  */
 import { parseRetryAfter } from '../flow/retry-after.ts';
 import type { ErrorData } from '../protocol.ts';
 import { fromRefusal, fromStatus, LlmClientError } from './error.ts';
 
-/** A bearer token, or what gets one: it is called at each connection, so that it can renew it. */
+/**
+ * A bearer token, or a function that gets one. The function is called for each connection, so that it can renew the
+ * token.
+ */
 export type Token = string | (() => string | Promise<string>);
 
+/** The part of `fetch` that the client uses: always with a URL as text and with options. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 /**
- * @throws LlmClientError `unauthorized` where the function fails; retryable, since what it asks may come back.
+ * @throws LlmClientError `unauthorized` where the function throws. It is retryable, since the source of the tokens may
+ *   recover.
  */
 export async function askToken(token: Token | undefined): Promise<string | undefined> {
   if (typeof token !== 'function') return token;
   try {
     return await token();
   } catch (cause) {
-    throw new LlmClientError('unauthorized', 'The token could not be had', { cause, retryable: true });
+    throw new LlmClientError('unauthorized', 'The function that gets the token failed', { cause, retryable: true });
   }
 }
 
 /**
- * Resolves to an answer of the expected content type, whatever its status.
+ * The function that is returned resolves to a response of this content type, whatever its status.
  *
- * @throws LlmClientError for anything else. The reason of `init.signal`, where that has aborted.
+ * @throws LlmClientError for every other response. The reason of `init.signal` where that has aborted.
  */
 export function createServiceFetch(fetch: Fetch, token: Token | undefined, contentType: string): Fetch {
   return async (url, init) => {
@@ -42,27 +47,27 @@ export function createServiceFetch(fetch: Fetch, token: Token | undefined, conte
       if (init.signal?.aborted || cause instanceof LlmClientError) throw cause;
       throw new LlmClientError('unreachable', `No connection to ${/^\w+:\/\/[^/?#]*/.exec(url)?.[0]}`, { cause });
     }
-    const answered = response.headers.get('content-type') ?? 'nothing';
-    const expected = answered.startsWith(contentType);
+    const received = response.headers.get('content-type') ?? 'nothing';
+    const expected = received.startsWith(contentType);
     if (expected && response.ok) return response;
-    if (answered.startsWith('application/json')) {
+    if (received.startsWith('application/json')) {
       const body = await response.text();
       const refusal = refusalIn(body);
       if (refusal) throw fromRefusal(refusal);
       if (expected) return new Response(body, response);
     } else {
-      // A proxy's page, which says nothing that the status doesn't. A body that can't be cancelled doesn't matter either.
+      // A proxy's page, which says no more than the status. If its body can't be cancelled, nothing is lost.
       void response.body?.cancel().catch(() => {});
     }
     throw fromStatus(
       response.status,
-      `${url.replace(/[?#].*/s, '')} answered ${response.status} with ${answered}, where ${contentType} was expected`,
+      `${url.replace(/[?#].*/s, '')} answered ${response.status} with ${received}, where ${contentType} was expected`,
       { retryAfterMs: parseRetryAfter(response.headers) },
     );
   };
 }
 
-/** What the service says before any door is reached, such as that an origin is forbidden. tRPC's errors look otherwise. */
+/** A refusal by the server before a door is reached, such as of a forbidden origin. tRPC's errors have another form. */
 function refusalIn(body: string): ErrorData | undefined {
   try {
     const { error } = JSON.parse(body) as { error?: ErrorData };

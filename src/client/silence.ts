@@ -1,25 +1,28 @@
 /**
- * Notices that a connection has gone silent without having been closed. A sign of life costs one look at the clock; one
- * timer compares. It takes wall-clock time, since the other clocks of browsers stand still while a laptop sleeps.
+ * Notices when a connection is silent for too long without being closed. A sign of life only reads the clock; one timer
+ * compares. It uses the wall clock, since the other clocks of browsers stop while a laptop sleeps.
  */
 
 export interface SilenceOptions {
-  /** Called once, where nothing was heard for the whole time. */
+  /** Called once, when nothing was heard for the whole time. */
   readonly onSilent: (silenceMs: number) => void;
-  /** Called when half of the time has passed, where the other side can be asked for a sign of life. */
+  /**
+   * Called when half of the time has passed in silence: asks the other side for a sign of life. Absent where it can't
+   * be asked.
+   */
   readonly ask?: () => void;
 }
 
 /**
- * How long to wait before silence is believed. A process that was busy or frozen finds its timers due before it has read
- * what arrived meanwhile.
+ * How long to wait between noticing silence and acting on it. In a process that was busy or frozen, timers fire before
+ * the bytes that arrived meanwhile are read.
  */
 const secondLookMs = 50;
 
 export class Silence {
   readonly #options: SilenceOptions;
   #heardAtMs = 0;
-  /** After which sign of life the other side was asked last: once for each silence. */
+  /** The value of `#heardAtMs` when the other side was last asked, so that it is asked once for each silence. */
   #askedAfterMs: number | undefined;
   #limitMs: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -28,22 +31,24 @@ export class Silence {
     this.#options = options;
   }
 
-  /** Begins to watch, or goes on with another limit. */
+  /** Begins to watch, or changes the limit. Counts as a sign of life. */
   watch(limitMs: number): void {
     this.#limitMs = limitMs;
     this.heard();
     this.#wait();
   }
 
+  /** To be called for each sign of life. */
   heard(): void {
     this.#heardAtMs = Date.now();
   }
 
-  /** Looks at once, as after a sleep that no timer has noticed. */
+  /** Checks at once, for instance after a sleep during which no timer ran. */
   look(): void {
     if (this.#limitMs !== undefined && this.#silentMs() >= this.#limitMs) this.#lookAgain();
   }
 
+  /** Stops watching. */
   stop(): void {
     clearTimeout(this.#timer);
     this.#limitMs = undefined;
@@ -83,7 +88,7 @@ export class Silence {
     this.#options.onSilent(limitMs);
   }
 
-  /** A clock that was put back counts as a sign of life. */
+  /** Where the clock was set back, the silence counts from now. */
   #silentMs(): number {
     const silentMs = Date.now() - this.#heardAtMs;
     if (silentMs < 0) this.heard();

@@ -1,12 +1,14 @@
 /**
- * The service's transformer as a client needs it: superjson's wire without superjson. All that goes either way is plain
- * JSON, so the walk that superjson takes through 1 MB of messages finds nothing, and its refusal of keys named
- * `constructor` or `prototype` would only break the inputs of tools that have them.
+ * The client's side of the service's transformer: superjson's wire format without superjson. Both sides send plain JSON
+ * only. So superjson would walk through 1 MB of messages to find nothing, and its refusal of keys named `constructor`
+ * or `prototype` would break tools whose inputs have such keys.
  */
 
-/** How values are put on the wire and taken off it: the counterpart of the router's transformer. */
+/** Converts values for the wire and back. It must match the router's transformer. */
 export interface Transformer {
+  /** Converts an input to a value that can be written as JSON. */
   readonly serialize: (value: unknown) => unknown;
+  /** Converts a value that was parsed from JSON. */
   readonly deserialize: (wire: never) => unknown;
 }
 

@@ -1,8 +1,11 @@
-/** The operations of one client: they end when it is closed, and hear what concerns them all while there are any. */
+/**
+ * The operations of one client that are under way. Closing the client makes them fail. Its listeners exist only while
+ * there are any.
+ */
 import type { Course } from './course.ts';
 import { LlmClientError } from './error.ts';
 
-/** Begins something that is wanted only while operations are under way; what it returns ends it. */
+/** Begins something that is needed only while operations are under way. The function that it returns ends it. */
 export type Begin = (underWay: Iterable<Course>) => () => void;
 
 export class UnderWay {
@@ -15,7 +18,7 @@ export class UnderWay {
     this.#begins = begins;
   }
 
-  /** Until `delete`, or until the client is closed, when it fails; at once if that is so. */
+  /** Adds a course until `delete`. The course fails when the client is closed, or at once if it is closed already. */
   add(course: Course): void {
     if (this.#closed) return course.fail(closed());
     this.#courses.add(course);

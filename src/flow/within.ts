@@ -1,6 +1,6 @@
-/** Waits that have an end. */
+/** Waits that are bounded in time. */
 
-/** The longest delay that a timer of Node takes; with a longer one it would fire at once. */
+/** The longest delay of a timer. JavaScript runtimes fire a timer with a longer delay at once. */
 export const timerMsMax = 2 ** 31 - 1;
 
 /**

@@ -1,38 +1,38 @@
 /**
- * `/sim …` as the last user message: answers that a person, or a test that speaks through the whole service, can ask for.
- * Every fault is a command by its name, too.
+ * The commands `/sim …`: replies that a person, or a test that goes through the whole service, asks for in the last
+ * user message. Every fault is a command too, by its name.
  */
-import type { Answer } from './answer.ts';
+import type { Reply } from './reply.ts';
 import { faults, isFaultName } from './faults.ts';
 import { randomId, type Random } from './random.ts';
 import type { ScriptedBlock } from './streaming.ts';
 import { countTokens } from './tokens.ts';
 import type { MessagesBody } from './validation.ts';
 
-/** `/sim tokens` gives no more than this. */
+/** The most tokens that `/sim tokens` sends. */
 const tokensMax = 1_000_000;
 
 interface Command {
   readonly usage: string;
   readonly description: string;
-  answer(context: { readonly arg: string; readonly random: Random; readonly body: MessagesBody }): Answer;
+  reply(context: { readonly arg: string; readonly random: Random; readonly body: MessagesBody }): Reply;
 }
 
 const commands: Readonly<Record<string, Command>> = {
   help: {
     usage: 'help [NAME]',
     description: 'this list, or what a fault does',
-    answer: ({ arg }) => ({ kind: 'text', text: faults.find(({ name }) => name === arg)?.description ?? help() }),
+    reply: ({ arg }) => ({ kind: 'text', text: faults.find(({ name }) => name === arg)?.description ?? help() }),
   },
   echo: {
     usage: 'echo TEXT',
     description: 'TEXT, as it is',
-    answer: ({ arg }) => ({ kind: 'text', text: arg === '' ? 'Nothing to echo.' : arg }),
+    reply: ({ arg }) => ({ kind: 'text', text: arg === '' ? 'Nothing to echo.' : arg }),
   },
   tokens: {
     usage: 'tokens N',
     description: 'N tokens of words, 100 unless told',
-    answer: ({ arg }) => ({
+    reply: ({ arg }) => ({
       kind: 'text',
       text: wordsOf(Math.min(tokensMax, Math.max(1, Math.trunc(Number(arg)) || 100))),
     }),
@@ -40,7 +40,7 @@ const commands: Readonly<Record<string, Command>> = {
   thinking: {
     usage: 'thinking',
     description: 'signed thinking, then text',
-    answer: ({ random }) =>
+    reply: ({ random }) =>
       blocks(
         thinkingBlock('The user wants to see me think. Nothing needs thought here, so a short show will do.', random),
         text('That was a thinking block. The thought itself was scripted.'),
@@ -49,13 +49,13 @@ const commands: Readonly<Record<string, Command>> = {
   redacted: {
     usage: 'redacted',
     description: 'redacted thinking, then text',
-    answer: ({ random }) =>
+    reply: ({ random }) =>
       blocks({ type: 'redacted_thinking', data: signature(random) }, text('The thought before this was redacted.')),
   },
   tool: {
     usage: 'tool',
     description: "a call of the request's first tool",
-    answer: ({ random, body }) =>
+    reply: ({ random, body }) =>
       blocks(text('I will look that up.'), {
         type: 'tool_use',
         id: randomId('toolu', random),
@@ -66,7 +66,7 @@ const commands: Readonly<Record<string, Command>> = {
   tool_cut: {
     usage: 'tool_cut',
     description: 'a tool call cut off by max_tokens',
-    answer: ({ random }) => ({
+    reply: ({ random }) => ({
       kind: 'blocks',
       stopReason: 'max_tokens',
       blocks: [
@@ -86,7 +86,7 @@ const commands: Readonly<Record<string, Command>> = {
   server_tool: {
     usage: 'server_tool',
     description: 'a web search by the server',
-    answer: ({ random }) => {
+    reply: ({ random }) => {
       const id = randomId('srvtoolu', random);
       const result = {
         type: 'web_search_result',
@@ -108,7 +108,7 @@ const commands: Readonly<Record<string, Command>> = {
   citations: {
     usage: 'citations',
     description: 'text with a citation',
-    answer: () =>
+    reply: () =>
       blocks(text('The document says: '), {
         type: 'text',
         text: 'the grass is green.',
@@ -127,7 +127,7 @@ const commands: Readonly<Record<string, Command>> = {
   refusal: {
     usage: 'refusal',
     description: 'no content, stop reason refusal',
-    answer: () => ({
+    reply: () => ({
       kind: 'blocks',
       blocks: [],
       stopReason: 'refusal',
@@ -137,7 +137,7 @@ const commands: Readonly<Record<string, Command>> = {
   pause_turn: {
     usage: 'pause_turn',
     description: 'stop reason pause_turn',
-    answer: ({ random }) => ({
+    reply: ({ random }) => ({
       kind: 'blocks',
       blocks: [
         text('This takes a while.'),
@@ -148,8 +148,8 @@ const commands: Readonly<Record<string, Command>> = {
   },
 };
 
-/** The answer that a message of the form `/sim …` asks for; undefined for any other message. */
-export function commandAnswer(message: string, body: MessagesBody, random: Random): Answer | undefined {
+/** The reply that a message of the form `/sim …` asks for; undefined for any other message. */
+export function commandReply(message: string, body: MessagesBody, random: Random): Reply | undefined {
   const match = /^\s*\/sim(?:\s+(\S+)(?:\s+([\s\S]*))?)?\s*$/.exec(message);
   if (match === null) return undefined;
   const name = match[1] ?? 'help';
@@ -158,7 +158,7 @@ export function commandAnswer(message: string, body: MessagesBody, random: Rando
     const number = Number.parseFloat(arg);
     return { kind: 'fault', fault: name, arg: number >= 0 ? number : undefined };
   }
-  if (Object.hasOwn(commands, name)) return commands[name]!.answer({ arg, random, body });
+  if (Object.hasOwn(commands, name)) return commands[name]!.reply({ arg, random, body });
   return { kind: 'text', text: `There is no \`/sim ${name}\`.\n\n${help()}` };
 }
 
@@ -166,13 +166,13 @@ export function thinkingBlock(thinking: string, random: Random): ScriptedBlock {
   return { type: 'thinking', thinking, signature: signature(random) };
 }
 
-/** Short enough for a config whose `max_tokens` is a few hundred. */
+/** The list of commands, short enough for a config whose `max_tokens` is a few hundred. */
 function help(): string {
   const list = Object.values(commands).map(({ usage, description }) => `- \`/sim ${usage}\`: ${description}\n`);
   return `I play these answers:\n\n${list.join('')}\nand these faults: ${faults.map(({ name }) => name).join(', ')}.`;
 }
 
-function blocks(...list: ScriptedBlock[]): Answer & { readonly kind: 'blocks' } {
+function blocks(...list: ScriptedBlock[]): Reply & { readonly kind: 'blocks' } {
   return { kind: 'blocks', blocks: list };
 }
 
@@ -180,14 +180,14 @@ function text(content: string): ScriptedBlock {
   return { type: 'text', text: content };
 }
 
-/** Something like the API's opaque base64. */
+/** Random base64, which looks like a signature of the API's. */
 function signature(random: Random): string {
   return Buffer.from(Array.from({ length: 96 }, () => random() & 255)).toString('base64');
 }
 
 const words = ['one ', 'and ', 'two ', 'for ', 'you ', 'can ', 'see ', 'how ', 'far ', 'all ', 'the ', 'way ', 'out '];
 
-/** A delta for each token. */
+/** Yields one delta for each token. */
 function* wordsOf(tokens: number): Generator<string> {
   for (let sent = 0; sent < tokens; sent += countTokens(words[0]!)) yield words[sent % words.length]!;
 }

@@ -1,12 +1,14 @@
 /**
- * Answers an ordinary question by a text search of documents, and says that this is what it does.
- * Knows nothing of the API. The documents are read at the first question.
+ * Answers an ordinary question by a text search of documents, and says so in the answer. Knows nothing of the API. It
+ * reads the documents at the first question.
  */
 import { readFile } from 'node:fs/promises';
 
 /** A Markdown document to answer from. */
 export interface Doc {
+  /** The document's name in answers. */
   readonly title: string;
+  /** The document's Markdown. */
   readonly text: string;
 }
 
@@ -16,7 +18,7 @@ interface Section {
   readonly text: string;
 }
 
-/** A longer question is searched for by its beginning. */
+/** Only the beginning of a longer question is searched for. */
 const questionCharsMax = 400;
 const excerptCharsMax = 600;
 
@@ -25,7 +27,7 @@ const intro =
   'without a key or a network. I cannot think, but I can look things up in the documents of this project. ' +
   'Ask me about one of its words, such as "resume", "cancel" or "config". `/sim help` lists the answers and faults that I can play.';
 
-/** Makes a function that answers questions in Markdown. Without `docs`, from this package's own documents. */
+/** Creates a function that answers questions in Markdown. Without `docs` it searches this package's own documents. */
 export function createDocsAnswerer(docs?: readonly Doc[]): (question: string) => Promise<string> {
   let sections: Promise<readonly IndexedSection[]> | undefined;
   return async (question) => {
@@ -63,7 +65,7 @@ function wordsOf(text: string): string[] {
   return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 }
 
-/** The package's root is two levels up from here, in the source tree and in the built one alike. */
+/** Reads the documents in the package's root, which is two levels up from this file in `src` and in `dist`. */
 async function readOwnDocs(): Promise<Doc[]> {
   const titles = ['README.md', 'ARCHITECTURE.md', 'PROTOCOL.md'];
   const texts = await Promise.all(
@@ -120,7 +122,7 @@ function sectionsOf({ title, text }: Doc): Section[] {
   return sections.filter((section) => section.text.trim() !== '');
 }
 
-/** The first lines of a section; a code block that they would leave open is closed. */
+/** The first lines of a section. Where they end within a code block, the block is closed. */
 function excerpt(text: string): string {
   const lines: string[] = [];
   let chars = 0;
@@ -144,7 +146,7 @@ function quote(text: string): string {
     .join('\n');
 }
 
-/** Words that questions of every kind have. */
+/** Words that say nothing about a question's subject. */
 const stopWords: ReadonlySet<string> = new Set(
   (
     'a about all an and any are as at be by can could did do does explain for from get give go has have hello help hey hi how i if in is it ' +

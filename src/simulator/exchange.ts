@@ -1,89 +1,17 @@
 /**
- * One request and the answer to it: the events of the Messages API in their wire form, and an account of what went out.
- * Knows nothing of why an answer says what it says. `tokensSent` and `usage` never tell of more than was written.
+ * One request and its response: writes the events of the Messages API in their wire form, and counts them. Knows
+ * nothing of replies and faults, which decide what it writes. `tokensSent` and `usage` never count more than was
+ * written.
  */
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { randomId, type Random } from './random.ts';
 import { charsPerToken, type InputUsage } from './tokens.ts';
+import type { Block, Delta, MessageEnd, SimulatorRequest } from './simulator-request.ts';
 import type { ApiError, MessagesBody } from './validation.ts';
 import type { Outcome, Wire } from './wire.ts';
 
-/** A delta of a content block: `text_delta`, `thinking_delta`, `input_json_delta`, or any other. */
-export interface Delta {
-  readonly type: string;
-  readonly [field: string]: unknown;
-}
-
-/** A content block as `content_block_start` shows it. */
-export interface Block {
-  readonly type: string;
-  readonly [field: string]: unknown;
-}
-
-/** What ends a message beside its stop reason. */
-export interface MessageEnd {
-  readonly stopSequence?: string | undefined;
-  readonly stopDetails?: unknown;
-  /** Laid over the usage that `message_delta` would tell, field by field. */
-  readonly usage?: Readonly<Record<string, unknown>> | undefined;
-  /** Whether zeros stand in place of what `message_start` has told, as some gateways have it. A client holds on to that. */
-  readonly zeros?: boolean;
-}
-
-/**
- * A request that reached the simulator: what it asked, what became of it, and, where its answer is `manual`, the
- * methods that give it. Each method first sends what must stand before it (`text` opens message and block), so a
- * test names only what it is about. Once the exchange is over they all do nothing.
- */
-export interface SimulatorRequest {
-  /** The `request-id` of its answer. */
-  readonly id: string;
-  readonly method: string;
-  readonly path: string;
-  readonly headers: IncomingHttpHeaders;
-  /** The parsed body. Its type holds for a request that was answered; one that was refused may have sent anything. */
-  readonly body: MessagesBody;
-  /** SHA-256 of the raw body, in hex. */
-  readonly bodySha256: string;
-  /** SHA-256 of `JSON.stringify(body.messages)`, in hex. */
-  readonly messagesSha256: string;
-
-  /** Output tokens sent so far, by `countTokens` over each block's text, thinking or tool input. Raw bytes count none. */
-  readonly tokensSent: number;
-  /** Bytes of the answer's body sent so far. */
-  readonly bytesSent: number;
-  /** The usage told so far, as a client would hold it; undefined before `message_start`. */
-  readonly usage: Readonly<Record<string, unknown>> | undefined;
-  /** Settles when the answer has ended or its connection was lost, and never rejects. */
-  readonly outcome: Promise<Outcome>;
-  /** `performance.now()` when the outcome was settled. */
-  readonly closedAt: number | undefined;
-
-  /** Headers and `message_start`. */
-  start(): void;
-  /** Opens a content block, a text block by default, and returns its index. One that is open is ended first. */
-  startBlock(block?: Block): number;
-  /** Sends text; settles when it was handed to the operating system. */
-  text(text: string): Promise<void>;
-  /** Sends a delta of any kind; settles likewise. */
-  delta(delta: Delta): Promise<void>;
-  endBlock(): void;
-  /** Ends the message as it should end, and the response with it. `end_turn` by default. */
-  finish(stopReason?: string, end?: MessageEnd): void;
-  /** Sends an event of any name with any data (a string goes as it is); settles when it was handed over. */
-  event(name: string, data: unknown): Promise<void>;
-  /** Sends bytes as they are; settles when they were handed over. */
-  write(raw: string | Uint8Array): Promise<void>;
-  /** Answers with an HTTP error instead of a stream. */
-  refuse(error: ApiError, headers?: OutgoingHttpHeaders): void;
-  /** Ends the response, wherever the message stands. */
-  end(): void;
-  /** Cuts the connection, wherever the message stands. */
-  destroy(): void;
-}
-
-/** A ping follows about one delta in so many. */
+/** On average, one delta in this many is followed by a ping. */
 const deltasPerPing = 128;
 const paddings = Array.from({ length: 16 }, (_, blanks) => ' '.repeat(blanks));
 
@@ -95,7 +23,7 @@ export interface ExchangeParts {
   readonly bodySha256: string;
   readonly random: Random;
   readonly wire: Wire;
-  /** Called once, when the message starts. */
+  /** Counts the prompt's tokens. Called whenever the message starts. */
   readonly countInput: (body: MessagesBody) => InputUsage;
 }
 
@@ -106,7 +34,7 @@ export class Exchange implements SimulatorRequest {
   readonly headers: IncomingHttpHeaders;
   readonly body: MessagesBody;
   readonly bodySha256: string;
-  /** How events are framed: with an `event:` line or without, and by which line end. */
+  /** Whether events have an `event:` line, and how their lines end. */
   readonly framing = { eventLines: true, newline: '\n' };
   tokensSent = 0;
   usage: Readonly<Record<string, unknown>> | undefined;
@@ -116,7 +44,7 @@ export class Exchange implements SimulatorRequest {
   #blocks = 0;
   #blockOpen = false;
   #blockChars = 0;
-  /** Of the blocks that have ended. */
+  /** The tokens of closed blocks. */
   #blockTokens = 0;
 
   constructor(parts: ExchangeParts) {
@@ -154,7 +82,7 @@ export class Exchange implements SimulatorRequest {
 
   // ------------------------------------------------------------------------------------------------- the message
 
-  /** Status and headers, of an event stream unless told otherwise; nothing if they went out before. */
+  /** Sends status and headers, by default those of an event stream. Does nothing if they have been sent. */
   head(status = 200, headers: OutgoingHttpHeaders = {}): void {
     this.#wire.head(status, {
       'content-type': 'text/event-stream; charset=utf-8',
@@ -171,13 +99,15 @@ export class Exchange implements SimulatorRequest {
     void this.flush();
   }
 
-  /** Has the body of the answer compressed by gzip, each write so that it can be decoded at once. To be called first. */
+  /**
+   * Compresses the body by gzip, such that each write can be decoded at once. Must be called before anything is sent.
+   */
   compress(): void {
     this.head(200, { 'content-encoding': 'gzip' });
     this.#wire.compress();
   }
 
-  /** `message_start` as it stands, also a second one. */
+  /** Adds `message_start` to the next write, also where the message has started. */
   putMessageStart(): void {
     this.head();
     const input = this.#countInput(this.body);
@@ -225,7 +155,7 @@ export class Exchange implements SimulatorRequest {
     return this.written();
   }
 
-  /** Adds a delta to what the next write sends. */
+  /** Adds a delta to the next write. */
   putDelta(delta: Delta): void {
     if (!this.#blockOpen) this.startBlock();
     const random = this.#random();
@@ -252,13 +182,13 @@ export class Exchange implements SimulatorRequest {
     this.end();
   }
 
-  /** All that `finish` says, without the end of the response. */
+  /** Adds the end of the message to the next write, but doesn't end the response. */
   putMessageEnd(stopReason: string, end: MessageEnd = {}): void {
     this.putMessageDelta(stopReason, end);
     this.putEvent('message_stop', {});
   }
 
-  /** Ends the open block and tells stop reason and usage. */
+  /** Closes the open block, and adds `message_delta` with stop reason and usage to the next write. */
   putMessageDelta(stopReason: string, end: MessageEnd = {}): void {
     if (this.over) return;
     this.start();
@@ -286,7 +216,10 @@ export class Exchange implements SimulatorRequest {
 
   // ------------------------------------------------------------------------------------------------- parts of it
 
-  /** An event whose data is an object of this type, padded with blanks as the API's are. */
+  /**
+   * Adds an event whose data is an object of this type to the next write. It is padded with blanks, as the API's events
+   * are.
+   */
   putEvent(type: string, fields: Readonly<Record<string, unknown>>): void {
     this.#put(type, JSON.stringify({ type, ...fields }).slice(0, -1) + paddings[this.#random() & 15]! + '}');
   }
@@ -309,7 +242,7 @@ export class Exchange implements SimulatorRequest {
 
   refuse(error: ApiError, headers: OutgoingHttpHeaders = {}): void {
     const { type, message } = error;
-    this.answer(
+    this.respond(
       error.status,
       'application/json',
       JSON.stringify({ type: 'error', error: { type, message }, request_id: this.id }),
@@ -317,8 +250,8 @@ export class Exchange implements SimulatorRequest {
     );
   }
 
-  /** A whole answer that is no stream. */
-  answer(status: number, contentType: string, body: string, headers: OutgoingHttpHeaders = {}): void {
+  /** Sends a whole response that is no event stream. */
+  respond(status: number, contentType: string, body: string, headers: OutgoingHttpHeaders = {}): void {
     this.head(status, { 'content-type': contentType, ...headers });
     this.#wire.put(body);
     this.end();
@@ -330,13 +263,13 @@ export class Exchange implements SimulatorRequest {
     return this.#wire.written(typeof raw === 'string' ? Buffer.from(raw) : raw);
   }
 
-  /** Sends what was put; see `Wire.flush`. */
+  /** Writes everything that was added. See `Wire.flush`. */
   flush(): Promise<void> | undefined {
     this.#noteTokens();
     return this.#wire.flush();
   }
 
-  /** Sends what was put as one write; settles when it was handed over. */
+  /** Writes everything that was added, as one write. Settles when the operating system has it. */
   written(): Promise<void> {
     this.#noteTokens();
     return this.#wire.written();
@@ -374,7 +307,7 @@ export class Exchange implements SimulatorRequest {
   }
 }
 
-/** The part of a delta that counts as output; undefined for kinds that carry none. */
+/** The text of a delta that counts as output; undefined for delta kinds without any. */
 export function deltaContent(delta: Delta): string | undefined {
   const content = delta['text'] ?? delta['thinking'] ?? delta['partial_json'];
   return typeof content === 'string' ? content : undefined;

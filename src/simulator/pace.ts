@@ -1,22 +1,22 @@
 /**
- * How fast an answer goes out. Paced: each delta when it is due, with jitter. Unpaced: as fast as the socket takes it,
- * many deltas to a write. Back pressure is honoured either way, so nothing queues here.
+ * How fast deltas are sent. Paced, each delta is sent when it is due, with jitter. Unpaced, deltas are sent as fast as
+ * the socket takes them, many in one write. In both cases it waits for the socket, so nothing is queued here.
  */
 import type { Exchange } from './exchange.ts';
 import type { Random } from './random.ts';
 import { charsPerToken } from './tokens.ts';
 
-/** Output tokens a second, or as fast as the socket takes them. */
+/** Output tokens per second; `unpaced` means as fast as the socket takes them. */
 export type TokensPerSecond = number | 'unpaced';
 
 export interface Pacing {
   readonly tokensPerSecond: TokensPerSecond;
   readonly firstTokenMs: number;
-  /** Where unpaced: each delta as a write of its own, rather than many. */
+  /** For unpaced deltas: whether each is a write of its own. */
   readonly onePerWrite: boolean;
 }
 
-/** Unpaced deltas gather to about this much before they are written. */
+/** Unpaced deltas are collected until they have this many characters, and then written. */
 const writeChars = 32 * 1024;
 
 export class Pace {
@@ -33,7 +33,10 @@ export class Pace {
     this.#random = random;
   }
 
-  /** To be called after each delta put, with its length; undefined if the next may follow at once. */
+  /**
+   * To be called after each delta with its length. Returns undefined if the next delta may follow at once, else a
+   * promise.
+   */
   step(exchange: Exchange, chars: number): Promise<void> | undefined {
     if (this.#charMs === undefined) {
       if (this.#onePerWrite) return exchange.written();
@@ -42,7 +45,7 @@ export class Pace {
     const now = performance.now();
     const jitter = 0.5 + this.#random() / 2 ** 32;
     this.#dueMs = (this.#dueMs ?? now) + chars * this.#charMs * jitter;
-    // What falls due while the socket has no room is sent as soon as it has.
+    // Deltas that fall due while the socket has no room are sent as soon as it has some.
     const room = exchange.flush();
     if (room !== undefined) return room;
     return this.#dueMs - now < 1 ? undefined : exchange.pause(this.#dueMs - now);

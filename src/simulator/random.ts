@@ -1,12 +1,12 @@
 /**
- * Seeded randomness: the same seed and stream give the same numbers on every machine.
- * Each request has a stream of its own, so answers don't depend on how concurrent ones interleave.
+ * Seeded random numbers: the same seed and stream give the same numbers on every machine. Each request has a stream of
+ * its own, so its reply doesn't depend on the order in which concurrent replies are sent.
  */
 
-/** The next number, uniform over the integers from 0 to 2^32 - 1. */
+/** Returns the next number, an integer from 0 to 2^32 - 1. */
 export type Random = () => number;
 
-/** A mulberry32 generator for one of many independent streams of a seed. */
+/** Creates a mulberry32 generator for one of many independent streams of a seed. */
 export function createRandom(seed: number, stream: number): Random {
   let state = Math.imul(seed, 0x9e3779b1) ^ Math.imul(stream + 1, 0x85ebca6b);
   return () => {
@@ -19,7 +19,7 @@ export function createRandom(seed: number, stream: number): Random {
 
 const base58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
 
-/** An id in the API's manner: `msg_01` and 22 letters and digits. */
+/** An id in the form of the API's, such as `msg_01` and 22 letters and digits. */
 export function randomId(prefix: string, random: Random): string {
   let id = `${prefix}_01`;
   for (let length = 0; length < 22; length++) id += base58[random() % base58.length]!;

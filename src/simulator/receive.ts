@@ -1,21 +1,21 @@
-/** Reads the body of a request, whole and bounded, and hashes it as it comes. */
+/** Reads the whole body of a request, up to a bound, and hashes it while it arrives. */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 
-/** What the API takes: 32 MB. */
+/** The largest body that the API accepts. */
 const bodyBytesMax = 32 * 1024 * 1024;
-/** A longer body is still read to its end, so that its sender gets to read the refusal, but no further than this. */
+/** A longer body is still read, so that its sender gets to read the refusal, but not beyond this size. */
 const discardedBytesMax = 256 * 1024 * 1024;
 
 export interface ReceivedBody {
-  /** The parsed body; undefined if it was no JSON, or too large. */
+  /** The parsed body; undefined where it is no JSON or too large. */
   readonly body: unknown;
   readonly bodyBytes: number;
   readonly bodySha256: string;
   readonly tooLarge: boolean;
 }
 
-/** Settles with undefined if the client left before it had sent it all. */
+/** Resolves to undefined where the client leaves before it has sent the whole body. */
 export function receiveBody(request: IncomingMessage): Promise<ReceivedBody | undefined> {
   return new Promise((resolve) => {
     const hash = createHash('sha256');
@@ -33,7 +33,8 @@ export function receiveBody(request: IncomingMessage): Promise<ReceivedBody | un
       const body = tooLarge ? undefined : parseJson(Buffer.concat(chunks).toString());
       resolve({ body, bodyBytes: tooLarge ? 0 : bodyBytes, bodySha256: hash.digest('hex'), tooLarge });
     });
-    // A client that leaves is no error of ours; `close` tells it, after an `end` in the good case.
+    // A client that leaves is not an error here: `close` resolves the promise. After a whole body `end` has resolved it
+    // before.
     request.on('error', () => {});
     request.once('close', () => resolve(undefined));
   });

@@ -1,10 +1,11 @@
 /**
- * The requests that arrived, for tests to look at and to wait for. Bounded in number and in bytes: the oldest go first.
+ * Keeps the requests that arrived, so that tests can look at them and wait for them. Drops the oldest beyond a number
+ * or a size.
  */
-import type { SimulatorRequest } from './exchange.ts';
+import type { SimulatorRequest } from './simulator-request.ts';
 
 const requestsMax = 10_000;
-/** Of raw bodies, over all requests that are kept. */
+/** The most bytes of raw bodies, of all requests that are kept. */
 const bodyBytesMax = 64 * 1024 * 1024;
 
 interface Waiter {
@@ -13,12 +14,12 @@ interface Waiter {
 }
 
 export class RequestLog {
-  /** All that arrived, also those no longer kept. */
+  /** The number of all requests that arrived, including dropped ones. */
   count = 0;
   readonly requests: SimulatorRequest[] = [];
   readonly #bodyBytes: number[] = [];
   #bodyBytesSum = 0;
-  /** How many of all that arrived `next` has given out, or passed over as they were dropped. */
+  /** How many of these requests `next` has returned, or has skipped since they were dropped. */
   #taken = 0;
   readonly #waiters = new Set<Waiter>();
   #closed = false;
@@ -69,7 +70,7 @@ export class RequestLog {
     });
   }
 
-  /** Nothing will arrive any more: whoever waits is told. */
+  /** No request will arrive any more: every wait is rejected. */
   close(): void {
     this.#closed = true;
     for (const waiter of this.#waiters) waiter.fail(disposed());

@@ -1,56 +1,64 @@
 /**
- * Streams content blocks as the API does: opens each, cuts it into deltas, closes it, and ends the message.
- * Knows nothing of faults. `max_tokens` and `stop_sequences` cut an answer that does not state its own stop reason.
+ * Streams content blocks as the API does: opens each, sends its deltas, closes it, and ends the message. Knows nothing
+ * of faults. The request's `max_tokens` and `stop_sequences` cut a reply that has no stop reason of its own.
  */
-import { deltaContent, type Block, type Delta, type Exchange } from './exchange.ts';
+import { deltaContent, type Exchange } from './exchange.ts';
 import type { Pace } from './pace.ts';
 import type { Random } from './random.ts';
+import type { Block, Delta } from './simulator-request.ts';
 import { charsPerToken, splitIntoDeltas } from './tokens.ts';
 import type { MessagesBody } from './validation.ts';
 
-/** All that playing an answer takes. */
+/** Everything that sending a reply needs. */
 export interface Stage {
   readonly exchange: Exchange;
   readonly pace: Pace;
   readonly random: Random;
 }
 
-/** A text, which is cut into deltas, or the exact deltas. A generator serves one request; an array any number. */
+/**
+ * A text, which is cut into deltas; or the exact deltas. A generator can be sent once, an array to any number of
+ * requests.
+ */
 export type Deltas = string | Iterable<string>;
 
 /**
- * A content block as a whole message would hold it: `{type: 'text', text, citations?}`, `{type: 'thinking', thinking,
- * signature}`, `{type: 'tool_use', id, name, input}`, … These are streamed as the API streams them, any other kind is sent
- * whole. With `deltas`, the rest of the block is its `content_block_start` as it stands, and exactly these follow.
+ * A content block in the form that it has in a whole message: `{type: 'text', text, citations?}`, `{type: 'thinking',
+ * thinking, signature}`, `{type: 'tool_use', id, name, input}`, … These kinds are streamed as the API streams them. A
+ * block of any other kind is sent whole in its `content_block_start`.
  */
 export interface ScriptedBlock extends Block {
+  /** The exact deltas. With them, the other fields of the block are sent unchanged in its `content_block_start`. */
   readonly deltas?: readonly Delta[];
 }
 
-export interface BlocksAnswer {
+/** A message of content blocks. */
+export interface BlocksReply {
+  /** The kind of reply. */
   readonly kind: 'blocks';
+  /** The blocks, in order. */
   readonly blocks: readonly ScriptedBlock[];
-  /** Sends the blocks in full and then says this. Absent: `end_turn` or `tool_use`, after what the request's limits let through. */
+  /**
+   * The stop reason, after all blocks in full. By default the request's limits may cut the blocks, and the stop reason
+   * is `max_tokens` or `stop_sequence` where they do, `tool_use` after a tool call, else `end_turn`.
+   */
   readonly stopReason?: string;
+  /** `stop_details`; null by default. */
   readonly stopDetails?: unknown;
-  /** Laid over the usage of `message_delta`. */
+  /** Replaces fields of the usage in `message_delta`. */
   readonly usage?: Readonly<Record<string, unknown>>;
 }
 
-/** Streams a whole message and ends the response. */
-export async function streamMessage(stage: Stage, answer: BlocksAnswer): Promise<void> {
-  const cut = await streamBlocks(
-    stage,
-    answer.blocks,
-    answer.stopReason === undefined ? stage.exchange.body : undefined,
-  );
-  const callsTool = answer.blocks.at(-1)?.type === 'tool_use';
-  const stopReason = answer.stopReason ?? cut?.stopReason ?? (callsTool ? 'tool_use' : 'end_turn');
-  const { stopDetails, usage } = answer;
+/** Streams a whole message, and ends the response. */
+export async function streamMessage(stage: Stage, reply: BlocksReply): Promise<void> {
+  const cut = await streamBlocks(stage, reply.blocks, reply.stopReason === undefined ? stage.exchange.body : undefined);
+  const callsTool = reply.blocks.at(-1)?.type === 'tool_use';
+  const stopReason = reply.stopReason ?? cut?.stopReason ?? (callsTool ? 'tool_use' : 'end_turn');
+  const { stopDetails, usage } = reply;
   stage.exchange.finish(stopReason, { stopSequence: cut?.stopSequence, stopDetails, usage });
 }
 
-/** Starts the message and streams the one text block of it, which stays open. */
+/** Starts the message, and streams one text block, which stays open. */
 export async function streamText(stage: Stage, text: Deltas): Promise<void> {
   await beginMessage(stage);
   stage.exchange.startBlock();
@@ -62,7 +70,7 @@ export async function beginMessage({ exchange, pace }: Stage): Promise<void> {
   if (pace.firstTokenMs > 0) await exchange.pause(pace.firstTokenMs);
 }
 
-/** Sends deltas into the open block at the stage's pace; settles when all are sent or the exchange is over. */
+/** Sends deltas of the open block at the stage's pace. Settles when all are sent or the response is over. */
 export async function streamDeltas({ exchange, pace }: Stage, deltas: Iterable<Delta>): Promise<void> {
   for (const delta of deltas) {
     exchange.putDelta(delta);
@@ -79,7 +87,7 @@ export function* textDeltas(field: 'text' | 'thinking', text: Deltas, random: Ra
 
 // ------------------------------------------------------------------------------------------------------- the limits
 
-/** Where a request's limits end an answer. */
+/** Where a request's limits cut a block. */
 interface Cut {
   charsLeft: number;
   readonly stopReason: 'max_tokens' | 'stop_sequence';
@@ -103,7 +111,8 @@ async function streamBlocks(
       await streamDeltas(stage, deltas);
     } else {
       const stops = block.type === 'text' ? (limits.stop_sequences ?? []) : [];
-      // A stop sequence may lie across deltas, so the block is looked at as a whole where there are any.
+      // A stop sequence may extend over several deltas, so where there are any they are searched for in the whole
+      // block.
       const gathered = stops.length === 0 ? deltas : [...deltas];
       const cut = findCut(gathered, tokensLeft, stops);
       const charsMax = cut.charsLeft;
@@ -144,7 +153,7 @@ function* withinCut(deltas: Iterable<Delta>, cut: Cut): Generator<Delta> {
   }
 }
 
-/** At most so many UTF-16 units, and never half of a surrogate pair. */
+/** The first `charsMax` UTF-16 units; one less where they would end with half of a surrogate pair. */
 function wellFormedStart(text: string, charsMax: number): string {
   const lastUnit = text.charCodeAt(charsMax - 1);
   return text.slice(0, lastUnit >= 0xd800 && lastUnit < 0xdc00 ? charsMax - 1 : charsMax);
@@ -184,7 +193,7 @@ function streamedForm({ deltas, ...block }: ScriptedBlock, random: Random): Stre
 function* inputDeltas(input: unknown, random: Random): Generator<Delta> {
   yield { type: 'input_json_delta', partial_json: '' };
   const json = JSON.stringify(input ?? {});
-  // A tool without arguments gets the empty delta alone.
+  // A call without arguments has only the empty delta.
   if (json === '{}') return;
   for (const piece of splitIntoDeltas(json, random)) yield { type: 'input_json_delta', partial_json: piece };
 }

@@ -1,6 +1,6 @@
 /**
- * What a token is to the simulator, for input and output alike: four UTF-16 units, rounded up over a whole block.
- * So a test can say how many tokens an answer has without knowing how it was cut into deltas.
+ * What a token is in the simulator, for input and output: four UTF-16 units, rounded up for each block. So a test knows
+ * how many tokens a reply has without knowing its deltas.
  */
 import { createHash } from 'node:crypto';
 import type { Random } from './random.ts';
@@ -13,7 +13,7 @@ export function countTokens(text: string): number {
   return Math.ceil(text.length / charsPerToken);
 }
 
-/** Deltas of one to three pieces of up to six characters, as a model would stream them. Never splits a code point. */
+/** Yields deltas of one to three pieces of up to six characters, as a model does. Never splits a code point. */
 export function* splitIntoDeltas(text: string, random: Random): Generator<string> {
   const piece = /\s{0,2}\S{1,6}|\s+/gu;
   let start = 0;
@@ -24,20 +24,26 @@ export function* splitIntoDeltas(text: string, random: Random): Generator<string
   }
 }
 
-/** The part of `usage` that tells of the prompt. */
+/** The fields of `usage` for the prompt. */
 export interface InputUsage {
   readonly input_tokens: number;
   readonly cache_creation_input_tokens: number;
   readonly cache_read_input_tokens: number;
 }
 
-/** System prompts that were marked with `cache_control`. Unlike the API's, it takes short ones too and forgets none by time. */
+/**
+ * Remembers system prompts marked with `cache_control`. Unlike the API, it also caches short ones, and never forgets
+ * one after a time.
+ */
 export class PromptCache {
-  /** Past this many the oldest is forgotten. */
+  /** Beyond this number it forgets the oldest. */
   static readonly promptsMax = 10_000;
   readonly #hashes = new Set<string>();
 
-  /** Input tokens of a valid request; the marked part of its system prompt is written now, or read if it was before. */
+  /**
+   * Input tokens of a valid request. The marked part of its system prompt counts as read from the cache if it was seen
+   * before, else as written.
+   */
   usageOf(body: MessagesBody): InputUsage {
     const marked: string[] = [];
     let unmarked: string[] = [];
@@ -57,7 +63,7 @@ export class PromptCache {
     };
   }
 
-  /** Whether these texts were there already. */
+  /** Remembers these texts, and returns whether they were known before. */
   #remember(texts: readonly string[]): boolean {
     const hash = createHash('sha256').update(JSON.stringify(texts)).digest('base64');
     if (this.#hashes.has(hash)) return true;

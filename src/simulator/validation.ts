@@ -1,44 +1,62 @@
 /**
- * Refuses what the Messages API refuses, with its error types and in its words as far as they are known.
- * Knows nothing of answers. Whatever passes has the shape of `MessagesBody`.
+ * Refuses every request that the Messages API refuses, with the API's error types and, where they are known, its words.
+ * Knows nothing of replies. The body of a request that it accepts has the type `MessagesBody`.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** A content block of a request, as it came. */
+/** A content block of a request. */
 export interface RequestBlock {
+  /** The block's kind, such as `text` or `image`. */
   readonly type: string;
+  /** The block's other fields. */
   readonly [field: string]: unknown;
 }
 
-/** The body of a valid request, as far as the simulator reads it. Other fields are taken and passed over. */
+/** The body of a valid request: the fields that the simulator reads. It ignores other fields. The names are the API's.
+ */
 export interface MessagesBody {
+  /** The model's id. */
   readonly model: string;
+  /** The most tokens of output. */
   readonly max_tokens: number;
+  /** The conversation, from the first message to the last. */
   readonly messages: readonly {
     readonly role: 'user' | 'assistant';
     readonly content: string | readonly RequestBlock[];
   }[];
+  /** The simulator only streams. */
   readonly stream: true;
+  /** The system prompt; absent where there is none. */
   readonly system?:
     | string
     | readonly { readonly type: 'text'; readonly text: string; readonly cache_control?: unknown }[];
+  /** Texts at which the output stops; absent where there are none. */
   readonly stop_sequences?: readonly string[];
+  /** Whether and how the model thinks; absent means that it doesn't. */
   readonly thinking?: { readonly type: string; readonly display?: string | null; readonly budget_tokens?: number };
+  /** The tools that the model may call; absent where there are none. */
   readonly tools?: readonly { readonly name?: string }[];
+  /** From 0 to 1; absent means the model's default. */
   readonly temperature?: number;
+  /** From 0 to 1; absent means the model's default. */
   readonly top_p?: number;
+  /** 0 or more; absent means the model's default. */
   readonly top_k?: number;
+  /** Fields that the simulator ignores. */
   readonly [field: string]: unknown;
 }
 
-/** An error answer of the API: HTTP status, `error.type` and `error.message`. */
+/** An error of the API. */
 export interface ApiError {
+  /** HTTP status. In an event of a stream it isn't sent. */
   readonly status: number;
+  /** `error.type`, such as `overloaded_error`. */
   readonly type: string;
+  /** `error.message`. */
   readonly message: string;
 }
 
-/** What a request is judged by. `body` is undefined if it was no JSON. */
+/** The parts of a request that are checked. `body` is undefined where it is no JSON. */
 export interface RequestFacts {
   readonly method: string;
   readonly path: string;
@@ -49,7 +67,7 @@ export interface RequestFacts {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** The first of the API's objections, in its order; undefined if there is none. */
+/** The first error in the order in which the API checks a request; undefined where the request is valid. */
 export function findRefusal(request: RequestFacts, apiKey: string | undefined): ApiError | undefined {
   if (request.method !== 'POST' || request.path !== '/v1/messages') {
     return { status: 404, type: 'not_found_error', message: 'Not found' };
@@ -145,7 +163,7 @@ function systemObjection(system: unknown): string | undefined {
   return undefined;
 }
 
-/** Sampling parameters exist on the first API version alone, and there only for models up to 4.6. */
+/** Only the first version of the API has sampling parameters, and only for models up to 4.6. */
 function samplingObjection(body: Fields, model: string, version: string): string | undefined {
   for (const name of ['temperature', 'top_p', 'top_k']) {
     const value = body[name];
@@ -160,7 +178,7 @@ function samplingObjection(body: Fields, model: string, version: string): string
 }
 
 function takesSampling(model: string): boolean {
-  // claude-sonnet-4-6, claude-opus-4-20250514 and claude-3-7-sonnet-latest, but no name without a version in it.
+  // Matches claude-sonnet-4-6, claude-opus-4-20250514 and claude-3-7-sonnet-latest, but no name without a version.
   const version = /^claude-(?:[a-z]+-)?(\d{1,2})(?:-(\d{1,2})(?!\d))?/.exec(model);
   if (version === null) return false;
   const major = Number(version[1]);

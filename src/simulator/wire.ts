@@ -1,25 +1,27 @@
 /**
- * The bytes of one HTTP answer: a small buffer, back pressure, waits, and how it ended.
- * Knows nothing of events. Every wait it hands out ends, at the latest when the connection does, and no timer
- * outlives that.
+ * The bytes of one HTTP response: collects them, writes them with back pressure, and notes how the response went. Knows
+ * nothing of events. When the connection closes, every promise that it has returned settles and its timer stops.
  */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
 
-/** How an answer ended: sent in full, left by the client, or cut off by the simulator. */
+/**
+ * How a response went: `completed` was sent in full, `client_closed` was left by the client, `destroyed` was cut off by
+ * the simulator.
+ */
 export type Outcome = 'completed' | 'client_closed' | 'destroyed';
 
 export class Wire {
-  /** Settles when the answer has ended, and the connection with it unless that is kept for another request. */
+  /** Settles when the response is over: its connection is closed, or kept for another request. */
   readonly outcome: Promise<Outcome>;
   bytesSent = 0;
-  /** `performance.now()` at the moment that `outcome` tells of. */
+  /** When `outcome` settled, on the clock of `performance.now()`; undefined before that. */
   closedAt: number | undefined;
-  /** Gone once the answer has ended, so that whoever keeps the wire keeps no socket. */
+  /** Undefined once the response is over, so that a wire that is kept for a test keeps no socket. */
   #response: ServerResponse | undefined;
   #pending = '';
   #encode = (bytes: Buffer): Buffer => bytes;
-  #ended = false;
+  #finished = false;
   #destroyed = false;
   #timer: NodeJS.Timeout | undefined;
   readonly #waiting = new Set<() => void>();
@@ -27,7 +29,7 @@ export class Wire {
 
   constructor(response: ServerResponse) {
     this.#response = response;
-    // Errors of a socket that the client has left; `close` follows and tells it all.
+    // A socket that the client has left may emit errors. `close` follows, and settles `outcome`.
     response.on('error', () => {});
     this.outcome = new Promise((resolve) => {
       response.once('close', () => {
@@ -41,16 +43,16 @@ export class Wire {
     });
   }
 
-  /** Nothing can be sent any more. */
+  /** Whether nothing more can be sent. */
   get over(): boolean {
-    return this.#ended || this.#response === undefined;
+    return this.#finished || this.#response === undefined;
   }
 
   get headSent(): boolean {
     return this.#response?.headersSent ?? true;
   }
 
-  /** Characters put and not sent yet. */
+  /** How many characters were added and not written yet. */
   get pendingChars(): number {
     return this.#pending.length;
   }
@@ -62,38 +64,40 @@ export class Wire {
     this.#response!.flushHeaders();
   }
 
-  /** Compresses all that is sent from now on by gzip, each write as a member of its own. */
+  /** From now on compresses each write as a gzip member of its own, so that it can be decoded at once. */
   compress(): void {
     this.#encode = (bytes) => (bytes.length === 0 ? bytes : gzipSync(bytes));
   }
 
-  /** Adds to what the next write sends. */
+  /** Adds text to the next write. */
   put(text: string): void {
     if (!this.over) this.#pending += text;
   }
 
-  /** Sends what was put. Undefined if there is room for more, otherwise settles when there is. */
+  /**
+   * Writes what was added. Returns undefined if the socket has room for more, else a promise that settles when it has.
+   */
   flush(): Promise<void> | undefined {
     if (this.over || this.#pending === '') return undefined;
     const response = this.#response!;
     if (response.write(this.#take())) return undefined;
-    // One wait for all that were not waited for: a listener each would be a leak to Node.
+    // Callers that don't wait for the promise share it. With a listener for each call, Node would warn of a leak.
     this.#drained ??= this.#until((wake) => response.once('drain', wake)).finally(() => (this.#drained = undefined));
     return this.#drained;
   }
 
-  /** Sends what was put, and then `bytes`, as one write; settles when the operating system has it. */
+  /** Writes what was added and then `bytes`, as one write. Settles when the operating system has it. */
   written(bytes?: Uint8Array): Promise<void> {
     const chunk = this.#take(bytes);
     if (this.over || chunk.length === 0) return Promise.resolve();
     return this.#until((wake) => this.#response!.write(chunk, wake));
   }
 
-  /** Sends what was put and ends the answer. */
+  /** Writes what was added, and ends the response. */
   end(): void {
     if (this.over) return;
     this.#response!.end(this.#take());
-    this.#ended = true;
+    this.#finished = true;
   }
 
   /** Cuts the connection. */
@@ -103,7 +107,7 @@ export class Wire {
     this.#response.destroy();
   }
 
-  /** Waits so long, or until the connection ends. One pause at a time. */
+  /** Settles after this time, or when the connection closes. Only one pause may run at a time. */
   pause(durationMs: number): Promise<void> {
     return this.#until((wake) => {
       this.#timer = setTimeout(wake, durationMs);

@@ -4,7 +4,7 @@
  */
 import { LlmError } from '../errors.ts';
 import { formatEventId, isTerminal, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
-import { ended, pour, type Sink } from '../flow/sink.ts';
+import { exhausted, pour, type Sink } from '../flow/sink.ts';
 import { EventList, type Weighed } from './event-list.ts';
 import {
   LoggedEvent,
@@ -102,9 +102,9 @@ export class MemoryStreamLog implements StreamLog {
   }
 
   /** What a reader at `next` gets now: a batch, nothing more ever, or nothing yet. */
-  take(next: number): Taken | typeof ended | undefined {
+  take(next: number): Taken | typeof exhausted | undefined {
     const { length } = this.#events;
-    if (next >= length) return this.#terminalType ? ended : undefined;
+    if (next >= length) return this.#terminalType ? exhausted : undefined;
     if (this.#taken?.next !== next || this.#taken.length !== length) this.#taken = this.#batch(next);
     return this.#taken;
   }
@@ -182,7 +182,7 @@ class Reader implements LogReader {
         const batch = this.#take();
         if (batch === undefined) return;
         this.#onWake = undefined;
-        resolve(batch === ended ? { done: true, value: undefined } : { done: false, value: batch });
+        resolve(batch === exhausted ? { done: true, value: undefined } : { done: false, value: batch });
       };
       this.wake();
     });
@@ -215,12 +215,12 @@ class Reader implements LogReader {
     this.wake();
   };
 
-  #take(): LogBatch | typeof ended | undefined {
-    const taken = this.#over ? ended : this.#log.take(this.#next);
+  #take(): LogBatch | typeof exhausted | undefined {
+    const taken = this.#over ? exhausted : this.#log.take(this.#next);
     if (taken === undefined) return undefined;
-    if (taken === ended) {
+    if (taken === exhausted) {
       this.#end();
-      return ended;
+      return exhausted;
     }
     this.#next = taken.end;
     return taken.batch;

@@ -1,20 +1,23 @@
 /**
- * The room that an answer takes while it isn't in its log yet, or never will be: blocks that are open, lines without an
- * end, upstream's usage. It keeps to the same bound as the log, and counts among what is held for the caller.
+ * Counts the memory that one answer takes outside its log: open blocks, lines whose end hasn't arrived, upstream's
+ * usage. It has the same bound as the log, and is part of the bytes held for the caller.
  */
 import { LlmError } from '../errors.ts';
 import type { Hold } from '../access/held-bytes.ts';
 
-/** Changes are counted in steps of this many bytes, so that an ordinary answer never comes to be counted. */
+/**
+ * The caller's account changes in steps of this many bytes. An ordinary answer never reaches the first step, so it
+ * costs nothing.
+ */
 const stepBytes = 8 * 1_024;
-/** What V8 takes for an object, a list or a text beside what is in it, and for each of its places. */
+/** About how many bytes V8 takes for an empty object, list or text, and for each place in an object or list. */
 const valueBytes = 48;
 const placeBytes = 16;
 
 export interface AnswerRoomOptions {
-  /** What one answer may hold. */
+  /** The most bytes that one answer may hold. */
   readonly bytesMax: number;
-  /** Where it counts. */
+  /** The caller's account. */
   readonly hold: Hold;
 }
 
@@ -22,17 +25,18 @@ export class AnswerRoom {
   readonly #options: AnswerRoomOptions | undefined;
   #steps = 0;
 
-  /** Without options there is no bound. */
+  /** Without options there is no bound and no account. */
   constructor(options?: AnswerRoomOptions) {
     this.#options = options;
   }
 
   /**
-   * Has that much held from now on.
+   * Sets how many bytes the answer holds from now on.
    *
-   * @param replacedBytes What came and is held no longer, since something newer stands in its place. It counts against the
-   *   answer's bound, so that an answer can't go on for ever by saying the same again.
-   * @throws LlmError `log_limit` if there is no room for it.
+   * @param replacedBytes All bytes that upstream sent and that newer ones have replaced. They aren't held any more but
+   *   count against the answer's bound, so that upstream can't make an answer endless by sending the same field again
+   *   and again.
+   * @throws LlmError `log_limit` where the answer or its caller has no room for them.
    */
   resize(heldBytes: number, replacedBytes: number): void {
     if (!this.#options) return;
@@ -49,7 +53,7 @@ export class AnswerRoom {
   }
 }
 
-/** About how many bytes a parsed JSON value takes in memory: many small objects take several times what is written of them. */
+/** About how many bytes a parsed JSON value takes in memory. Small objects take several times as much as their JSON. */
 export function bytesOf(value: unknown): number {
   if (typeof value === 'string') return valueBytes + value.length;
   if (typeof value !== 'object' || value === null) return 0;
@@ -63,5 +67,5 @@ export function bytesOf(value: unknown): number {
 }
 
 function tooLarge(cause?: unknown): LlmError {
-  return new LlmError('log_limit', 'The answer grew beyond what the service keeps of one', { cause });
+  return new LlmError('log_limit', 'The answer is larger than the service allows', { cause });
 }

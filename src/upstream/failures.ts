@@ -1,6 +1,7 @@
 /**
- * What went wrong upstream, as one of our codes. Knows nothing of the SDK or of HTTP libraries. No message made here
- * holds a word of upstream's: it may quote a prompt, a key or a URL, and our messages reach clients.
+ * What went wrong upstream, as one of the service's error codes. Knows nothing of the SDK or of HTTP libraries. No
+ * message made here contains anything that upstream wrote: it may quote a prompt, a key or a URL, and these messages
+ * reach clients.
  */
 import { LlmError } from '../errors.ts';
 import type { ErrorCode } from '../protocol.ts';
@@ -19,22 +20,27 @@ const messages: Readonly<Record<UpstreamCode, string>> = {
 };
 
 export interface UpstreamFailureOptions {
-  /** Instead of the code's own message. */
+  /** Replaces the code's own message. */
   readonly message?: string | undefined;
-  readonly cause?: UpstreamFault | Error | undefined;
+  readonly cause?: FailureCause | Error | undefined;
+  /** Upstream's id of the request. */
   readonly requestId?: string | undefined;
-  /** Upstream's own sentence as it came. It may quote anything: `said.ts` makes it fit for a log. */
+  /**
+   * Upstream's own sentence, unchanged. It may quote anything; `upstream-words.ts` removes quotations before it is
+   * logged.
+   */
   readonly said?: string | undefined;
+  /** How long upstream asks to wait before the next request. */
   readonly retryAfterMs?: number | undefined;
-  /** Whether upstream may bill an attempt of which it told nothing. True unless given. */
+  /** Whether upstream may bill an attempt for which it reported no usage. True by default. */
   readonly maybeBilled?: boolean;
-  /** Whether nothing more may be tried. False unless given. */
+  /** Whether no other attempt may be made, not even with a fallback. False by default. */
   readonly final?: boolean;
-  /** Whether the same request may be sent again, where upstream or the failure says more of it than the code does. */
+  /** Whether the same request may be sent again. By default, whether the code is retryable. */
   readonly retry?: boolean | undefined;
 }
 
-/** Why an attempt ended without an answer. */
+/** Why an attempt has not produced a complete message. */
 export class UpstreamFailure extends LlmError {
   declare readonly code: UpstreamCode;
   readonly #options: UpstreamFailureOptions;
@@ -51,36 +57,40 @@ export class UpstreamFailure extends LlmError {
     this.retry = options.retry ?? this.traits.retryable;
   }
 
-  /** Whether it may be no more than an idle socket that upstream had closed: another one may do, and at once. */
+  /**
+   * Whether the request was sent on a kept socket, which upstream may have closed. A new socket may work, without a
+   * wait.
+   */
   get onKeptSocket(): boolean {
-    return this.cause instanceof UpstreamFault && this.cause.onKeptSocket;
+    return this.cause instanceof FailureCause && this.cause.onKeptSocket;
   }
 
-  /** No property, so that nothing that prints an error prints it. */
+  /** A getter rather than a property, so that code which prints an error's properties doesn't print it. */
   get said(): string | undefined {
     return this.#options.said;
   }
 
-  /** Whether anything in it is in upstream's own words. */
+  /** Whether it contains anything that upstream wrote. */
   get holdsWords(): boolean {
     const { cause, requestId, said } = this.#options;
-    return (
-      said !== undefined || requestId !== undefined || (cause instanceof UpstreamFault && cause.type !== undefined)
-    );
+    return said !== undefined || requestId !== undefined || (cause instanceof FailureCause && cause.type !== undefined);
   }
 
-  /** The same with each of upstream's words as `ownWord` gives it back: they may quote the request, and the key that went with it. */
+  /**
+   * Returns the same failure with each of upstream's words replaced by the result of `ownWord`, since a word may quote
+   * the request or its key.
+   */
   inWordsOf(ownWord: (word: string | undefined) => string | undefined): UpstreamFailure {
     const { cause, requestId } = this.#options;
     return new UpstreamFailure(this.code, {
       ...this.#options,
       requestId: ownWord(requestId),
-      cause: cause instanceof UpstreamFault ? cause.inWordsOf(ownWord) : cause,
+      cause: cause instanceof FailureCause ? cause.inWordsOf(ownWord) : cause,
     });
   }
 }
 
-interface UpstreamFaultFacts {
+interface FailureFacts {
   readonly code: string;
   readonly type?: string | undefined;
   readonly status?: number | undefined;
@@ -91,24 +101,27 @@ interface UpstreamFaultFacts {
   readonly cause?: unknown;
 }
 
-/** What lay behind a failure, for logs: a short code of ours or of Node's, and what else an operator can use. */
-export class UpstreamFault extends Error {
-  override readonly name = 'UpstreamFault';
+/**
+ * The cause of an upstream failure, for the log: a short code of the service's or of Node's, and facts that help an
+ * operator.
+ */
+export class FailureCause extends Error {
+  override readonly name = 'FailureCause';
   readonly code: string;
   /** Upstream's own error type. */
   readonly type: string | undefined;
-  /** HTTP status of the answer, where there was one. */
+  /** HTTP status of the response; undefined where there was none. */
   readonly status: number | undefined;
-  /** The path that was asked for, where that is what is wrong; without any part that may be a secret. */
+  /** The path of the request where upstream doesn't know it, without any part that may be a secret. */
   readonly requestPath: string | undefined;
-  /** What an operator had better look at: names of settings and keys of a config. */
+  /** The settings and config keys that an operator should check. */
   readonly check: string | undefined;
-  /** Whether anything of the request can have reached upstream. */
+  /** Whether any part of the request may have reached upstream. */
   readonly sent: boolean;
-  /** Whether it went out on a socket that had been kept idle, and that upstream may have closed just then. */
+  /** Whether the request was sent on a socket that had been idle, and that upstream may have closed at that moment. */
   readonly onKeptSocket: boolean;
 
-  constructor(message: string, facts: UpstreamFaultFacts) {
+  constructor(message: string, facts: FailureFacts) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.code = facts.code;
     this.type = facts.type;
@@ -119,17 +132,17 @@ export class UpstreamFault extends Error {
     this.onKeptSocket = facts.onKeptSocket ?? false;
   }
 
-  /** As a failure's. The names of errors that are known here are no quotation. */
-  inWordsOf(ownWord: (word: string | undefined) => string | undefined): UpstreamFault {
+  /** Does the same as `UpstreamFailure.inWordsOf`. An error type that is known here stays, since it is no quotation. */
+  inWordsOf(ownWord: (word: string | undefined) => string | undefined): FailureCause {
     const { message, type, code, status, requestPath, check, sent, onKeptSocket, cause } = this;
     const own = isErrorType(type) ? type : ownWord(type);
-    return new UpstreamFault(message, { code, type: own, status, requestPath, check, sent, onKeptSocket, cause });
+    return new FailureCause(message, { code, type: own, status, requestPath, check, sent, onKeptSocket, cause });
   }
 }
 
 /**
- * By the plain form of a type's name, since gateways name the same errors after the API, after OpenAI's API, after Google's
- * or after classes of Python.
+ * The code for each error type, by the plain form of its name. Gateways name the same error as the API does, as
+ * OpenAI's or Google's API does, or by a Python class.
  */
 const codeOfType: ReadonlyMap<string, UpstreamCode> = new Map(
   Object.entries({
@@ -145,7 +158,7 @@ const codeOfType: ReadonlyMap<string, UpstreamCode> = new Map(
   ),
 );
 
-/** `rate_limit_error`, `RateLimitError` and `RATE_LIMIT` are one. */
+/** Makes `rate_limit_error`, `RateLimitError` and `RATE_LIMIT` the same. */
 function plainType(type: string): string {
   return type
     .toLowerCase()
@@ -153,7 +166,7 @@ function plainType(type: string): string {
     .replace(/(?:error|exception)$/, '');
 }
 
-/** Whether this is the name of an error that is known here. */
+/** Whether this is the name of an error type that is known here. */
 export function isErrorType(type: unknown): type is string {
   return typeof type === 'string' && codeOfType.has(plainType(type));
 }
@@ -171,7 +184,7 @@ const codeOfStatus: ReadonlyMap<number, UpstreamCode> = new Map([
   [529, 'upstream_overloaded'],
 ]);
 
-/** The code for what upstream said: by the error's type where it is a known one, else by the HTTP status. */
+/** The code for an error of upstream's: by its type where that is known, else by the HTTP status. */
 export function classify(type: unknown, status?: number): UpstreamCode {
   const known = typeof type === 'string' ? codeOfType.get(plainType(type)) : undefined;
   if (known) return known;
@@ -179,7 +192,10 @@ export function classify(type: unknown, status?: number): UpstreamCode {
   return codeOfStatus.get(status) ?? (status >= 400 && status < 500 ? 'upstream_invalid_request' : 'upstream_error');
 }
 
-/** Whether upstream says that the same request may be sent again; undefined where it leaves that to its status. */
+/**
+ * Reads `x-should-retry`, by which upstream says whether the same request may be sent again. Undefined where it says
+ * neither.
+ */
 export function parseShouldRetry(header: string | undefined): boolean | undefined {
   const said = header?.trim().toLowerCase();
   return said === 'true' || said === 'false' ? said === 'true' : undefined;

@@ -1,6 +1,6 @@
 /**
- * The account of one generation: what all its attempts used and cost, and how long it took. Knows nothing of how
- * attempts are made. What one attempt left unknown stays unknown in the sum.
+ * The account of one generation: the usage and cost of all its attempts, and its timing. Knows nothing of how attempts
+ * are made. Where the cost of one attempt is unknown, the sum is unknown too.
  */
 import type { Account, Usage } from '../protocol.ts';
 import { costUsd, type PricedModel } from './prices.ts';
@@ -19,12 +19,12 @@ export class Ledger {
   };
   #costUsd: number | null = 0;
 
-  /** `startedAtMs` on the clock of `performance.now()`. */
+  /** @param startedAtMs When the generation began, on the clock of `performance.now()`. */
   constructor(startedAtMs: number) {
     this.#startedAtMs = startedAtMs;
   }
 
-  /** The first output came then, if any did; later calls change nothing. */
+  /** Notes when an attempt's first output arrived; undefined where it had none. Only the first time counts. */
   output(atMs: number | undefined): void {
     this.#firstTokenAtMs ??= atMs;
   }
@@ -44,11 +44,11 @@ export class Ledger {
     this.#costUsd = cost === null || this.#costUsd === null ? null : this.#costUsd + cost;
   }
 
-  /** As it stands now, for the config that answered last. */
+  /** The account as it is now. The config is that of the latest attempt. */
   account(config: { readonly name: string; readonly model: string }): Account {
     return {
       usage: this.#usage,
-      // Tokens cost millionths of cents; what lies beyond is the noise of binary fractions.
+      // A token costs at least a millionth of a cent; further digits are rounding errors of binary fractions.
       costUsd: this.#costUsd === null ? null : Number(this.#costUsd.toFixed(12)),
       timing: {
         firstTokenMs: this.#firstTokenAtMs === undefined ? null : sinceMs(this.#startedAtMs, this.#firstTokenAtMs),
@@ -60,7 +60,7 @@ export class Ledger {
   }
 }
 
-/** To a tenth of a millisecond. */
+/** Rounded to a tenth of a millisecond. */
 function sinceMs(startMs: number, endMs: number): number {
   return Math.round((endMs - startMs) * 10) / 10;
 }

@@ -1,86 +1,51 @@
 /**
- * A config and a conversation in, the events of one answer out, over the Anthropic SDK. Knows nothing of logs, viewers or
- * doors. Whatever upstream does, there is exactly one terminal event, it comes last, and usage and cost are in it.
+ * Takes a config and a conversation, and emits the events of one answer, over the Anthropic SDK. Knows nothing of logs,
+ * viewers or doors. Whatever upstream does, the last event is the one terminal event, and it holds usage and cost.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import Anthropic from '@anthropic-ai/sdk';
-import { messagesUrl } from './address/base-url.ts';
-import type { ApiKeyHeader, Headers } from './address/headers.ts';
-import { proxyFor, type Proxies } from './address/proxies.ts';
+import type { Headers } from './address/headers.ts';
+import type { UpstreamAddress } from './address/upstream-address.ts';
 import type { Config } from '../configs/configs.ts';
 import { LlmError } from '../errors.ts';
-import type { CancelReason, LlmEvent, Message, TerminalEvent } from '../protocol.ts';
 import { iterate, type Sink } from '../flow/sink.ts';
-import type { Telemetry } from '../telemetry/telemetry.ts';
 import { laterTurn } from '../flow/turns.ts';
+import type { LlmEvent, Message, TerminalEvent } from '../protocol.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 import { AnswerRoom } from './answer-room.ts';
-import { Attempt, type Answer } from './attempt.ts';
-import { parseShouldRetry, UpstreamFailure, UpstreamFault } from './failures.ts';
+import type { AttemptOptions } from './attempt.ts';
+import { Attempts } from './attempts.ts';
+import { UpstreamSockets } from './http/sockets.ts';
 import { Ledger } from './ledger.ts';
-import type { MessageReader } from './messages-api/message-reader.ts';
-import { headerOf, refusalOf } from './refusal.ts';
 import { buildMessageRequest, headersOf } from './messages-api/request.ts';
-import { defaultRetryTiming, RetryPlan, type RetryTiming, type Step } from './retry.ts';
-import { ownWord, withoutRequest } from './said.ts';
-import { prepareRequest, readRefusal, UpstreamSockets, type PreparedRequest } from './http/sockets.ts';
-import { Watchdog, type TimeoutName } from './watchdog.ts';
 import { wellFormedJson } from './messages-api/well-formed.ts';
-
-/** Where a config's requests go, and what goes with them. */
-export interface UpstreamAddress {
-  /** As `isBaseUrl` has it: `https://api.anthropic.com`. A promise where a server is only now being started. */
-  readonly baseUrl: string | Promise<string>;
-  /** `/v1/messages` unless given. */
-  readonly messagesPath?: string | undefined;
-  /** No credential is sent without it. */
-  readonly apiKey?: string | undefined;
-  /** `authorization`, which carries the key as a bearer token, unless given. */
-  readonly apiKeyHeader?: ApiKeyHeader | undefined;
-  /** Sent with each request, over what the service sends by itself. Values are secrets. */
-  readonly headers?: Headers;
-  /** None unless given. */
-  readonly proxies?: Proxies;
-  /** Whether the built-in simulator answers there. */
-  readonly simulated: boolean;
-}
+import { cancelledOutcome, doneOutcome, errorOutcome } from './outcome.ts';
+import { PreparedRequests, preparedRequestsMax } from './prepared-requests.ts';
+import { defaultRetryTiming, type RetryTiming } from './retry.ts';
+import { sendRequest } from './send-request.ts';
 
 export interface LlmServiceOptions {
-  /** Asked anew for each attempt. */
+  /** Called for each attempt, so that a key which was renewed is used. */
   readonly resolveUpstream: (config: Config) => UpstreamAddress;
   readonly telemetry?: Pick<Telemetry, 'upstreamAttemptFailed' | 'internalError'>;
-  /** For tests, which can't wait. */
+  /** For tests, which can't wait for the default delays. */
   readonly retryTiming?: RetryTiming | undefined;
 }
 
 export interface LlmRequest {
   readonly config: Config;
   readonly messages: readonly Message[];
-  /** Values for the prompt's variables, and for those of its fallbacks; checked before. */
+  /** Values for the variables of the prompt and of the fallbacks' prompts. The caller has checked them. */
   readonly variables: Readonly<Record<string, string>>;
-  /** For what is held of the answer until it is told; without a bound unless given. */
+  /** Counts what is held of the answer before it is emitted. Without a bound by default. */
   readonly room?: AnswerRoom;
-  /** What timing counts from, on the clock of `performance.now()`; now, unless given. */
+  /** When the generation began, on the clock of `performance.now()`; its timing counts from here. Now, by default. */
   readonly startedAtMs?: number;
 }
-
-/** Those of the Messages API. */
-const stopReasons: ReadonlySet<string> = new Set([
-  'end_turn',
-  'max_tokens',
-  'stop_sequence',
-  'tool_use',
-  'pause_turn',
-  'refusal',
-  'compaction',
-  'model_context_window_exceeded',
-]);
-/** Requests are kept prepared for this many addresses and keys. */
-const requestsMax = 100;
 
 export class LLMService implements AsyncDisposable {
   readonly #options: LlmServiceOptions;
   readonly #sockets = new UpstreamSockets();
-  readonly #requests = new Map<string, Promise<PreparedRequest>>();
+  readonly #prepared = new PreparedRequests(sdkHeadersFor);
 
   constructor(options: LlmServiceOptions) {
     this.#options = options;
@@ -90,15 +55,18 @@ export class LLMService implements AsyncDisposable {
     return this.#options.resolveUpstream(config).simulated;
   }
 
-  /** Does ahead what the first requests of these configs would have to. Never rejects: what is wrong is those requests' to tell. */
+  /**
+   * Prepares the requests of these configs, so that the first one of each doesn't have to. Never rejects: a request
+   * that can't be prepared now fails when it is sent, with a reason.
+   */
   async prepare(configs: readonly Config[]): Promise<void> {
-    const prepared = configs.slice(0, requestsMax).map(async (config) => {
-      await this.#prepared(this.#options.resolveUpstream(config), headersOf(config));
+    const prepared = configs.slice(0, preparedRequestsMax).map(async (config) => {
+      await this.#prepared.for(this.#options.resolveUpstream(config), headersOf(config));
     });
     await Promise.allSettled(prepared);
   }
 
-  /** As `pipe`, for whoever pulls. Leaving the iteration early closes upstream's socket too. */
+  /** The same events as `pipe`, as an iterable of batches. Leaving the iteration early closes upstream's socket too. */
   stream(request: LlmRequest, signal: AbortSignal): AsyncGenerator<LlmEvent[], void, undefined> {
     const left = new AbortController();
     const either = AbortSignal.any([signal, left.signal]);
@@ -109,69 +77,45 @@ export class LLMService implements AsyncDisposable {
   }
 
   /**
-   * Hands over a batch of events for each read from upstream, as fast as they are taken and no faster, and in the end the
-   * terminal event on its own. `start` is not among them. Settles when upstream's socket is closed too. A sink that throws
-   * ends it as `internal`; only what it throws at the terminal event is thrown from here.
+   * Hands the sink one batch of events for each read from upstream, no faster than the sink takes them, and at the end
+   * the terminal event alone. `start` is not among them. Settles when upstream's socket is closed or kept for reuse.
+   * Where the sink throws, the generation ends as `internal`; the promise rejects only where the sink throws at the
+   * terminal event.
    *
-   * An abort ends it as `cancelled`, with the signal's reason where that is a `CancelReason`; upstream's socket is closed
-   * at once, and before that event is told.
+   * When the signal aborts, upstream's socket is closed at once and then `cancelled` is emitted, with the signal's
+   * reason where that is a `CancelReason`.
    */
   async pipe(request: LlmRequest, signal: AbortSignal, sink: Sink<LlmEvent[]>): Promise<void> {
     const { telemetry, retryTiming = defaultRetryTiming } = this.#options;
-    const ledger = new Ledger(request.startedAtMs ?? performance.now());
-    const plan = new RetryPlan(request.config, retryTiming, performance.now());
-    let config = request.config;
-    let attempt: Attempt | undefined;
-    let failure: UpstreamFailure | undefined;
+    const { config, room = new AnswerRoom(), startedAtMs = performance.now() } = request;
+    const ledger = new Ledger(startedAtMs);
+    const attempts = new Attempts({
+      config,
+      room,
+      ledger,
+      retryTiming,
+      signal,
+      senderFor: (of, freshSocket) => this.#senderFor(of, request, freshSocket),
+      secretTexts: (of) => this.#secretTexts(of, request),
+      onFailure: (failed) => telemetry?.upstreamAttemptFailed(failed),
+    });
     let terminal: TerminalEvent;
-    // Both reach an attempt also while the sink is busy, so that one which is stuck can't keep upstream's socket.
-    const watchdog = new Watchdog(config.timeouts.totalMs, (name) => attempt?.stop(timeoutFailure(name, attempt)));
-    const abort = () => attempt?.stop();
-    signal.addEventListener('abort', abort, { once: true });
     try {
-      // What is to be tried next; undefined once nothing is.
-      let step: Step | undefined = { config, delayMs: 0 };
-      for (let number = 1; step && !signal.aborted; number += 1) {
-        config = step.config;
-        // Where one kept socket was closed, the others most likely are.
-        attempt = this.#attempt(config, request, watchdog, attempt?.failure?.onKeptSocket);
-        if (watchdog.expired) attempt.stop(timeoutFailure('total_ms', attempt));
-        try {
-          await attempt.pipe(sink);
-        } finally {
-          // A complete message is told first: its socket can take a moment until it is fit for reuse.
-          if (!attempt.message.complete) await attempt.close();
-          ledger.output(attempt.outputAtMs);
-          if (attempt.usage) ledger.add(config, attempt.usage);
-        }
-        if (!attempt.failure) break;
-        const texts = attempt.failure.holdsWords ? await this.#textsOf(config, request) : [];
-        failure = attempt.failure.inWordsOf((word) => ownWord(word, texts));
-        step = attempt.message.hasOutput ? undefined : plan.after(failure, performance.now(), watchdog.totalAtMs);
-        const { name, model } = config;
-        const retry = step ? { retryInMs: step.delayMs } : {};
-        const said = failure.said === undefined ? undefined : withoutRequest(failure.said, texts);
-        telemetry?.upstreamAttemptFailed({ config: name, model, attempt: number, error: failure, said, ...retry });
-        if (step && step.delayMs > 0) await delay(step.delayMs, undefined, { signal }).catch(() => {});
-      }
-      const outcome = attempt?.message.complete
-        ? await this.#done(attempt.message, config, request)
-        : outcomeOf(step === undefined ? failure : undefined, signal);
-      terminal = { ...outcome, ...ledger.account(config) };
+      await attempts.pipe(sink);
+      terminal = { ...(await this.#outcome(attempts, request, signal)), ...ledger.account(attempts.config) };
     } catch (error) {
       const thrown = LlmError.from(error);
       if (thrown.code === 'internal') telemetry?.internalError('llm-service', error);
-      terminal = { type: 'error', ...failureData(thrown), ...ledger.account(config) };
+      terminal = { ...errorOutcome(thrown), ...ledger.account(attempts.config) };
     } finally {
-      watchdog[Symbol.dispose]();
-      signal.removeEventListener('abort', abort);
+      attempts[Symbol.dispose]();
     }
-    // All of the answer is told; its end has time.
+    // The sink has the whole answer; its terminal event may wait until the tokens of other answers have passed.
     await laterTurn();
     try {
       await sink([terminal]);
     } finally {
-      await attempt?.close();
+      await attempts.close();
     }
   }
 
@@ -180,125 +124,40 @@ export class LLMService implements AsyncDisposable {
     this.#sockets[Symbol.dispose]();
   }
 
-  #attempt(
-    config: Config,
-    { messages, variables, room = new AnswerRoom() }: LlmRequest,
-    watchdog: Watchdog,
-    freshSocket?: boolean,
-  ): Attempt {
+  /** Builds the request at once; the function that is returned sends it. */
+  #senderFor(config: Config, { messages, variables }: LlmRequest, freshSocket: boolean): AttemptOptions['send'] {
     const { headers, body } = buildMessageRequest(config, messages, variables);
     const address = this.#options.resolveUpstream(config);
-    return new Attempt({
-      watchdog,
-      timeouts: config.timeouts,
-      showThinking: config.thinking?.show === true,
-      room,
-      send: async (signal): Promise<Answer> => {
-        const prepared = await this.#prepared(address, headers);
-        const json = wellFormedJson(JSON.stringify(body));
-        const answer = await this.#sockets.send(prepared, json, signal, freshSocket).catch((error: unknown) => {
-          if (!(error instanceof UpstreamFault)) throw error;
-          const retry = error.code === 'proxy_refused' ? false : undefined;
-          throw new UpstreamFailure('upstream_unreachable', { cause: error, maybeBilled: error.sent, retry });
-        });
-        const requestId = headerOf(answer, 'request-id');
-        if (answer.status < 200 || answer.status >= 300)
-          throw refusalOf(answer, await readRefusal(answer.body, signal), prepared);
-        if (answer.unknownEncoding !== undefined) {
-          await answer.body.close();
-          const facts = { code: 'content_encoding_unknown', type: answer.unknownEncoding };
-          const cause = new UpstreamFault('the content-encoding of the answer is not known', facts);
-          throw new UpstreamFailure('upstream_error', { cause, requestId, retry: false });
-        }
-        return {
-          contentType: answer.headers['content-type'] ?? null,
-          requestId,
-          shouldRetry: parseShouldRetry(headerOf(answer, 'x-should-retry')),
-          body: answer.body,
-        };
-      },
-    });
-  }
-
-  /** A reason to stop that the API doesn't have may be anything; the stop sequence is one of the config's. */
-  async #done({ stopReason, stopSequence, stopDetails }: MessageReader, config: Config, request: LlmRequest) {
-    const known = stopReason === null || stopReasons.has(stopReason);
-    return {
-      type: 'done' as const,
-      stopReason: known ? stopReason : (ownWord(stopReason, await this.#textsOf(config, request)) ?? null),
-      ...(stopSequence !== undefined && config.stopSequences?.includes(stopSequence) ? { stopSequence } : {}),
-      ...(stopDetails === undefined ? {} : { stopDetails }),
+    return async (signal) => {
+      const prepared = await this.#prepared.for(address, headers);
+      const json = wellFormedJson(JSON.stringify(body));
+      return sendRequest(this.#sockets, prepared, json, { signal, freshSocket });
     };
   }
 
-  /** All texts of a request, and of what goes with it, that upstream may quote and that are not for others to read. */
-  async #textsOf(config: Config, request: LlmRequest): Promise<string[]> {
+  async #outcome({ message, config, failure }: Attempts, request: LlmRequest, signal: AbortSignal) {
+    if (message) return doneOutcome(message, config, () => this.#secretTexts(config, request));
+    return failure ? errorOutcome(failure) : cancelledOutcome(signal);
+  }
+
+  /** All texts of a request and of its address that upstream might quote and nobody else may read. */
+  async #secretTexts(config: Config, { messages, variables }: LlmRequest): Promise<string[]> {
     const { baseUrl, apiKey = '', headers = {} } = this.#options.resolveUpstream(config);
-    const contents = request.messages.map(({ content }) =>
-      typeof content === 'string' ? content : JSON.stringify(content),
-    );
-    const prompt = config.prompt.render(request.variables);
+    const contents = messages.map(({ content }) => (typeof content === 'string' ? content : JSON.stringify(content)));
+    const prompt = config.prompt.render(variables);
     return [await baseUrl, apiKey, ...Object.values(headers), prompt, ...contents];
   }
-
-  /**
-   * The request that the SDK makes for this address, but for its body. Made once, since it is the same each time, and takes
-   * the SDK longer than all that is left for us to do.
-   */
-  async #prepared(address: UpstreamAddress, parameterHeaders: Headers): Promise<PreparedRequest> {
-    const { messagesPath, apiKey, apiKeyHeader, proxies } = address;
-    const url = messagesUrl(await address.baseUrl, messagesPath);
-    const proxy = proxies && proxyFor(new URL(url), proxies);
-    const headers = { ...parameterHeaders, ...keyHeader(apiKey, apiKeyHeader), ...address.headers };
-    const key = JSON.stringify([url, headers, proxy?.href]);
-    let prepared = this.#requests.get(key);
-    if (!prepared) {
-      prepared = prepare(url, headers, proxy);
-      const oldest = this.#requests.keys().next();
-      if (this.#requests.size >= requestsMax && !oldest.done) this.#requests.delete(oldest.value);
-      this.#requests.set(key, prepared);
-      prepared.catch(() => this.#requests.delete(key));
-    }
-    return prepared;
-  }
 }
 
-/** Of what the SDK would send, the rest comes from the environment, from files of the user's, or is ours to say. */
+/**
+ * The headers that are taken from the SDK. It takes others from the environment and from files, or the service sets
+ * them.
+ */
 const sdkHeaders = /^(?:accept|content-type|user-agent|x-stainless-[a-z-]+)$/;
 
-async function prepare(url: string, headers: Headers, proxy: URL | undefined): Promise<PreparedRequest> {
-  // The key goes with the request. Without one here, the SDK would look for credentials all over the machine.
+async function sdkHeadersFor(url: string): Promise<Headers> {
+  // The key is sent with each request. If the client had none here, the SDK would search the machine for credentials.
   const client = new Anthropic({ baseURL: url, apiKey: 'sent-per-request', logLevel: 'off', openTelemetry: false });
   const { req } = await client.buildRequest({ method: 'post', path: url, body: {}, stream: true });
-  const built = Object.fromEntries([...req.headers].filter(([name]) => sdkHeaders.test(name)));
-  return prepareRequest(url, { ...built, ...headers }, proxy);
-}
-
-function keyHeader(apiKey: string | undefined, name: ApiKeyHeader = 'authorization'): Headers {
-  if (apiKey === undefined) return {};
-  return { [name]: name === 'authorization' ? `Bearer ${apiKey}` : apiKey };
-}
-
-/** How a message that is not complete ended: with the failure of the last attempt, if that is what ended it. */
-function outcomeOf(failure: UpstreamFailure | undefined, signal: AbortSignal) {
-  if (failure) return { type: 'error' as const, ...failureData(failure) };
-  return { type: 'cancelled' as const, reason: cancelReason(signal) };
-}
-
-function timeoutFailure(name: TimeoutName, { requestId }: Attempt): UpstreamFailure {
-  return new UpstreamFailure('upstream_timeout', {
-    message: `The model provider took longer than ${name} allows`,
-    cause: new UpstreamFault('a wait was too long', { code: name }),
-    requestId,
-    final: name === 'total_ms',
-  });
-}
-
-function failureData(error: LlmError) {
-  const { issues: _issues, ...data } = error.data;
-  return { ...data, ...(error.requestId === undefined ? {} : { requestId: error.requestId }) };
-}
-
-function cancelReason({ reason }: AbortSignal): CancelReason {
-  return reason === 'disconnected' || reason === 'shutdown' ? reason : 'requested';
+  return Object.fromEntries([...req.headers].filter(([name]) => sdkHeaders.test(name)));
 }

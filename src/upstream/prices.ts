@@ -1,10 +1,10 @@
 /**
- * What tokens cost. Knows nothing of requests. A model whose price isn't known has none, which is not the same as 0.
- * Fees that aren't per token, such as those for web searches, are not in it.
+ * The prices of tokens. Knows nothing of requests. The cost of a model whose price isn't known is null, not 0. Fees
+ * that aren't per token, such as those for web searches, are not part of a cost.
  */
 import type { TokenCounts } from './usage.ts';
 
-/** US dollars per million tokens. `cacheWrite` is for five minutes. */
+/** US dollars per million tokens. `cacheWrite` is the price of keeping tokens in the cache for five minutes. */
 export interface Price {
   readonly input: number;
   readonly output: number;
@@ -13,11 +13,14 @@ export interface Price {
 }
 
 interface ListPrice extends Price {
-  /** Prompts longer than `promptTokens` cost `factor` times as much, all of it. */
+  /** Where the prompt is longer than `promptTokens`, all tokens of the message cost `factor` times as much. */
   readonly long?: { readonly promptTokens: number; readonly factor: number };
 }
 
-/** As of 2026-11-23, from Anthropic's price list. Exact ids only: a near miss can be a model with another price. */
+/**
+ * From Anthropic's price list of 2026-11-23. Only exact ids match, since a similar id can be a model with another
+ * price.
+ */
 const listPrices: ReadonlyMap<string, ListPrice> = new Map<string, ListPrice>([
   ['claude-opus-5-5', { input: 4, output: 20, cacheWrite: 5, cacheRead: 0.2 }],
   ['claude-sonnet-5-5', { input: 2, output: 10, cacheWrite: 2.5, cacheRead: 0.1 }],
@@ -30,16 +33,16 @@ const listPrices: ReadonlyMap<string, ListPrice> = new Map<string, ListPrice>([
   ['claude-haiku-4-5-20251001', { input: 1, output: 5, cacheWrite: 1.25, cacheRead: 0.1 }],
 ]);
 
-/** What is kept in the cache for an hour costs twice the price of input, whatever the model. */
+/** For every model, keeping tokens in the cache for an hour costs twice the price of input. */
 const cacheWriteHourFactor = 2;
 
 export interface PricedModel {
   readonly model: string;
-  /** Outranks the list. */
+  /** Replaces the price of the list for this model. */
   readonly price?: Price | undefined;
 }
 
-/** US dollars for what an attempt used; null if the price of any of it is unknown. */
+/** The cost of an attempt in US dollars; null where the price of any of its tokens is unknown. */
 export function costUsd({ model, price }: PricedModel, billed: readonly TokenCounts[]): number | null {
   let total = 0;
   for (const counts of billed) {

@@ -1,15 +1,19 @@
 /**
- * What to try after a failure: the same config again after a wait, its fallback, or nothing. Decides, and does nothing.
- * It is asked only while the generation has no output, for output that has been seen can't be taken back.
+ * Decides what is tried after a failure: the same config again after a wait, its fallback, or nothing. It only decides;
+ * Attempts acts. It is asked only while the generation has no output, since output that viewers have seen can't be
+ * taken back.
  */
 import type { Config } from '../configs/configs.ts';
 import type { UpstreamFailure } from './failures.ts';
 
 export interface RetryTiming {
-  /** The wait before the first retry; doubled for each further one, up to the maximum. */
+  /** The wait before the first retry. Each further retry doubles it, up to `delayMaxMs`. */
   readonly firstDelayMs: number;
   readonly delayMaxMs: number;
-  /** From 0 up to 1; takes up to a quarter off a wait, so that clients of one outage don't come back all at once. */
+  /**
+   * Returns a number from 0 up to 1, by which a wait is shortened by up to a quarter. Otherwise all generations that
+   * failed in one outage would retry at the same moment.
+   */
   readonly random: () => number;
 }
 
@@ -17,7 +21,8 @@ export const defaultRetryTiming: RetryTiming = { firstDelayMs: 500, delayMaxMs: 
 
 const jitter = 0.25;
 
-export interface Step {
+/** The attempt to be made next. */
+export interface NextAttempt {
   readonly config: Config;
   readonly delayMs: number;
 }
@@ -27,7 +32,7 @@ export class RetryPlan {
   readonly #tried: Set<Config>;
   #config: Config;
   #retries = 0;
-  /** When the first attempt with this config began; `retries.totalMs` counts from here. */
+  /** When the first attempt with this config began. `retries.totalMs` is counted from here. */
   #sinceMs: number;
 
   constructor(config: Config, timing: RetryTiming, nowMs: number) {
@@ -37,8 +42,8 @@ export class RetryPlan {
     this.#sinceMs = nowMs;
   }
 
-  /** The next step, or undefined if the failure stands. `totalAtMs` is when the generation's time is up. */
-  after(failure: UpstreamFailure, nowMs: number, totalAtMs: number): Step | undefined {
+  /** Returns the next attempt, or undefined where there is none. `totalAtMs` is when the generation's time is up. */
+  after(failure: UpstreamFailure, nowMs: number, totalAtMs: number): NextAttempt | undefined {
     if (failure.final) return undefined;
     const delayMs = this.#retryDelayMs(failure, nowMs, totalAtMs);
     if (delayMs !== undefined) {
@@ -46,7 +51,8 @@ export class RetryPlan {
       return { config: this.#config, delayMs };
     }
     const { fallback } = this.#config;
-    // A request that is invalid is as invalid elsewhere; anything else is about the config's upstream or model.
+    // A request that one upstream refuses as invalid, the fallback's upstream would refuse too. Every other failure
+    // concerns only this config's upstream or model.
     if (failure.code === 'upstream_invalid_request' || !fallback || this.#tried.has(fallback)) return undefined;
     this.#tried.add(fallback);
     this.#config = fallback;
@@ -62,7 +68,8 @@ export class RetryPlan {
     const backoffMs = failure.onKeptSocket
       ? 0
       : Math.min(firstDelayMs * 2 ** this.#retries, delayMaxMs) * (1 - jitter * random());
-    // What upstream asks for is kept to; where it doesn't fit, a retry could only fail again.
+    // Where upstream asks for a longer wait than the time allows, there is no retry: an earlier one would only fail
+    // again.
     const delayMs = failure.retryAfterMs || backoffMs;
     return nowMs + delayMs <= Math.min(this.#sinceMs + totalMs, totalAtMs) ? delayMs : undefined;
   }

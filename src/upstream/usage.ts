@@ -1,96 +1,104 @@
 /**
- * What one attempt used: upstream's own count where it gave one, an estimate where it couldn't. Knows nothing of money.
- * A number that was inferred is never passed off as told.
+ * Measures what one attempt used: by upstream's own counts where it sent them, by an estimate where it couldn't. Knows
+ * nothing of money. Usage that contains an estimate is always marked as estimated.
  */
 import type { Usage } from '../protocol.ts';
 import { bytesOf } from './answer-room.ts';
 
-/** Tokens with one price list: those of a whole message, or of one of its iterations. */
+/** Tokens with one price: those of a whole message, or of one of its iterations. */
 export interface TokenCounts {
-  /** The model that worked on it, where upstream names one. */
+  /** The model that generated them; undefined where upstream names none, which means the config's model. */
   readonly model: string | undefined;
   readonly input: number;
   readonly output: number;
   readonly cacheRead: number;
-  /** All that was written to the cache, `cacheWriteHour` included. */
+  /** All tokens written to the cache, including `cacheWriteHour`. */
   readonly cacheWrite: number;
-  /** What was written to be kept for an hour, which costs more. */
+  /** Tokens written to the cache for an hour, which cost more. */
   readonly cacheWriteHour: number;
 }
 
 export interface AttemptUsage {
   readonly usage: Usage;
-  /** What the price is to be computed over. */
+  /** The counts from which the cost is computed. */
   readonly billed: readonly TokenCounts[];
 }
 
-/** About as many UTF-16 units of English or code make one token. */
+/** One token of English or of code is about this many UTF-16 units. */
 const charsPerToken = 4;
 
 export class UsageMeter {
-  /** Upstream's numbers, later ones over earlier ones. */
-  readonly #told: Told = { counts: {}, iterations: [] };
+  /** Upstream's numbers, where later ones replace earlier ones. */
+  readonly #stated: Stated = { counts: {}, iterations: [] };
   #raw: unknown = null;
   #started = false;
-  #outputTold = false;
+  #outputStated = false;
   #final = false;
   #receivedChars = 0;
   #rawBytes = 0;
   #iterationsBytes = 0;
   #replacedBytes = 0;
 
-  /** Whether the message began, from where on upstream bills it. */
+  /** Whether the message has begun. From then on upstream bills it. */
   get started(): boolean {
     return this.#started;
   }
 
-  /** About how many bytes of memory upstream's usage takes. */
+  /** About how many bytes of memory upstream's usage object takes. */
   get heldBytes(): number {
     return this.#rawBytes + this.#iterationsBytes;
   }
 
-  /** What earlier usage took, in whose place something newer stands. */
+  /** The sizes of all usage objects that newer ones have replaced. */
   get replacedBytes(): number {
     return this.#replacedBytes;
   }
 
-  /** Lets go of upstream's usage as it came; what was counted of it stays. */
+  /** Drops upstream's usage object. The counts stay. */
   dropRaw(): void {
     this.#raw = null;
     this.#rawBytes = 0;
   }
 
-  /** Takes the usage of `message_start`. */
+  /** Reads the usage of `message_start`. */
   start(usage: unknown): void {
     this.#started = true;
     this.#overlay(usage);
   }
 
   /**
-   * Takes the usage of a `message_delta`. Its numbers are cumulative and outrank those of `message_start`, also those
-   * for input. `stopped` says whether the message has a stop reason, so that its output can't grow any more.
+   * Reads the usage of a `message_delta`. Its numbers are sums since the message began, and replace those of
+   * `message_start`, input included. `stopped` says whether the message has a stop reason, after which its output
+   * doesn't grow any more.
    */
   update(usage: unknown, stopped: boolean): void {
     this.#overlay(usage);
     const output = count(fieldsOf(usage)['output_tokens']);
-    // Some gateways fill in zeros for what they don't know: no output, where some has come, is such a zero.
-    this.#outputTold ||= output !== undefined && (output > 0 || this.#receivedChars === 0);
-    this.#final ||= stopped && this.#outputTold;
+    // Some gateways send 0 for a number that they don't know. Where output has arrived, 0 output tokens is such a
+    // number.
+    this.#outputStated ||= output !== undefined && (output > 0 || this.#receivedChars === 0);
+    this.#final ||= stopped && this.#outputStated;
   }
 
-  /** Counts generated characters (UTF-16 units), hidden ones included, for when upstream never says how many tokens they were. */
+  /**
+   * Counts generated UTF-16 units, including thinking that isn't emitted. The estimate uses them where upstream sends
+   * no counts.
+   */
   received(chars: number): void {
     this.#receivedChars += chars;
   }
 
-  /** `complete` says whether the message came to its end. */
+  /** @param complete Whether `message_stop` has arrived. */
   report(complete: boolean): AttemptUsage {
-    const whole = countsOf(this.#told.counts);
-    const outputIsTold = this.#final || (complete && this.#outputTold);
-    const exact = outputIsTold && this.#told.counts.input_tokens !== undefined;
-    const output = outputIsTold ? whole.output : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
-    // The top-level numbers leave out what compaction and other models than the main one used; the iterations have all.
-    const { iterations } = this.#told;
+    const whole = countsOf(this.#stated.counts);
+    const outputIsStated = this.#final || (complete && this.#outputStated);
+    const exact = outputIsStated && this.#stated.counts.input_tokens !== undefined;
+    const output = outputIsStated
+      ? whole.output
+      : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
+    // The numbers of the whole message leave out compaction and models other than the main one. Its iterations contain
+    // all of it.
+    const { iterations } = this.#stated;
     const billed = iterations.length > 0 ? iterations.map(countsOf) : [{ ...whole, output }];
     return {
       usage: {
@@ -106,9 +114,9 @@ export class UsageMeter {
   }
 
   /**
-   * Counts only ever grow, so what is no count, or is zero, leaves the number that was told before: gateways are known to
-   * send null, text or zeros in a `message_delta` for what their `message_start` had right. Only beside iterations a zero
-   * is one: then the whole leaves out what some of them used.
+   * Replaces earlier numbers by those of a new usage object. Real counts only grow, so 0, null and text replace
+   * nothing: some gateways send them in `message_delta` although their `message_start` had the right number. Where the
+   * object has iterations, 0 is a real count, since the numbers of the whole message then leave out some iterations.
    */
   #overlay(usage: unknown): void {
     if (typeof usage !== 'object' || usage === null) return;
@@ -119,13 +127,13 @@ export class UsageMeter {
     const iterations = fields['iterations'];
     const itemized = Array.isArray(iterations) && iterations.length > 0;
     if (itemized) {
-      this.#told.iterations = iterations;
+      this.#stated.iterations = iterations;
       this.#iterationsBytes = this.#rawBytes;
     }
-    const { counts } = this.#told;
+    const { counts } = this.#stated;
     for (const name of countNames) {
-      const told = count(fields[name]);
-      if (told !== undefined && (told > 0 || itemized || counts[name] === undefined)) counts[name] = told;
+      const stated = count(fields[name]);
+      if (stated !== undefined && (stated > 0 || itemized || counts[name] === undefined)) counts[name] = stated;
     }
     const hour = count(fieldsOf(fields['cache_creation'])['ephemeral_1h_input_tokens']);
     if (hour) counts.cache_creation = { ephemeral_1h_input_tokens: hour };
@@ -134,8 +142,11 @@ export class UsageMeter {
 
 const countNames = ['input_tokens', 'output_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens'] as const;
 
-/** What is kept of upstream's usage objects. Names that aren't known are not: a stream could bring new ones for ever. */
-interface Told {
+/**
+ * The parts of upstream's usage objects that are kept. Unknown fields aren't, since a stream could send new ones for
+ * ever.
+ */
+interface Stated {
   readonly counts: { [Name in (typeof countNames)[number]]?: number } & {
     cache_creation?: { readonly ephemeral_1h_input_tokens: number };
   };

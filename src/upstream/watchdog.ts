@@ -1,14 +1,15 @@
 /**
- * Tells when a generation has waited for too long. Knows nothing of what it waits for. One timer serves a whole
- * generation: expecting something anew moves a number, and the timer finds out when it fires.
+ * Notices when a generation has waited too long. Knows nothing of what it waits for. One timer serves a whole
+ * generation. Each sign of life only reads the clock and moves a deadline. When the timer fires, it compares the clock
+ * with the deadline, and is set again if the deadline has moved.
  */
 import { timerMsMax } from '../flow/within.ts';
 
 export type TimeoutName = 'first_byte_ms' | 'idle_ms' | 'total_ms';
 
-/** Runs from construction on; dispose it to stop its timer. */
+/** It runs from its construction. Dispose it to stop its timer. */
 export class Watchdog implements Disposable {
-  /** When the whole generation must have ended, on the clock of `performance.now()`. */
+  /** When the time of the whole generation is up, on the clock of `performance.now()`. */
   readonly totalAtMs: number;
   readonly #onTimeout: (name: TimeoutName) => void;
   #expected: Exclude<TimeoutName, 'total_ms'> = 'first_byte_ms';
@@ -18,19 +19,22 @@ export class Watchdog implements Disposable {
   #verdict: NodeJS.Immediate | undefined;
   #firesAtMs = Infinity;
 
-  /** Calls `onTimeout` for each expectation that isn't met, and once for the total, after which it is at rest for good. */
+  /**
+   * Calls `onTimeout` for each deadline that is missed, and for the total at most once. After the total it calls it no
+   * more.
+   */
   constructor(totalMs: number, onTimeout: (name: TimeoutName) => void) {
     this.totalAtMs = performance.now() + totalMs;
     this.#onTimeout = onTimeout;
     this.#arm(performance.now());
   }
 
-  /** Whether the total is over. */
+  /** Whether the generation's time is up. */
   get expired(): boolean {
     return this.#expired;
   }
 
-  /** Something is due within `ms`; replaces what was expected before. */
+  /** Sets the deadline: something must happen within `ms`. Replaces the deadline that was set before. */
   expect(name: Exclude<TimeoutName, 'total_ms'>, ms: number): void {
     const nowMs = performance.now();
     this.#expected = name;
@@ -38,8 +42,8 @@ export class Watchdog implements Disposable {
     this.#arm(nowMs);
   }
 
-  /** Nothing is expected of upstream; the total goes on. */
-  rest(): void {
+  /** Removes the deadline. The total stays. */
+  expectNothing(): void {
     this.#expectedAtMs = Infinity;
   }
 
@@ -54,7 +58,7 @@ export class Watchdog implements Disposable {
     if (dueAtMs >= this.#firesAtMs) return;
     clearTimeout(this.#timer);
     this.#firesAtMs = dueAtMs;
-    // Rounded up, since a timer that fires early would find nothing due and fire again at once.
+    // Rounded up, since a timer that fires before the deadline would be set again for a fraction of a millisecond.
     const delayMs = Math.min(Math.max(0, Math.ceil(dueAtMs - nowMs)), timerMsMax);
     this.#timer = setTimeout(() => this.#fire(), delayMs);
   }
@@ -63,7 +67,8 @@ export class Watchdog implements Disposable {
     this.#firesAtMs = Infinity;
     const nowMs = performance.now();
     if (nowMs < Math.min(this.#expectedAtMs, this.totalAtMs)) this.#arm(nowMs);
-    // What came while the process was busy is read first: it isn't upstream that was late then.
+    // The process may have been busy, and upstream's bytes may have arrived meanwhile. Node reads them before
+    // `setImmediate` runs.
     else this.#verdict = setImmediate(() => this.#judge());
   }
 
@@ -76,7 +81,7 @@ export class Watchdog implements Disposable {
       return;
     }
     const missed = nowMs >= this.#expectedAtMs;
-    if (missed) this.rest();
+    if (missed) this.expectNothing();
     this.#arm(nowMs);
     if (missed) this.#onTimeout(this.#expected);
   }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { WebSocket } from 'ws';
-import { startSimulator, type Answer } from '../../src/simulator.ts';
+import { startSimulator, type Reply } from '../../src/simulator.ts';
 import type { LlmEvent } from '../../src/protocol.ts';
 import { ask } from '../support/service.ts';
 import { measureAtRest, startServiceProcess, type ServiceProcess } from '../support/service-process.ts';
@@ -67,7 +67,7 @@ export async function startStoppedReaderBench(): Promise<StoppedReaderBench> {
   };
 }
 
-function scripted(load: Load): { answer: Answer; sha256: string } {
+function scripted(load: Load): { answer: Reply; sha256: string } {
   const hash = createHash('sha256');
   if ('tokens' in load) {
     // Long ones, lest the sockets of the machine take them all.

@@ -1,6 +1,6 @@
 /** Honest callers beside an attack: each streams an answer by the typed client all the while, and must have it whole. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Answer, Simulator, SimulatorRequest } from '../../src/simulator.ts';
+import type { Reply, Simulator, SimulatorRequest } from '../../src/simulator.ts';
 import { createLlmClient } from '../../src/client.ts';
 import type { AnyConfigRouter } from './doors.ts';
 import { ask } from './service.ts';
@@ -22,7 +22,7 @@ export async function startHonestCallers(options: {
   readonly number: number;
   readonly token?: string;
   readonly signal: AbortSignal;
-  readonly others?: Answer;
+  readonly others?: Reply;
 }): Promise<HonestCallers> {
   const { url, upstream, number, token, signal, others = { kind: 'text', text: 'hello' } } = options;
   const done = new AbortController();

@@ -1,9 +1,10 @@
 /** An LLMService in front of a simulator, and what a test needs to look at one answer. */
 import { parseConfigs, type Config } from '../../src/configs/configs.ts';
-import { LLMService, type LlmServiceOptions, type UpstreamAddress } from '../../src/upstream/llm-service.ts';
+import { LLMService, type LlmServiceOptions } from '../../src/upstream/llm-service.ts';
 import { isTerminal, type LlmEvent, type Message, type TerminalEvent } from '../../src/protocol.ts';
 import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator.ts';
 import type { AttemptFailure } from '../../src/telemetry/telemetry.ts';
+import type { UpstreamAddress } from '../../src/upstream/address/upstream-address.ts';
 
 export const hello: readonly Message[] = [{ role: 'user', content: 'Hello' }];
 

@@ -1,15 +1,15 @@
 /**
- * The one rule for the address of a server that speaks the Messages API: what a base URL may be, and where its requests
- * go. `base_url` of a config, `ANTHROPIC_BASE_URL` and an embedder's `baseUrl` are all held to it.
+ * The rule for the address of a server that speaks the Messages API: what a base URL may be, and to which URL its
+ * requests are sent. It holds for `base_url` of a config, for `ANTHROPIC_BASE_URL` and for an embedder's `baseUrl`.
  */
 
-/** What a base URL has to be, as a problem says it. */
+/** What a base URL must be, in the words of error messages. */
 export const baseUrlExpected = 'an http or https URL without credentials, query or fragment';
 
-/** What a `messages_path` has to be, as a problem says it. */
+/** What a `messages_path` must be, in the words of error messages. */
 export const messagesPathExpected = 'a path of printable ASCII characters that begins with "/" and has no "#"';
 
-/** Where the Messages API stands below a base URL. */
+/** The path of the Messages API below a base URL. */
 const messagesPathDefault = '/v1/messages';
 
 export function isBaseUrl(text: string): boolean {
@@ -27,20 +27,20 @@ export function isMessagesPath(text: string): boolean {
 }
 
 /**
- * The URL that requests go to. Documents of gateways give their address with `/v1`, with `/v1/messages` or without, so
- * what the base URL has of the path already is not said twice.
+ * The URL to which requests are sent. Gateways' documentation gives their address with `/v1`, with `/v1/messages` or
+ * without either, so a part of the path that the base URL ends with already is not added again.
  *
- * @throws TypeError for what is no base URL.
+ * @throws TypeError where `baseUrl` is no URL.
  */
 export function messagesUrl(baseUrl: string, messagesPath = messagesPathDefault): string {
   const { origin, pathname } = new URL(baseUrl);
   const base = pathname.replace(/\/+$/, '');
   const [path = '', ...query] = messagesPath.split('?');
   const version = /^\/v\d+(?=\/)/.exec(path)?.[0];
-  const rest = base.endsWith(path)
+  const missing = base.endsWith(path)
     ? ''
     : version !== undefined && base.endsWith(version)
       ? path.slice(version.length)
       : path;
-  return [`${origin}${base}${rest}`, ...query].join('?');
+  return [`${origin}${base}${missing}`, ...query].join('?');
 }

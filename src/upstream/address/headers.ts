@@ -1,12 +1,15 @@
 /**
- * The rule for headers that an operator adds to requests to upstream: which names are free, what a value may hold. A
- * value may be a secret, so nothing that is returned here for a message holds one.
+ * The rule for headers that an operator adds to requests to upstream: which names may be used, and which values. A
+ * value may be a secret, so no text that is returned here for an error message contains one.
  */
 
-/** What a value has to be, as a problem says it. */
+/** What a value must be, in the words of error messages. */
 export const headerValueExpected = 'printable ASCII characters';
 
-/** What to use for a header that the service sets by itself. Those without an entry follow from the request. */
+/**
+ * For headers that the service sets itself: what an operator should use instead. Other reserved headers follow from the
+ * request.
+ */
 const instead: Readonly<Record<string, string>> = {
   authorization:
     'api_key_env names the key, and api_key_header how it is sent; for the whole deployment, ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN',
@@ -15,7 +18,7 @@ const instead: Readonly<Record<string, string>> = {
   'proxy-authorization': 'HTTPS_PROXY and HTTP_PROXY carry the credentials of a proxy',
 };
 
-/** These belong to the connection, the body or its encoding: another value would break the exchange. */
+/** Headers of the connection, the body or its encoding. Another value would break the exchange. */
 const reserved = new Set([
   ...Object.keys(instead),
   'accept',
@@ -35,7 +38,7 @@ const reserved = new Set([
   'upgrade',
 ]);
 
-/** What is wrong with a name, as what was expected in its place; undefined for one that may be set. */
+/** What was expected instead of this name, in the words of error messages; undefined where the name may be used. */
 export function headerNameProblem(name: string): string | undefined {
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return 'the name of a header: letters, digits and "-"';
   const lower = name.toLowerCase();
@@ -43,40 +46,42 @@ export function headerNameProblem(name: string): string | undefined {
   return `no header "${lower}", since the service sets it${lower in instead ? ` (${instead[lower]})` : ''}`;
 }
 
-/** Not beyond ASCII: which bytes another character would be is not agreed on. */
+/** Characters beyond ASCII are refused, since servers disagree on which bytes they are. */
 export function isHeaderValue(text: string): boolean {
   return /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/.test(text);
 }
 
-/** Headers by their names in lower case. */
+/** Headers by name, where each name is in lower case. */
 export type Headers = Readonly<Record<string, string>>;
 
-/** The header that carries a key: the first as a bearer token. */
+/** The header that carries a key. `authorization` carries it as a bearer token. */
 export type ApiKeyHeader = 'authorization' | 'x-api-key';
 
-/** A value as a config has it: the text, or the name of the environment variable that holds it. */
+/** A value in a config: the text itself, or the name of the environment variable that holds it. */
 export type HeaderInput = string | { readonly env: string };
 
-/** The environment, or what stands for it. */
+/** The environment, or a substitute in tests and embedding apps. */
 type Env = Readonly<Record<string, string | undefined>>;
 
 export function lowerCaseNames(headers: Headers): Headers {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
-/** The headers of a config. Whoever prints a config sees their names alone. */
+/** The headers of a config. Printing a config shows their names but not their values. */
 export class ConfiguredHeaders {
-  /** In lower case. */
+  /** The names, in lower case. */
   readonly names: readonly string[];
   readonly #written: ReadonlyMap<string, HeaderInput>;
 
-  /** @param written Names and values that were judged before. */
+  /** @param written Names and values that have been checked. */
   constructor(written: Readonly<Record<string, HeaderInput>>) {
     this.#written = new Map(Object.entries(written).map(([name, value]) => [name.toLowerCase(), value]));
     this.names = [...this.#written.keys()];
   }
 
-  /** With the values of the variables as they are now; one that isn't set any more is left out. */
+  /**
+   * Reads the variables from the environment, and returns all headers. A header whose variable isn't set is left out.
+   */
   resolve(env: Env): Headers {
     const values = [...this.#written].flatMap(([name, value]): [string, string][] => {
       const text = typeof value === 'string' ? value : secretIn(env, value.env);
@@ -86,15 +91,18 @@ export class ConfiguredHeaders {
   }
 }
 
-/** The value of a variable, without the blanks and line ends that files and shells leave around one; undefined if none is left. */
+/**
+ * The value of a variable, without the blanks and line ends that files and shells leave around it; undefined where it
+ * is empty.
+ */
 export function secretIn(env: Env, name: string): string | undefined {
   return env[name]?.trim() || undefined;
 }
 
 /**
- * Reads lines of `Name: value`, as `ANTHROPIC_CUSTOM_HEADERS` has them.
+ * Parses lines of the form `Name: value`, such as those of `ANTHROPIC_CUSTOM_HEADERS`.
  *
- * @returns The headers, or in words what is wrong with which line.
+ * @returns The headers; or the problem, which names the line and what was expected.
  */
 export function parseHeaderLines(text: string): { readonly headers: Headers } | { readonly problem: string } {
   const headers = new Map<string, string>();

@@ -1,30 +1,36 @@
 /**
- * Which proxy stands before an address: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` as curl reads them. Reads no
- * environment and opens no connection. A proxy's URL may hold credentials, so none of it is ever part of a message.
+ * Chooses the proxy for an address by `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, with curl's rules. Reads
+ * no environment and opens no connection. A proxy's URL may contain credentials, so no message contains any part of it.
  */
 import { BlockList, isIP } from 'node:net';
 
-/** What a proxy has to be, as a problem says it. */
+/** What a proxy must be, in the words of error messages. */
 export const proxyExpected = 'the http or https URL of a proxy; SOCKS is not supported';
 
-/** The proxies of a process, each as `parseProxy` gives it. */
+/** The proxies of a process. Each URL is a result of `parseProxy`. */
 export interface Proxies {
   readonly httpProxy: string | undefined;
   readonly httpsProxy: string | undefined;
-  /** For those of the two that aren't given. */
+  /** Used where `httpProxy` or `httpsProxy` is undefined. */
   readonly allProxy: string | undefined;
-  /** Hosts that are asked without a proxy: names, addresses, networks, `*` for all; comma-separated. */
+  /**
+   * Hosts to which requests go without a proxy: names, addresses and networks, separated by commas; `*` means all
+   * hosts.
+   */
   readonly noProxy: string | undefined;
 }
 
-/** A proxy's URL; where it has no scheme it is http, as for curl. Undefined for what is none, SOCKS among it. */
+/**
+ * Parses a proxy's URL. Without a scheme it is http, as for curl. Undefined where it is no http or https URL, SOCKS
+ * included.
+ */
 export function parseProxy(text: string): string | undefined {
   const written = /^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `http://${text}`;
   const url = URL.canParse(written) ? new URL(written) : undefined;
   return url?.protocol === 'http:' || url?.protocol === 'https:' ? url.href : undefined;
 }
 
-/** The proxy for requests to this URL of http or https; undefined where they go there directly. */
+/** The proxy for requests to this http or https URL; undefined where they go there directly. */
 export function proxyFor(url: URL, { httpProxy, httpsProxy, allProxy, noProxy = '' }: Proxies): URL | undefined {
   const proxy = (url.protocol === 'https:' ? httpsProxy : httpProxy) ?? allProxy;
   return proxy === undefined || isExempt(url, noProxy) ? undefined : new URL(proxy);
@@ -36,17 +42,22 @@ function isExempt(url: URL, noProxy: string): boolean {
   return noProxy
     .toLowerCase()
     .split(/[\s,]+/)
-    .some((entry) => entry !== '' && (entry === '*' || names(entry, host, port)));
+    .some((entry) => entry !== '' && (entry === '*' || covers(entry, host, port)));
 }
 
-/** An address, with or without a prefix length; of IPv6, in brackets where a port follows. */
+/**
+ * An entry of `NO_PROXY`: a name, an address or a network, and a port. An IPv6 address is in brackets where a port follows.
+ */
 const entryWithPort = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/;
 
-/** A name stands for itself and for all below it, with or without a leading dot or `*.`; an address may be a network. */
-function names(entry: string, host: string, port: string): boolean {
+/**
+ * Whether an entry of `NO_PROXY` covers the host. A name, with or without `.` or `*.` before it, covers its subdomains
+ * too.
+ */
+function covers(entry: string, host: string, port: string): boolean {
   const [, bracketed, plain, onlyPort] = entryWithPort.exec(entry) ?? [];
   if (onlyPort !== undefined && onlyPort !== port) return false;
-  // What the form does not fit is an IPv6 address without brackets.
+  // An IPv6 address without brackets doesn't match the pattern.
   const [network = '', prefix] = (bracketed ?? plain ?? entry).split('/');
   const family = isIP(network);
   if (family === 0) return isBelow(host, bare(network.replace(/^\*?\./, '')));
@@ -62,7 +73,7 @@ function isBelow(host: string, name: string): boolean {
   return name !== '' && (host === name || host.endsWith(`.${name}`));
 }
 
-/** A host without the brackets of an IPv6 address, and without the dot that ends a full name. */
+/** Removes the brackets of an IPv6 address, and the dot at the end of a full domain name. */
 function bare(host: string): string {
   return host.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '');
 }

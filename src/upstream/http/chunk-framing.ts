@@ -1,36 +1,37 @@
 /**
- * Follows the framing of a chunked body (RFC 9112, 7.1) over the reads of its socket, to tell which bytes of each read are
- * whole chunks. Knows no sockets, nor what becomes of the rest. It follows the plain form only: sizes without extensions.
+ * Follows the framing of a chunked body (RFC 9112, section 7.1) over the reads of its socket, and finds the whole
+ * chunks in each read. Knows nothing of sockets. It follows only the plain form, in which a chunk's size has no
+ * extensions. At anything else it gives up, and Node's HTTP parser reads the body.
  */
 const cr = 0x0d;
 const lf = 0x0a;
 const lineEndBytes = 2;
-/** Chunks of 256 MB and more aren't plain. */
+/** A chunk of 256 MB or more has more digits, and is not taken for plain. */
 const sizeDigitsMax = 7;
 
-/** A read in three parts, each of which can be empty: what `from` and `to` enclose are whole chunks. */
+/** One read. The bytes between `from` and `to` are whole chunks with their framing; there may be none. */
 export interface FramedRead {
-  /** The data of each of those: views of the read. */
+  /** The data of each of these chunks, as views of the read. */
   readonly chunks: readonly Buffer[];
   readonly from: number;
   readonly to: number;
 }
 
 export class ChunkFraming {
-  /** Of the size line that is being read. */
+  /** The state of the size line that is being read: its value so far, its digits, and whether its CR was seen. */
   #size = 0;
   #digits = 0;
   #sawCr = false;
-  /** What is still to come of a chunk whose size is known, its line end included. */
+  /** How many bytes are missing of a chunk whose size is known, including the line end after its data. */
   #left = 0;
   #lost = false;
 
-  /** Whether it has come to the last chunk, or to something that isn't plain: it tells no whole chunks any more. */
+  /** Whether it has reached the last chunk, or framing that isn't plain. It finds no whole chunks any more. */
   get lost(): boolean {
     return this.#lost;
   }
 
-  /** To be given every byte of the body in its order, from the first one on, until it is lost. */
+  /** Must be called with every byte of the body, in order, from the first one until it is lost. */
   follow(read: Buffer, start: number, end: number): FramedRead {
     const from = this.#endOfBegun(read, start, end);
     const chunks: Buffer[] = [];
@@ -53,7 +54,7 @@ export class ChunkFraming {
     return { chunks, from, to };
   }
 
-  /** Where the chunk ends that an earlier read began; the end of the read if it goes on. */
+  /** Returns where the chunk ends that an earlier read began, or the end of the read if the chunk goes on. */
   #endOfBegun(read: Buffer, start: number, end: number): number {
     let at = start;
     if (this.#digits > 0) {
@@ -67,7 +68,10 @@ export class ChunkFraming {
     return at + step;
   }
 
-  /** Reads on in a size line; where it ends, or undefined if that isn't in this read, or it is no size of a plain chunk. */
+  /**
+   * Reads a size line. Returns where its chunk's data begins, or undefined if the line goes on after this read or isn't
+   * plain.
+   */
   #endOfLine(read: Buffer, start: number, end: number): number | undefined {
     for (let at = start; at < end; at += 1) {
       const byte = read[at]!;
@@ -88,7 +92,7 @@ export class ChunkFraming {
     return undefined;
   }
 
-  /** Bytes from the end of the size line to that of the chunk. */
+  /** Returns how many bytes the chunk has after its size line, and forgets the line. */
   #takeSize(): number {
     const bytes = this.#size + lineEndBytes;
     this.#size = 0;

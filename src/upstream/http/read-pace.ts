@@ -1,57 +1,73 @@
 /**
- * Lets a body rest that brings something all the time: what comes meanwhile is passed on in one, for the price of one token.
- * What comes at the pace of a model isn't touched.
+ * Pauses a response body whose chunks arrive without a break. Chunks that arrive during a pause are handed over
+ * together afterwards, which costs about as much as handing over one token. A body that arrives at the pace of a model
+ * is never paused.
  */
 
-const restMs = 4;
-/** What follows as soon as this is rapid. */
+const pauseMs = 4;
+/** A read is rapid if it follows the one before within this time. */
 const rapidMs = 2;
-/** So many rapid ones in a row are let pass: a burst, or the whole of a short answer. */
+/**
+ * How many rapid reads in a row are handed over without a pause: enough for a burst, or for the whole of a short
+ * answer.
+ */
 const rapidMax = 16;
 
+/** Decides for one body whether it is to be paused. */
 export class ReadPace {
   #lastAtMs = 0;
   #rapid = 0;
 
-  /** To be told of all that is passed on, in how many chunks; says whether the next had better wait. */
+  /**
+   * To be called whenever chunks are handed over, with their number. Returns whether the body should pause before the
+   * next ones.
+   */
   tooFast(chunks: number): boolean {
     const nowMs = performance.now();
     const sinceMs = nowMs - this.#lastAtMs;
-    // After a rest nothing is rapid; there was good in it if it brought several chunks, and no long silence.
-    const rested = this.#rapid > rapidMax;
-    const goesOn = rested ? chunks > 1 && sinceMs < 4 * restMs : sinceMs < rapidMs;
-    this.#rapid = goesOn ? this.#rapid + 1 : 0;
+    // A pause makes the next read late, so after one a read counts as rapid by other signs: it brought several chunks,
+    // so the pause has saved work, and upstream was not silent for long.
+    const paused = this.#rapid > rapidMax;
+    const rapid = paused ? chunks > 1 && sinceMs < 4 * pauseMs : sinceMs < rapidMs;
+    this.#rapid = rapid ? this.#rapid + 1 : 0;
     this.#lastAtMs = nowMs;
     return this.#rapid > rapidMax;
   }
 }
 
-/** What can rest: `pause` comes once all reads of this turn are done, `goOn` ends the rest. */
-export interface Resting {
-  pause(): void;
-  goOn(): void;
+/** A body that can be paused for a moment. */
+export interface BrieflyPaused {
+  /**
+   * Called at the end of the turn in which the pause begins, when all sockets have been read: stops reading the body's
+   * socket.
+   */
+  pauseSocket(): void;
+  /** Called when the pause is over. */
+  resume(): void;
 }
 
-/** Those that are to be paused at the end of this turn. */
-let tired: Resting[] = [];
-/** One timer for all: what joins others that rest already, rests for less. */
-let resting: Resting[] = [];
+/** The paused bodies whose sockets are still read, until the end of this turn. */
+let stillRead: BrieflyPaused[] = [];
+/**
+ * All paused bodies. One timer resumes them together, so a body that joins others is paused for less than `pauseMs`.
+ */
+let paused: BrieflyPaused[] = [];
 
-export function rest(one: Resting): void {
-  if (tired.length === 0) setImmediate(pauseAll);
-  tired.push(one);
-  if (resting.length === 0) setTimeout(goOnAll, restMs);
-  resting.push(one);
+export function pauseBriefly(body: BrieflyPaused): void {
+  if (stillRead.length === 0) setImmediate(pauseSockets);
+  stillRead.push(body);
+  if (paused.length === 0) setTimeout(resumeAll, pauseMs);
+  paused.push(body);
 }
 
-function pauseAll(): void {
-  const all = tired;
-  tired = [];
-  for (const one of all) one.pause();
+function pauseSockets(): void {
+  const bodies = stillRead;
+  stillRead = [];
+  for (const body of bodies) body.pauseSocket();
 }
 
-function goOnAll(): void {
-  const all = resting;
-  resting = [];
-  for (const one of all) one.goOn();
+function resumeAll(): void {
+  const bodies = paused;
+  paused = [];
+  for (const body of bodies) body.resume();
 }

@@ -1,6 +1,8 @@
 /**
- * Where upstream's sockets read into, and the short way from there to a body: chunks that a read holds whole go past node's
- * HTTP parser, which would copy each of them and call out for it. The parser gets all else, and doesn't notice.
+ * The buffer that upstream's sockets read into, and the short way from there to a body. Where a read holds whole chunks
+ * of a chunked body, their data goes to the body directly. Node's HTTP parser would copy each chunk and call a listener
+ * for it. The parser gets all other bytes; since it gets no part of a chunk that took the short way, its view of the
+ * response stays consistent.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -8,8 +10,9 @@ import type { ResponseBody } from './body.ts';
 import { ChunkFraming } from './chunk-framing.ts';
 
 /**
- * One for all sockets that are kept: node's parser is done with a read when the call that brought it returns, and so are
- * we. A buffer for each read, and the stream around it, would cost a token a tenth more.
+ * One buffer for all kept sockets. Node's parser and the bodies have used or copied a read before `callback` returns,
+ * so the next read may overwrite it. A new buffer for each read, which Node's streams allocate, would make a token a
+ * tenth dearer.
  */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 const headEnd = '\r\n\r\n';
@@ -19,13 +22,16 @@ const lf = 0x0a;
 interface ShortWay {
   readonly body: ResponseBody;
   readonly framing: ChunkFraming;
-  /** Then one read of the system can come as many, one after the other. */
+  /**
+   * Whether the socket is behind TLS. Node then splits one read of the operating system into several calls of
+   * `callback`.
+   */
   readonly encrypted: boolean;
 }
 
 const shortWays = new WeakMap<Socket, ShortWay>();
 
-/** An option of sockets. */
+/** The `onread` option of Node's sockets. */
 export const onread = {
   buffer: readBuffer,
   callback(this: Socket, bytes: number): boolean {
@@ -36,9 +42,9 @@ export const onread = {
   },
 };
 
-/** To be called when node tells of a response: in the very read that its head ends in. */
+/** To be called when Node emits the response, which it does during the read in which the response's head ends. */
 export function openShortWay({ statusCode, headers, socket }: IncomingMessage, body: ResponseBody): void {
-  // Some other answers have no body, whatever their headers say.
+  // Responses with some other statuses, such as 204, have no body, whatever their headers say.
   if (statusCode !== 200 || headers['transfer-encoding'] !== 'chunked') return;
   shortWays.set(socket, { body, framing: new ChunkFraming(), encrypted: 'encrypted' in socket });
 }
@@ -47,7 +53,8 @@ function takeHead(socket: Socket, bytes: number): void {
   toParser(socket, 0, bytes);
   const way = shortWays.get(socket);
   if (!way) return;
-  // If the read before ended within the blank line, an end that is found here may be in the body.
+  // The short way needs to know where the head ends. If an earlier read ended within the blank line after the head, a
+  // blank line found in this read could be part of the body, so the body takes the way through the parser.
   const at = readBuffer[0] === cr || readBuffer[0] === lf ? -1 : readBuffer.subarray(0, bytes).indexOf(headEnd);
   if (at !== -1) way.framing.follow(readBuffer, at + headEnd.length, bytes);
   if (at === -1 || way.framing.lost) shortWays.delete(socket);
@@ -57,7 +64,7 @@ function takeBody(socket: Socket, { body, framing, encrypted }: ShortWay, bytes:
   const { chunks, from, to } = framing.follow(readBuffer, 0, bytes);
   if (framing.lost) shortWays.delete(socket);
   toParser(socket, 0, from);
-  // What the parser refused, it closed.
+  // The parser closes a socket whose bytes are not valid HTTP.
   if (socket.destroyed) return;
   if (body.flows) body.takeChunks(chunks, !encrypted);
   else toParser(socket, from, to);

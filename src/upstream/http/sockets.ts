@@ -1,6 +1,7 @@
 /**
- * Requests over node:http whose answer is streamed, on sockets that are kept. Knows nothing of the Messages API. It sends
- * only headers that it knows, follows no redirect, and rejects only after the socket is closed.
+ * Sends requests over node:http on kept sockets, and returns each response with a body that is still arriving. Knows
+ * nothing of the Messages API. It sends only the headers that it is given, follows no redirect, and rejects only after
+ * the socket is closed.
  */
 import http, { type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import https from 'node:https';
@@ -8,44 +9,44 @@ import type { Socket } from 'node:net';
 import { urlToHttpOptions } from 'node:url';
 import { ResponseBody } from './body.ts';
 import { decoderFor } from './decoding.ts';
-import { UpstreamFault } from '../failures.ts';
+import { FailureCause } from '../failures.ts';
 import { onread, openShortWay } from './socket-reads.ts';
-import { proxyFault, proxyHeaders, TunnelAgent, type TunnelRequestOptions } from './tunnel.ts';
+import { proxyFailed, proxyHeaders, TunnelAgent, type TunnelRequestOptions } from './tunnel.ts';
 
-/** Idle sockets are kept for reuse in this number per host, and for this long. */
+/** How many idle sockets are kept for each host, and for how long. */
 const idleSocketsMax = 256;
 const idleSocketMs = 30_000;
-/** What is read of an answer that is a refusal: more, or later, isn't worth the wait. */
+/** How much of a refusal's body is read, and for how long. An error message is much shorter. */
 const refusalBytesMax = 64 * 1024;
 const refusalMs = 5_000;
 
 const agentOptions = { keepAlive: true, maxFreeSockets: idleSocketsMax, timeout: idleSocketMs, noDelay: true, onread };
 
-/** All of a request but its body, ready to be sent any number of times. */
+/** A request without its body. It can be sent any number of times. */
 export interface PreparedRequest {
-  /** Whether what it is sent to, upstream or a proxy, is behind TLS. */
+  /** Whether the connection to the next server, which is upstream or a proxy, uses TLS. */
   readonly secure: boolean;
-  /** Whether it is sent to a proxy. */
+  /** Whether it is sent to a proxy, which forwards it. */
   readonly proxied: boolean;
-  /** The proxy that makes a tunnel for it; undefined where it goes without. */
+  /** The proxy through which it is tunnelled; undefined where there is no tunnel. */
   readonly tunnel: URL | undefined;
-  /** What is asked for, without the host and the query, which may hold secrets. */
+  /** The URL's path. Host and query are left out, since they may hold secrets. */
   readonly path: string;
   readonly options: RequestOptions;
 }
 
-/** What upstream answered. Its body must be read to its end, or closed. */
-export interface UpstreamAnswer {
+/** A response of any status. Its body must be drained or closed. */
+export interface UpstreamResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: ResponseBody;
-  /** The `content-encoding` of a body that can't be decoded; undefined where it can, or needn't be. */
+  /** The `content-encoding` of a body that can't be decoded; undefined where the body is decoded or isn't encoded. */
   readonly unknownEncoding: string | undefined;
 }
 
 /**
- * @param headers All that go with it but those of the connection, the proxy and the body's encoding.
- * @throws TypeError for what is no URL of http or https
+ * @param headers All headers of the request except those of the connection, the proxy and the body's encoding.
+ * @throws TypeError where the address is no http or https URL.
  */
 export function prepareRequest(
   address: string,
@@ -55,14 +56,14 @@ export function prepareRequest(
   const url = new URL(address);
   if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new TypeError('expected a URL of http or https');
   const secure = url.protocol === 'https:';
-  // A token that is compressed comes later, or together with others.
+  // A server that compresses holds tokens back until a block of compressed data is full.
   const common = { method: 'POST', headers: { ...headers, 'accept-encoding': 'identity' }, timeout: 0 };
   const { pathname: path } = url;
   if (!proxy || secure) {
     const options = { ...urlToHttpOptions(url), ...common };
     return { secure, proxied: false, tunnel: proxy, path, options };
   }
-  // Without TLS, a proxy is asked for the URL as it stands (RFC 9112, 3.2.2).
+  // A request without TLS names the whole URL to the proxy (RFC 9112, section 3.2.2).
   const options = {
     ...urlToHttpOptions(proxy),
     auth: null,
@@ -75,25 +76,27 @@ export function prepareRequest(
 
 interface Agents {
   readonly kept: http.Agent;
-  /** Of these each request gets a socket of its own. */
+  /** Opens a new socket for each request. */
   readonly fresh: http.Agent;
 }
 
-/** The sockets to all upstreams. Dispose it to close those that are idle; those in use close with their requests. */
+/** The sockets to all upstreams. Disposing it closes the idle ones. Sockets in use are closed with their requests. */
 export class UpstreamSockets implements Disposable {
   readonly #http = { kept: watchIdle(new http.Agent(agentOptions)), fresh: new http.Agent() };
   readonly #https = { kept: watchIdle(new https.Agent(agentOptions)), fresh: new https.Agent() };
-  /** By proxy, of which the environment names two at most. */
+  /** The agents of each proxy, by its URL. The environment names at most two proxies. */
   readonly #tunnels = new Map<string, Agents>();
 
   /**
-   * Sends a request. Once the signal aborts it rejects, but not before the socket is closed.
+   * Sends a request, and resolves when the head of its response has arrived. Once the signal aborts it rejects, but not
+   * before the socket is closed.
    *
-   * @param fresh Whether it must go out on a socket of its own.
-   * @throws UpstreamFault `sent` says whether upstream can have got the request, `onKeptSocket` whether the socket had been
-   *   idle: upstream may have closed it just as we took it up, or may have taken the request first. Nobody can tell.
+   * @param fresh Whether the request must be sent on a new socket.
+   * @throws FailureCause `sent` says whether upstream may have received the request. `onKeptSocket` says whether the
+   *   socket had been idle: upstream may have closed it in the moment in which it was used again, before or after it
+   *   read the request.
    */
-  async send(request: PreparedRequest, body: string, signal: AbortSignal, fresh = false): Promise<UpstreamAnswer> {
+  async send(request: PreparedRequest, body: string, signal: AbortSignal, fresh = false): Promise<UpstreamResponse> {
     const agents = this.#agentsFor(request);
     return exchange(request, fresh ? agents.fresh : agents.kept, body, signal);
   }
@@ -116,7 +119,7 @@ export class UpstreamSockets implements Disposable {
   }
 }
 
-/** The text of a refusal, or as much of it as came within the bounds. */
+/** Reads a refusal's body as text, as far as the bounds on its size and time allow, and closes the body. */
 export async function readRefusal(body: ResponseBody, signal: AbortSignal): Promise<string> {
   const close = () => body.destroy();
   const timer = setTimeout(close, refusalMs);
@@ -141,7 +144,7 @@ export async function readRefusal(body: ResponseBody, signal: AbortSignal): Prom
   return Buffer.concat(chunks).toString('utf8', 0, refusalBytesMax);
 }
 
-/** Closes a socket on which something comes while it is idle: it would be taken for the answer to the next request. */
+/** Closes an idle socket on which bytes arrive. They would be taken for the response to the next request. */
 function watchIdle(agent: http.Agent): http.Agent {
   return agent.on('free', (socket: Socket) => void socket.on('data', closeSpeaker));
 }
@@ -150,19 +153,19 @@ function closeSpeaker(this: Socket): void {
   this.destroy();
 }
 
-/** Sends the request on a socket of the agent's. */
+/** Sends the request on a socket of this agent. */
 function exchange(
   { secure, proxied, options }: PreparedRequest,
   agent: http.Agent,
   body: string,
   signal: AbortSignal,
-): Promise<UpstreamAnswer> {
+): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const whole: TunnelRequestOptions = { ...options, agent, tunnelSignal: signal };
     const request = (secure ? https : http).request(whole);
     let error: NodeJS.ErrnoException | undefined;
-    let answered = false;
+    let responded = false;
     let sent = false;
     const abort = () => void request.destroy();
     signal.addEventListener('abort', abort);
@@ -173,32 +176,32 @@ function exchange(
     });
     request.on('error', (thrown) => (error = thrown));
     request.on('response', (message) => {
-      answered = true;
+      responded = true;
       signal.removeEventListener('abort', abort);
       const decoder = decoderFor(message.headers['content-encoding']);
       const unknownEncoding = typeof decoder === 'string' ? decoder : undefined;
-      // Made here and now, lest the message end before anyone listens.
+      // The body is created in this call, since the message may end before a later call could add listeners.
       const responseBody = new ResponseBody(message, typeof decoder === 'string' ? undefined : decoder);
       if (!decoder) openShortWay(message, responseBody);
       const { statusCode: status = 0, headers } = message;
       resolve({ status, headers, body: responseBody, unknownEncoding });
     });
-    // Comes after an error too, and not before the socket is closed. After a response it is too late to matter.
+    // Node emits `close` after an error too, and only when the socket is closed. After a response the body handles it.
     request.on('close', () => {
-      if (answered) return;
+      if (responded) return;
       signal.removeEventListener('abort', abort);
-      if (error instanceof UpstreamFault) reject(error);
-      else if (proxied && !sent) reject(proxyFault('proxy_unreachable', { cause: error }));
-      else reject(connectionFault(error?.code ?? 'closed', { sent, onKeptSocket: request.reusedSocket }));
+      if (error instanceof FailureCause) reject(error);
+      else if (proxied && !sent) reject(proxyFailed('proxy_unreachable', { cause: error }));
+      else reject(connectionFailed(error?.code ?? 'closed', { sent, onKeptSocket: request.reusedSocket }));
     });
     request.end(body);
   });
 }
 
-/** Its message names no address. */
-function connectionFault(
+/** The message names no address, since an address may hold secrets. */
+function connectionFailed(
   code: string,
   facts: { readonly sent: boolean; readonly onKeptSocket: boolean },
-): UpstreamFault {
-  return new UpstreamFault('the exchange with upstream failed', { code, ...facts });
+): FailureCause {
+  return new FailureCause('the connection to upstream failed', { code, ...facts });
 }

@@ -1,18 +1,21 @@
 /**
- * Sockets to servers behind TLS by way of a proxy: asked for by CONNECT (RFC 9110, 9.3.6), encrypted from here to the server,
- * kept and reused like any other. Whoever asks for one can give it up at any time, which closes what there is of it. Node does
- * not let such a socket read into a buffer of ours, so that what comes takes the way through its HTTP parser.
+ * Sockets to https servers through a proxy. The proxy opens a tunnel on CONNECT (RFC 9110, section 9.3.6), and TLS runs
+ * through it to the server. Such sockets are kept like any others. A tunnel can be given up while it is being opened,
+ * which closes it. Node does not let these sockets read into the buffer of socket-reads.ts, so their responses take the
+ * way through Node's HTTP parser.
  */
 import http from 'node:http';
 import https, { type AgentOptions, type RequestOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { urlToHttpOptions } from 'node:url';
-import { UpstreamFault } from '../failures.ts';
+import { FailureCause } from '../failures.ts';
 
-/** What goes with a request through a `TunnelAgent`, beside what node:https takes. */
+/** The options of a request through a `TunnelAgent`. */
 export interface TunnelRequestOptions extends RequestOptions {
-  /** Gives the tunnel up while it is being made. Node tells an agent nothing of a request that is destroyed. */
+  /**
+   * Aborts the opening of the tunnel. It is needed because Node doesn't inform an agent when a request is destroyed.
+   */
   readonly tunnelSignal: AbortSignal;
 }
 
@@ -29,12 +32,12 @@ export class TunnelAgent extends https.Agent {
   override createConnection(options: TunnelRequestOptions, created: Created): undefined {
     this.#tunnel(options).then(
       (socket) => created(null, socket),
-      // The type wants a socket where there is none.
+      // The type demands a socket also beside an error.
       (error: Error) => created(error, undefined as unknown as Duplex),
     );
   }
 
-  /** Rejects with an UpstreamFault that says it was the proxy, or with the error of TLS. */
+  /** Rejects with a FailureCause where the proxy failed, or with the error of TLS. */
   async #tunnel(options: TunnelRequestOptions): Promise<Duplex> {
     const socket = await connect(this.#proxy, options);
     return new Promise((resolve, reject) => {
@@ -46,7 +49,7 @@ export class TunnelAgent extends https.Agent {
         then();
       };
       const failed = (error: Error) => settle(() => reject(error));
-      const closed = () => settle(() => reject(proxyFault('proxy_unreachable')));
+      const closed = () => settle(() => reject(proxyFailed('proxy_unreachable')));
       options.tunnelSignal.addEventListener('abort', giveUp);
       secure.on('error', failed).on('close', closed);
       secure.once('secureConnect', () => settle(() => resolve(secure)));
@@ -55,7 +58,7 @@ export class TunnelAgent extends https.Agent {
   }
 }
 
-/** A connection to the server that the options name, made by the proxy. */
+/** Asks the proxy for a connection to the server that the options name. */
 function connect(proxy: URL, { host, port, tunnelSignal }: TunnelRequestOptions): Promise<Socket> {
   const authority = `${host?.includes(':') ? `[${host}]` : host}:${port}`;
   return new Promise((resolve, reject) => {
@@ -71,22 +74,22 @@ function connect(proxy: URL, { host, port, tunnelSignal }: TunnelRequestOptions)
     request.once('connect', ({ statusCode = 0 }, socket) => {
       if (statusCode >= 200 && statusCode < 300) return resolve(socket);
       socket.destroy();
-      return reject(proxyFault('proxy_refused', { status: statusCode }));
+      return reject(proxyFailed('proxy_refused', { status: statusCode }));
     });
-    request.on('error', (cause) => reject(proxyFault('proxy_unreachable', { cause })));
+    request.on('error', (cause) => reject(proxyFailed('proxy_unreachable', { cause })));
     request.end();
   });
 }
 
-/** What a proxy is to know of who asks. */
+/** The header with the credentials of the proxy's URL; empty where the URL has none. */
 export function proxyHeaders({ username, password }: URL): Readonly<Record<string, string>> {
   if (username === '' && password === '') return {};
   const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   return { 'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}` };
 }
 
-/** Nothing has reached upstream then. */
-export function proxyFault(code: string, facts: { readonly status?: number; readonly cause?: unknown } = {}) {
+/** The failure to use a proxy. Upstream has received nothing. */
+export function proxyFailed(code: string, facts: { readonly status?: number; readonly cause?: unknown } = {}) {
   const check = 'HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY';
-  return new UpstreamFault('the proxy could not be used', { ...facts, code, check, sent: false });
+  return new FailureCause('the proxy could not be used', { ...facts, code, check, sent: false });
 }

@@ -1,7 +1,7 @@
 /**
- * One content block while it streams in, and what is told of it at its end. Knows the delta kinds of the Messages API,
- * nothing of events or indexes. Upstream's fields stay as they came, kinds and deltas of the future included, but for halves
- * of surrogate pairs.
+ * Assembles one content block from its start and its deltas. Knows the delta kinds of the Messages API, nothing of
+ * events or indexes. Upstream's fields are passed on unchanged, also those of kinds and deltas that are not known here.
+ * Only lone halves of surrogate pairs are replaced.
  */
 import { bytesOf } from '../answer-room.ts';
 import { GrowingText } from './growing-text.ts';
@@ -10,31 +10,42 @@ import { wellFormedJson } from './well-formed.ts';
 
 type Fields = Record<string, unknown>;
 
-/** What an open block takes beside what came of it. */
+/** About how many bytes an open block takes besides its fields. */
 const blockBytes = 512;
 
 export class ContentBlock {
   /** Upstream's name of the block's kind: `text`, `thinking`, `tool_use`, … */
   readonly kind: string;
   readonly #fields: Fields;
-  /** About how many bytes of memory it takes. What was replaced is among them: a block doesn't stay open for long. */
+  /**
+   * About how many bytes of memory it takes. Values that later deltas replaced stay counted, since a block is open only
+   * briefly.
+   */
   bytes: number;
   #inputJson: GrowingText | undefined;
   #mayHoldHalves = false;
 
-  /** Takes over `start`, the `content_block` of a `content_block_start`. */
+  /**
+   * @param start The `content_block` of a `content_block_start`. It belongs to the block from now on, which changes it.
+   */
   constructor(kind: string, start: Fields) {
     this.kind = kind;
     this.#fields = start;
     this.bytes = blockBytes + bytesOf(start);
   }
 
-  /** To be called if what it is given can hold half of a surrogate pair. The other half may come in a delta, so it is mended at the end. */
+  /**
+   * To be called if a field of the start or of a delta can contain half of a surrogate pair. The other half may be in a
+   * later delta, so lone halves are replaced at the end.
+   */
   expectHalves(): void {
     this.#mayHoldHalves = true;
   }
 
-  /** Takes any delta but those whose text is told as it comes: `text_delta` in a text block, `thinking_delta` in a thinking one. */
+  /**
+   * Merges a delta. `text_delta` in a text block and `thinking_delta` in a thinking block are not merged: their text is
+   * emitted at once.
+   */
   merge(delta: Fields): void {
     if (delta['type'] === 'input_json_delta') {
       const json = asString(delta['partial_json']);
@@ -56,8 +67,8 @@ export class ContentBlock {
   }
 
   /**
-   * The block as it is told at its end. Of a text or thinking block that is what is left beside its text, such as
-   * citations and signatures; undefined if nothing is.
+   * The whole block, for its `block` event. Of a text or thinking block, whose text has been emitted, only the other
+   * fields, such as citations and signatures; undefined where it has none.
    */
   finish(): Fields | undefined {
     const block = this.#assembled();
@@ -67,20 +78,23 @@ export class ContentBlock {
   #assembled(): Fields | undefined {
     const block = this.#inputJson === undefined ? this.#fields : withInput(this.#fields, this.#inputJson.toString());
     if (this.kind !== 'text' && this.kind !== 'thinking') return block;
-    const rest = Object.entries(block).filter(
+    const others = Object.entries(block).filter(
       ([name, value]) => name !== this.kind && name !== 'type' && !isEmpty(value),
     );
-    return rest.length === 0 ? undefined : Object.fromEntries([['type', this.kind], ...rest]);
+    return others.length === 0 ? undefined : Object.fromEntries([['type', this.kind], ...others]);
   }
 
-  /** Strings grow by what a delta brings, except those that come whole; everything else is replaced. */
+  /**
+   * A string of the delta is added to the block's string, except in the two delta kinds that bring whole strings. Any
+   * other value replaces the block's.
+   */
   #mergeFields(delta: Fields): void {
     const comesWhole = delta['type'] === 'signature_delta' || delta['type'] === 'compaction_delta';
     for (const [name, value] of Object.entries(delta)) {
       if (name === 'type') continue;
       const before = Object.hasOwn(this.#fields, name) ? this.#fields[name] : undefined;
       const joined = !comesWhole && typeof before === 'string' && typeof value === 'string' ? before + value : value;
-      // Not an assignment, since a field may be called `__proto__`.
+      // Not an assignment, which would set the prototype where a field is called `__proto__`.
       Object.defineProperty(this.#fields, name, {
         value: joined,
         enumerable: true,
@@ -91,15 +105,18 @@ export class ContentBlock {
   }
 }
 
-/** The block with its input assembled; one that was cut short, or is nested too deep or too large, stays text under another name. */
+/**
+ * The block with its input parsed. Input that was cut off, or that exceeds a bound, stays text, in the field
+ * `input_json`.
+ */
 function withInput(block: Fields, json: string): Fields {
   if (json.trim() === '') return block;
   try {
     if (exceedsBounds(json)) throw new RangeError('beyond the bounds');
     return { ...block, input: JSON.parse(wellFormedJson(json)) as unknown };
   } catch {
-    const { input: _input, ...rest } = block;
-    return { ...rest, input_json: json };
+    const { input: _input, ...others } = block;
+    return { ...others, input_json: json };
   }
 }
 

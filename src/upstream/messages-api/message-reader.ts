@@ -1,19 +1,25 @@
 /**
- * Reads one streamed message: bytes in, events out, at once and without waiting for anything. Knows the Messages API's
- * stream, nothing of HTTP, timeouts or retries. Only `message_stop` completes a message; nothing after it is read.
+ * Reads one streamed message: takes bytes and returns events in the same call, and never waits. Knows the stream of the
+ * Messages API, nothing of HTTP, timeouts or retries. Only `message_stop` completes a message, and nothing after it is
+ * read.
+ *
+ * Each line of the stream takes one of two ways. `#readText` takes the text of an open block, which is nearly
+ * everything that upstream sends, from the bytes themselves. `#readEvent` parses every other event as JSON.
  */
 import type { LlmEvent } from '../../protocol.ts';
-import { AnswerRoom, bytesOf } from '../answer-room.ts';
-import { ContentBlock } from './content-block.ts';
-import { UpstreamFault, type UpstreamCode } from '../failures.ts';
+import { AnswerRoom } from '../answer-room.ts';
+import { FailureCause, type UpstreamCode } from '../failures.ts';
+import { UsageMeter } from '../usage.ts';
+import type { ContentBlock } from './content-block.ts';
+import { MessageStop } from './message-stop.ts';
+import { exceedsBounds } from './nesting.ts';
+import { OpenBlocks } from './open-blocks.ts';
+import { readError, reportsError } from './reported-error.ts';
 import { SseParser } from './sse-parser.ts';
 import { parseTextDelta } from './text-delta.ts';
-import { readError, tellsError } from './told-error.ts';
-import { UsageMeter } from '../usage.ts';
-import { exceedsBounds } from './nesting.ts';
 import { mayHoldHalves, Pieces, wellFormedJson } from './well-formed.ts';
 
-/** What may stand in an event of upstream's; none of it is taken for granted. */
+/** The fields of upstream's events. Each is checked before it is used. */
 interface UpstreamEvent {
   readonly type?: unknown;
   readonly message?: unknown;
@@ -23,7 +29,7 @@ interface UpstreamEvent {
   readonly usage?: unknown;
 }
 
-/** The events of the API's stream that say something of the message. */
+/** The events of the API's stream that are part of a message. */
 const messageEvents = new Set([
   'content_block_delta',
   'content_block_start',
@@ -32,65 +38,52 @@ const messageEvents = new Set([
   'message_delta',
   'message_stop',
 ]);
-/** Names by which an event says nothing of what it is. */
+/** Event names that say nothing about the event's kind. */
 const anonymousNames = new Set(['', 'message', 'data']);
-/** Blocks after which upstream itself is at work: it runs the tool whose call they are. */
-const callsOfUpstreamsOwn = new Set(['server_tool_use', 'mcp_tool_use']);
-
-/** Past it a block's index is no number of a block. */
+/** A larger number is not the index of a block. */
 const indexMax = 2 ** 31 - 1;
-/** What it takes to remember that an index was used. */
-const indexBytes = 32;
 
-/** Why a stream is no message. */
+/** Why a stream can't become a message. */
 export interface StreamFailure {
   readonly code: UpstreamCode;
-  readonly cause: UpstreamFault;
+  readonly cause: FailureCause;
   readonly requestId?: string;
   /** Upstream's own sentence. */
   readonly said?: string | undefined;
+}
+
+export interface MessageReaderOptions {
+  /** Whether thinking is emitted. Thinking that isn't emitted still counts as output. */
+  readonly showThinking: boolean;
+  /** Counts what is held of the answer. Without a bound by default. */
+  readonly room?: AnswerRoom;
 }
 
 export class MessageReader {
   readonly usage = new UsageMeter();
   readonly #showThinking: boolean;
   readonly #room: AnswerRoom;
-  readonly #parser = new SseParser((name, data) => this.#read(name, data), {
+  readonly #parser = new SseParser((name, data) => this.#readEvent(name, data), {
     onLine: (line, start, end) => this.#readText(line, start, end),
     onKeepAlive: () => this.#keptAlive(),
   });
-  readonly #open = new Map<number, ContentBlock>();
-  readonly #used = new Set<number>();
+  readonly #blocks = new OpenBlocks();
+  readonly #stop = new MessageStop();
   readonly #pieces = new Pieces();
-  /** What open blocks take, and what it takes to know the indexes that are used. */
-  #blocksBytes = 0;
-  /** What the words of the message's end take. */
-  #endBytes = 0;
-  #replacedBytes = 0;
-  #runsTool = false;
+  /** The events of the read that is being parsed. */
   #batch: LlmEvent[] = [];
   #started = false;
   #complete = false;
   #failure: StreamFailure | undefined;
   #hasOutput = false;
   #signsOfLife = 0;
-  #stopReason: string | null = null;
-  #stopSequence: string | undefined;
-  #stopDetails: unknown;
 
-  /** @param options.room For what is held of the answer; without a bound unless given. */
-  constructor({
-    showThinking,
-    room = new AnswerRoom(),
-  }: {
-    readonly showThinking: boolean;
-    readonly room?: AnswerRoom;
-  }) {
+  constructor({ showThinking, room = new AnswerRoom() }: MessageReaderOptions) {
     this.#showThinking = showThinking;
     this.#room = room;
   }
 
-  /** Whether `message_stop` was read: the one success. */
+  /** Whether `message_stop` was read. Nothing else is a success. */
   get complete(): boolean {
     return this.#complete;
   }
@@ -100,39 +93,40 @@ export class MessageReader {
     return this.#failure;
   }
 
-  /** Whether the first content block has begun, hidden or not: from then on nothing can be tried again. */
+  /** Whether the first content block has begun, emitted or not. From then on the request can't be retried. */
   get hasOutput(): boolean {
     return this.#hasOutput;
   }
 
   /**
-   * Counts what shows that upstream is at work: every event but pings, and pings too while a content block is open or a
-   * tool of upstream's own runs. A model may think for minutes without a word that we are sent; but while nothing is under
-   * way, a ping only shows that somebody holds the connection.
+   * Counts the events that show that upstream is at work. Every event but a ping counts. A ping counts while a content
+   * block is open or upstream runs a tool of its own, since a model may think for minutes and send nothing else. At
+   * other times a ping only shows that something, perhaps a proxy, holds the connection open.
    */
   get signsOfLife(): number {
     return this.#signsOfLife;
   }
 
   get stopReason(): string | null {
-    return this.#stopReason;
+    return this.#stop.stopReason;
   }
 
-  /** The one of the request's stop sequences that ended the message; undefined if none did. */
+  /** The one of the request's stop sequences that ended the message; undefined where none did. */
   get stopSequence(): string | undefined {
-    return this.#stopSequence;
+    return this.#stop.stopSequence;
   }
 
-  /** Undefined unless upstream gave some. */
+  /** Undefined where upstream sent none. */
   get stopDetails(): unknown {
-    return this.#stopDetails;
+    return this.#stop.stopDetails;
   }
 
   /**
-   * The events of one read, adjacent text of one block in one. Those before a failure are among them; a block that is
-   * still open then is not.
+   * Returns the events of one read of the socket, with adjacent text of one block joined. Where the stream fails within
+   * this read, the events before the failure are among them, but no block that was open at the failure.
    *
-   * @throws LlmError `log_limit` if there is no room for what has to be held. Nothing is held any more then.
+   * @throws LlmError `log_limit` where the answer's open blocks and usage take more room than it has. They are dropped
+   *   then.
    */
   push(chunks: readonly Buffer[]): LlmEvent[] {
     try {
@@ -141,7 +135,7 @@ export class MessageReader {
         this.#parser.push(chunk);
       }
     } catch (error) {
-      if (!(error instanceof UpstreamFault)) throw error;
+      if (!(error instanceof FailureCause)) throw error;
       this.#failure = { code: 'upstream_error', cause: error };
     }
     this.#count();
@@ -154,27 +148,32 @@ export class MessageReader {
     return this.#complete || this.#failure !== undefined;
   }
 
-  /** Once for each read, since no read brings more than a socket holds. */
+  /** Counts what is held. Once for each read is enough, since a read is at most 64 KiB. */
   #count(): void {
-    const held = this.#blocksBytes + this.#endBytes + this.usage.heldBytes + this.#parser.heldBytes;
+    const heldBytes = this.#blocks.heldBytes + this.#stop.heldBytes + this.usage.heldBytes + this.#parser.heldBytes;
     try {
-      this.#room.resize(held, this.#replacedBytes + this.usage.replacedBytes);
+      this.#room.resize(heldBytes, this.#stop.replacedBytes + this.usage.replacedBytes);
     } catch (error) {
       this.#batch = [];
-      this.#open.clear();
-      this.#used.clear();
+      this.#blocks.clear();
       this.usage.dropRaw();
       throw error;
     }
   }
 
-  /** The short way for text of an open block; everything else, and whatever is wrong, is for `#read`. */
+  // ------------------------------------------------------------------------------------------ the two ways of a line
+
+  /**
+   * Returns whether it took the line. It leaves every line that is not text of an open block, and every error, to
+   * `#readEvent`.
+   */
   #readText(line: Buffer, start: number, end: number): boolean {
     if (this.#over) return false;
     const delta = parseTextDelta(line, start, end);
-    if (!delta || this.#open.get(delta.index)?.kind !== 'text') return false;
+    if (!delta || this.#blocks.get(delta.index)?.kind !== 'text') return false;
     this.#signsOfLife += 1;
-    // Text without escapes is well-formed.
+    // This text has no escapes, and only an escape can stand for half of a surrogate pair. So it needs to be joined
+    // with other pieces only where an earlier piece left a half behind.
     if (this.#pieces.holding) this.#text(delta.index, delta.text);
     else if (delta.text !== '') {
       this.usage.received(delta.text.length);
@@ -183,16 +182,17 @@ export class MessageReader {
     return true;
   }
 
-  #read(name: string, data: string): void {
+  #readEvent(name: string, data: string): void {
     if (this.#over) return;
     if (exceedsBounds(data)) throw malformed();
     const event = parseEvent(data);
     if (!event) return this.#readOther(name, data);
-    // What the data says is the truth; many compatible servers send no `event:` lines.
+    // The type in the data outranks the event's name: many compatible servers send no `event:` lines.
     const type = typeof event.type === 'string' ? event.type : name;
     if (type === 'ping') return this.#keptAlive();
     this.#signsOfLife += 1;
-    // Text may be cut within a surrogate pair, and so may what a block is made of: those are mended as they are joined.
+    // Upstream may cut a text, or a field of a block, within a surrogate pair. Its halves come in two events and are
+    // joined before they are repaired. In every other event a lone half is replaced at once.
     const halves = mayHoldHalves(data);
     switch (type) {
       case 'content_block_delta':
@@ -200,54 +200,53 @@ export class MessageReader {
       case 'content_block_start':
         return this.#blockStart(event, halves);
     }
-    const whole = halves ? parseEvent(wellFormedJson(data))! : event;
+    const repaired = halves ? parseEvent(wellFormedJson(data))! : event;
     switch (type) {
       case 'content_block_stop':
-        return this.#blockStop(whole);
+        return this.#blockStop(repaired);
       case 'message_start':
-        return this.#messageStart(whole);
+        return this.#messageStart(repaired);
       case 'message_delta':
-        return this.#messageDelta(whole);
+        return this.#messageDelta(repaired);
       case 'message_stop':
         return this.#messageStop();
     }
-    if (type === 'error' || tellsError(whole, anonymousNames.has(name))) this.#error(whole);
+    if (type === 'error' || reportsError(repaired, anonymousNames.has(name))) this.#error(repaired);
   }
 
-  /** Data that is no JSON object. An event whose name isn't the API's may have any. */
+  /**
+   * Reads data that is no JSON object. An event whose name the API doesn't have may hold any data, and is passed over.
+   */
   #readOther(name: string, data: string): void {
     if (name === 'ping') return this.#keptAlive();
     if (name === 'error') return this.#error(parseJson(data) ?? data);
     const list = anonymousNames.has(name) ? parseJson(data) : undefined;
-    if (tellsError(list, true)) return this.#error(list);
+    if (reportsError(list, true)) return this.#error(list);
     if (anonymousNames.has(name) || messageEvents.has(name)) throw malformed();
     this.#signsOfLife += 1;
   }
 
-  /** A ping, or a comment in place of one. */
+  /** Called for a ping, and for a comment, which some servers send instead. */
   #keptAlive(): void {
-    if (this.#open.size > 0 || this.#runsTool) this.#signsOfLife += 1;
+    if (this.#blocks.atWork) this.#signsOfLife += 1;
   }
 
+  // ---------------------------------------------------------------------------------------------- events of a message
+
   #messageStart(event: UpstreamEvent): void {
-    // Two answers in one stream: a proxy that retried in the middle. Which half belongs to which can't be told.
-    if (this.#started) throw fault('second_message_start', 'the message starts twice');
+    // A proxy that retries in mid-stream sends two messages as one. Nothing shows which blocks belong to which of them.
+    if (this.#started) throw broken('second_message_start', 'the message starts twice');
     this.#started = true;
-    if (isRecord(event.message)) this.usage.start(event.message['usage']);
-    else this.usage.start(undefined);
+    this.usage.start(isRecord(event.message) ? event.message['usage'] : undefined);
   }
 
   #blockStart(event: UpstreamEvent, halves: boolean): void {
     const index = this.#indexOf(event);
     const start = event.content_block;
     if (!isRecord(start) || typeof start['type'] !== 'string') throw malformed();
-    if (this.#used.has(index)) throw fault('block_started_twice', 'a content block starts twice');
-    this.#used.add(index);
+    if (this.#blocks.wasUsed(index)) throw broken('block_started_twice', 'a content block starts twice');
     this.#hasOutput = true;
-    const block = new ContentBlock(start['type'], start);
-    this.#open.set(index, block);
-    this.#blocksBytes += indexBytes + block.bytes;
-    this.#runsTool = false;
+    const block = this.#blocks.open(index, start['type'], start);
     if (halves) block.expectHalves();
     if (block.kind === 'text') this.#text(index, start['text']);
     else if (block.kind === 'thinking') this.#thinking(index, start['thinking']);
@@ -255,8 +254,8 @@ export class MessageReader {
 
   #blockDelta(event: UpstreamEvent, halves: boolean): void {
     const index = this.#indexOf(event);
-    const block = this.#open.get(index);
-    if (!block) throw fault('block_not_open', 'a delta belongs to no open content block');
+    const block = this.#blocks.get(index);
+    if (!block) throw broken('block_not_open', 'a delta belongs to no open content block');
     const { delta } = event;
     if (!isRecord(delta)) throw malformed();
     const type = delta['type'];
@@ -267,16 +266,14 @@ export class MessageReader {
     } else {
       if (halves) block.expectHalves();
       if (typeof delta['partial_json'] === 'string') this.usage.received(delta['partial_json'].length);
-      const before = block.bytes;
-      block.merge(delta);
-      this.#blocksBytes += block.bytes - before;
+      this.#blocks.merge(block, delta);
     }
   }
 
   #blockStop(event: UpstreamEvent): void {
     const index = this.#indexOf(event);
-    const block = this.#open.get(index);
-    if (!block) throw fault('block_not_open', 'a content block stops that is not open');
+    const block = this.#blocks.get(index);
+    if (!block) throw broken('block_not_open', 'a content block stops that is not open');
     this.#finish(index, block);
   }
 
@@ -284,33 +281,29 @@ export class MessageReader {
     if (!this.#started) throw notStarted();
     const { delta, usage } = event;
     if (isRecord(delta)) {
-      if (typeof delta['stop_reason'] === 'string') {
-        this.#stopReason = delta['stop_reason'];
-        this.#runsTool = false;
-      }
-      if (typeof delta['stop_sequence'] === 'string') this.#stopSequence = delta['stop_sequence'];
-      this.#stopDetails = delta['stop_details'] ?? this.#stopDetails;
-      this.#replacedBytes += this.#endBytes;
-      this.#endBytes = bytesOf(this.#stopReason) + bytesOf(this.#stopSequence) + bytesOf(this.#stopDetails);
+      this.#stop.update(delta);
+      if (typeof delta['stop_reason'] === 'string') this.#blocks.stopTool();
     }
-    this.usage.update(usage, this.#stopReason !== null);
+    this.usage.update(usage, this.#stop.stopReason !== null);
   }
 
   #messageStop(): void {
     if (!this.#started) throw notStarted();
-    for (const [index, block] of this.#open) this.#finish(index, block);
+    for (const [index, block] of this.#blocks.entries()) this.#finish(index, block);
     this.#complete = true;
   }
 
-  #error(told: unknown): void {
-    const { code, type, said, requestId } = readError(told);
+  #error(reported: unknown): void {
+    const { code, type, said, requestId } = readError(reported);
     this.#failure = {
       code,
-      cause: new UpstreamFault('upstream sent an error event', { code: 'error_event', type }),
+      cause: new FailureCause('upstream sent an error event', { code: 'error_event', type }),
       said,
       ...(requestId === undefined ? {} : { requestId }),
     };
   }
+
+  // -------------------------------------------------------------------------------------------------------- the batch
 
   #text(index: number, text: unknown): void {
     if (typeof text !== 'string' || text === '') return;
@@ -332,9 +325,7 @@ export class MessageReader {
   }
 
   #finish(index: number, open: ContentBlock): void {
-    this.#open.delete(index);
-    this.#blocksBytes -= open.bytes;
-    this.#runsTool = callsOfUpstreamsOwn.has(open.kind);
+    this.#blocks.close(index, open);
     if (open.kind === 'text' || open.kind === 'thinking') this.#append(open.kind, index, this.#pieces.end(index));
     const block = open.finish();
     if (block) this.#batch.push({ type: 'block', index, block });
@@ -344,12 +335,12 @@ export class MessageReader {
     if (!this.#started) throw notStarted();
     const { index } = event;
     if (!Number.isInteger(index) || (index as number) < 0 || (index as number) > indexMax) throw malformed();
-    // JSON knows a zero below zero.
+    // JSON can hold -0, which is not below 0.
     return Math.abs(index as number);
   }
 }
 
-/** Undefined for what is no JSON object. */
+/** Undefined where the data is no JSON object. */
 function parseEvent(data: string): UpstreamEvent | undefined {
   const event = parseJson(data);
   return isRecord(event) ? event : undefined;
@@ -359,21 +350,21 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Its message would quote the answer.
+    // The error is dropped, since its message quotes the answer.
     return undefined;
   }
 }
 
-function fault(code: string, message: string): UpstreamFault {
-  return new UpstreamFault(message, { code });
+function broken(code: string, message: string): FailureCause {
+  return new FailureCause(message, { code });
 }
 
-function malformed(): UpstreamFault {
-  return fault('malformed_event', 'an event is malformed');
+function malformed(): FailureCause {
+  return broken('malformed_event', 'an event is malformed');
 }
 
-function notStarted(): UpstreamFault {
-  return fault('no_message_start', 'content comes before message_start');
+function notStarted(): FailureCause {
+  return broken('no_message_start', 'content comes before message_start');
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -1,14 +1,14 @@
 /**
- * The body of an answer that should be a stream and is none: JSON with an error in it, as some gateways send it with status
- * 200, a web page, a whole message. Reads as much as an error can be, and says what to make of it.
+ * Reads a body of status 200 that should be an event stream but isn't: JSON with an error, which some gateways send, a
+ * web page, or a whole message as JSON. Reads as much as an error can be long, and turns it into an UpstreamFailure.
  */
-import { UpstreamFailure, UpstreamFault } from '../failures.ts';
-import { readError, tellsError } from './told-error.ts';
+import { UpstreamFailure, FailureCause } from '../failures.ts';
+import { readError, reportsError } from './reported-error.ts';
 import { wellFormedJson } from './well-formed.ts';
 
-/** An error is much shorter. */
+/** Reading stops after this many bytes. An error is much shorter. */
 const bytesMax = 64 * 1024;
-/** After so many reads nobody waits for its end: each is followed by an attempt to parse what there is. */
+/** Reading stops after this many reads, since each one costs an attempt to parse everything that has arrived. */
 const readsMax = 64;
 const brackets = /^(?:\ufeff)?\s*[[{]/;
 
@@ -18,12 +18,15 @@ export class ObjectBody {
   #reads = 0;
   #value: unknown;
 
-  /** Whether a body that begins with these is an object, whatever its type says: no line of an event stream begins so. */
+  /**
+   * Whether a body that begins with these chunks is JSON, whatever its content type. No event stream begins with a
+   * bracket.
+   */
   static begins(chunks: readonly Buffer[]): boolean {
     return brackets.test(chunks[0]?.toString('utf8', 0, 64) ?? '');
   }
 
-  /** Takes the next bytes, which stay the caller's. Says whether nothing more need be read. */
+  /** Reads the next chunks, and copies them. Returns whether enough has been read. */
   push(chunks: readonly Buffer[]): boolean {
     for (const chunk of chunks) {
       this.#chunks.push(Buffer.from(chunk));
@@ -40,15 +43,15 @@ export class ObjectBody {
     }
   }
 
-  /** The error that stands in it; failing that, that it is no stream. */
-  failure(answer: { readonly requestId: string | undefined; readonly shouldRetry: boolean | undefined }) {
-    const { requestId, shouldRetry: retry } = answer;
-    if (!tellsError(this.#value, true)) {
-      const cause = new UpstreamFault('the answer is no event stream', { code: 'no_event_stream' });
+  /** The error in the body; where there is none, the failure that the body is no event stream. */
+  failure(response: { readonly requestId: string | undefined; readonly shouldRetry: boolean | undefined }) {
+    const { requestId, shouldRetry: retry } = response;
+    if (!reportsError(this.#value, true)) {
+      const cause = new FailureCause('the response is not an event stream', { code: 'no_event_stream' });
       return new UpstreamFailure('upstream_error', { cause, requestId, retry });
     }
-    const { code, type, said, requestId: told } = readError(this.#value);
-    const cause = new UpstreamFault('an error stands in place of a stream', { code: 'error_body', type });
-    return new UpstreamFailure(code, { cause, requestId: requestId ?? told, said, retry, maybeBilled: false });
+    const { code, type, said, requestId: reported } = readError(this.#value);
+    const cause = new FailureCause('the body is an error instead of an event stream', { code: 'error_body', type });
+    return new UpstreamFailure(code, { cause, requestId: requestId ?? reported, said, retry, maybeBilled: false });
   }
 }

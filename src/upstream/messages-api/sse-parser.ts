@@ -1,17 +1,20 @@
 /**
- * Server-sent events out of bytes, as the HTML standard (9.2.6) has them, cut anywhere. Knows nothing of what events
- * mean. Works on bytes and decodes whole lines only, so a character that is split over two reads stays whole.
+ * Parses server-sent events (HTML standard, section 9.2.6) from bytes that may be cut anywhere. Knows nothing of what
+ * events mean. It decodes only whole lines, so a character that is split over two reads stays whole.
  */
-import { UpstreamFault } from '../failures.ts';
+import { FailureCause } from '../failures.ts';
 import { GrowingText } from './growing-text.ts';
 
-/** One event may hold this much before its blank line comes; more is a fault. */
+/** An event with more bytes before its blank line is a failure. */
 const eventBytesMax = 8 * 1_024 * 1_024;
 
-/** Room for a partial line: made at least this large, and not kept for the next one if larger than that. */
+/**
+ * The buffer for a partial line has at least the first size. It is not kept for the next line if it is larger than the
+ * second.
+ */
 const keptBytesMin = 1_024;
 const keptBytesMax = 64 * 1_024;
-/** A name that is longer isn't kept for the next event to be compared with. */
+/** A longer name is not kept for comparison with the next event's name. */
 const keptNameBytesMax = 128;
 const emptyBuffer = Buffer.alloc(0);
 
@@ -20,15 +23,19 @@ const cr = 0x0d;
 const colon = 0x3a;
 const space = 0x20;
 
-/** Takes an event: its name (empty if it has none) and its data. */
+/** Called with an event's name, which is empty where it has none, and its data. */
 export type SseHandler = (name: string, data: string) => void;
-/** Offered the data of an event that is one line and whole, before it is decoded; says whether it took the event. */
+/**
+ * Called with the data of an event whose only data line and blank line are in the same read, before it is decoded.
+ * Returns whether it took the event.
+ */
 export type SseLineHandler = (line: Buffer, start: number, end: number) => boolean;
 
 export interface SseParserOptions {
   readonly onLine?: SseLineHandler;
-  /** Told of what keeps a connection alive and is no event: a comment, or a `ping` without data. */
+  /** Called for a comment, and for a `ping` without data: they keep a connection alive and are no events. */
   readonly onKeepAlive?: () => void;
+  /** 8 MiB by default. */
   readonly eventBytesMax?: number;
 }
 
@@ -37,18 +44,23 @@ export class SseParser {
   readonly #onLine: SseLineHandler;
   readonly #onKeepAlive: () => void;
   readonly #eventBytesMax: number;
-  /** Holds the start of a line whose end hasn't come. Grows by doubling, so that many small reads stay cheap. */
+  /**
+   * The beginning of a line whose end hasn't arrived. The buffer grows by doubling, so that many small reads stay
+   * cheap.
+   */
   #partial = emptyBuffer;
   #partialBytes = 0;
-  /** Bytes of the event that is being read, its partial line included. */
+  /** Bytes of the event that is being read, including its partial line. */
   #eventBytes = 0;
   #name = '';
   #lastName = { bytes: emptyBuffer, text: '' };
-  /** Its data, and its data where that has several lines. */
+  /** The event's first data line; all of them where there are several. */
   #data: string | undefined;
   #lines: GrowingText | undefined;
   #atStart = true;
-  /** A CR ended the last line, so that an LF right after it belongs to the same line end. */
+  /**
+   * Whether the last line ended with a CR at the end of a read. An LF at the beginning of the next read belongs to it.
+   */
   #afterCr = false;
 
   constructor(onEvent: SseHandler, options: SseParserOptions = {}) {
@@ -58,15 +70,15 @@ export class SseParser {
     this.#eventBytesMax = options.eventBytesMax ?? eventBytesMax;
   }
 
-  /** Bytes that are held until a line or an event ends. */
+  /** Bytes that are kept until their line or event ends. */
   get heldBytes(): number {
     return this.#partial.length + this.#eventBytes - this.#partialBytes;
   }
 
   /**
-   * Reads on. An event is told when its blank line comes; what stands before a missing one is never told.
+   * Parses a chunk. Emits an event when its blank line arrives. An event whose blank line is missing is never emitted.
    *
-   * @throws UpstreamFault `event_too_large`; the parser is of no use then.
+   * @throws FailureCause `event_too_large`. The parser must not be used afterwards.
    */
   push(chunk: Buffer): void {
     let start = 0;
@@ -74,7 +86,7 @@ export class SseParser {
       this.#afterCr = false;
       if (chunk[0] === lf) start = 1;
     }
-    // CRs are rare; where there are none, one native search finds each line's end.
+    // CRs are rare. Where the chunk has none, one native search finds the end of each line.
     let nextCr = chunk.indexOf(cr, start);
     for (;;) {
       let end = chunk.indexOf(lf, start);
@@ -93,7 +105,7 @@ export class SseParser {
     if (start < chunk.length) this.#keep(chunk, start, chunk.length);
   }
 
-  /** `last` says that a blank line follows. */
+  /** @param last Whether a blank line follows in the same chunk. */
   #line(chunk: Buffer, start: number, end: number, last: boolean): void {
     if (this.#partialBytes === 0) {
       this.#count(end - start);
@@ -130,7 +142,7 @@ export class SseParser {
       this.#dispatch();
     } else if (startsWith(line, from, end, dataField)) {
       const valueAt = valueStart(line, from + dataField.length, end);
-      // What was taken is told already, so that the blank line finds no data to tell.
+      // If `onLine` takes the event, the blank line finds no data and emits nothing.
       if (last && this.#data === undefined && this.#onLine(line, valueAt, end)) return;
       const value = line.toString('utf8', valueAt, end);
       if (this.#data === undefined) this.#data = value;
@@ -150,12 +162,12 @@ export class SseParser {
     this.#lines.push(`\n${line}`);
   }
 
-  /** Most events of a stream have the name of the one before: to see that costs less than to decode it again. */
+  /** Most events have the name of the event before. Comparing the bytes costs less than decoding them again. */
   #nameAt(line: Buffer, start: number, end: number): string {
     if (end - start > keptNameBytesMax) return line.toString('utf8', start, end);
     const last = this.#lastName;
     if (end - start !== last.bytes.length || !standsAt(line, start, end, last.bytes)) {
-      // A copy, since the line's bytes are not ours.
+      // Copied, since the buffer of the line is used for the next read.
       const bytes = Buffer.from(line.subarray(start, end));
       this.#lastName = { bytes, text: bytes.toString() };
     }
@@ -176,7 +188,7 @@ export class SseParser {
   #count(bytes: number): void {
     this.#eventBytes += bytes;
     if (this.#eventBytes > this.#eventBytesMax) {
-      throw new UpstreamFault('an event is larger than the limit', { code: 'event_too_large' });
+      throw new FailureCause('an event is larger than the limit', { code: 'event_too_large' });
     }
   }
 }
@@ -184,7 +196,7 @@ export class SseParser {
 const dataField = Buffer.from('data');
 const eventField = Buffer.from('event');
 
-/** Whether the bytes at a place, and before `end`, are these. */
+/** Whether the bytes at `at`, all before `end`, are the expected ones. */
 export function standsAt(bytes: Buffer, at: number, end: number, expected: Buffer): boolean {
   if (at + expected.length > end) return false;
   for (let offset = 0; offset < expected.length; offset += 1) {
@@ -193,13 +205,13 @@ export function standsAt(bytes: Buffer, at: number, end: number, expected: Buffe
   return true;
 }
 
-/** Whether the line is that field: its name, then a colon or nothing. */
+/** Whether the line is this field: its name, and then a colon or the end of the line. */
 function startsWith(line: Buffer, start: number, end: number, field: Buffer): boolean {
   const after = start + field.length;
   return standsAt(line, start, end, field) && (after === end || line[after] === colon);
 }
 
-/** Past the colon and one space after it. */
+/** Where the field's value begins: after the colon, and after one space if there is one. */
 function valueStart(line: Buffer, afterName: number, end: number): number {
   const value = Math.min(afterName + 1, end);
   return value < end && line[value] === space ? value + 1 : value;

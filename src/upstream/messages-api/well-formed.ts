@@ -1,40 +1,45 @@
 /**
- * Well-formed Unicode: no half of a surrogate pair alone, in what goes to upstream and in what comes from there. Upstream
- * refuses a lone half, and so does whoever decodes what a client would be sent. U+FFFD stands in place of one.
+ * Keeps text well-formed in both directions: it replaces each lone half of a surrogate pair by U+FFFD. Upstream refuses
+ * a request with a lone half, and clients that decode strictly would refuse an event with one.
  */
 
 const surrogateEscape = /\\u[dD][89a-fA-F]/;
-/** Pairs first, so that what the second form finds is alone; last every other escape, lest `\\ud800` be taken for one. */
+/**
+ * The first alternative matches pairs, so that the second one matches only lone halves. The last one matches every
+ * other escape, so that `\\ud800`, which is an escaped backslash, is not taken for a half.
+ */
 const escapes = /\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|\\u[dD][89a-fA-F][\da-fA-F]{2}|\\[^]/g;
 const loneEscapeChars = 6;
 
 /**
- * Whether JSON can stand for a lone half. One is always written as an escape: `JSON.stringify` does so, and text that was
- * decoded from UTF-8 holds none.
+ * Whether JSON may contain a lone half. JSON contains one only as an escape: `JSON.stringify` writes it so, and text
+ * that was decoded from UTF-8 has none.
  */
 export function mayHoldHalves(json: string): boolean {
   return surrogateEscape.test(json);
 }
 
-/** The same JSON with U+FFFD for each lone half in any of its texts, keys among them. One search where there is none. */
+/**
+ * Returns the same JSON with U+FFFD for each lone half in its texts and keys. Where it has none, this costs one search.
+ */
 export function wellFormedJson(json: string): string {
   if (!mayHoldHalves(json)) return json;
   return json.replace(escapes, (escape) => (escape.length === loneEscapeChars ? '\ufffd' : escape));
 }
 
 /**
- * Texts that come in pieces, by number: a pair that was cut in two leaves whole. Its first half is held back until the
- * next piece, or the end.
+ * Joins surrogate pairs that were cut in two between two pieces of a text. Keeps the first half until the text's next
+ * piece, or its end. Each text has a number.
  */
 export class Pieces {
   readonly #halves = new Map<number, string>();
 
-  /** Whether a half is held back, so that the next piece of its text must come through `join`. */
+  /** Whether it keeps a half of any text. Then the next piece of that text must go through `join`. */
   get holding(): boolean {
     return this.#halves.size > 0;
   }
 
-  /** What may be passed on with this piece. */
+  /** Returns the text that can be emitted with this piece. */
   join(number: number, piece: string): string {
     const text = (this.#halves.get(number) ?? '') + piece;
     const last = text.charCodeAt(text.length - 1);
@@ -46,7 +51,7 @@ export class Pieces {
     return text.toWellFormed();
   }
 
-  /** What is left of a text that has ended. */
+  /** To be called at the end of a text. Returns U+FFFD for a half that was kept, else an empty text. */
   end(number: number): string {
     return this.#halves.delete(number) ? '\ufffd' : '';
   }

@@ -1,23 +1,33 @@
 /**
- * Upstream's own words, made fit for events and logs. Operators need its sentence on a failure ("max_tokens: 100000 > 64000"),
- * but such sentences quote what they complain about. So nothing is kept of one that also stands in the request: no word, and
- * no eight characters of a longer one. The same goes for single words: a reason to stop, an id.
+ * Removes quotations of the request from what upstream wrote, before it gets into events and logs. Operators need
+ * upstream's sentence about a failure ("max_tokens: 100000 > 64000"), but such sentences quote what they complain
+ * about. So each word is removed that also occurs in the request, and each longer word of which eight characters in a
+ * row occur there. Single words, such as a stop reason or an id, are checked in the same way.
  */
 
-/** What comes later in a sentence tells nothing new. */
+/** A sentence is cut here; its cause is at its beginning. */
 const saidCharsMax = 300;
-/** What is said of a longer request is left out whole: to search this much takes some 30 ms. */
+/**
+ * Of a longer request everything that upstream wrote is removed, since a search through this many characters takes
+ * about 30 ms.
+ */
 const requestCharsMax = 1_000_000;
 const runChars = 8;
 
-/** Stands where something was left out. */
+/** Replaces what was removed. */
 const gap = '…';
-/** Signs of an escaped quotation, whose words can't be told from those of the sentence. */
+/** Signs of an escaped quotation. Its words can't be found in the request, which has them unescaped. */
 const escapes = /\\|%[0-9a-f]{2}|&#?\w+;/i;
-/** A word, or anything beyond ASCII: not every script parts its words, so what is quoted there can't be told apart. */
+/**
+ * A word, or a run of characters beyond ASCII. Not every script separates its words, so such a run is always removed.
+ */
 const words = /\w+|[^\x20-\x7e]+/g;
 
-/** The sentence without what stands in the request, given as all its texts that are nobody's business, in any order. */
+/**
+ * Returns the sentence without the words of the request.
+ *
+ * @param requestTexts All secret texts of the request, in any order.
+ */
 export function withoutRequest(said: string, requestTexts: readonly string[]): string {
   const request = searchable(requestTexts);
   if (request === undefined || escapes.test(said)) return gap;
@@ -27,14 +37,14 @@ export function withoutRequest(said: string, requestTexts: readonly string[]): s
     .replace(/…\W*…/g, gap);
 }
 
-/** A word as it came; undefined for what doesn't look like one, and for what stands in the request, whole or in part. */
+/** Returns the word; undefined where it isn't a single word, or where it or a part of it occurs in the request. */
 export function ownWord(word: string | undefined, requestTexts: readonly string[]): string | undefined {
   if (word === undefined || !/^[\w.:-]{1,128}$/.test(word)) return undefined;
   const request = searchable(requestTexts);
   return request === undefined || standsIn(request, word.toLowerCase()) ? undefined : word;
 }
 
-/** Undefined for a request that is too long to be searched. */
+/** Undefined where the request is too long to be searched. */
 function searchable(requestTexts: readonly string[]): string | undefined {
   const chars = requestTexts.reduce((sum, text) => sum + text.length, 0);
   return chars > requestCharsMax ? undefined : requestTexts.join('\n').toLowerCase();

@@ -1,32 +1,34 @@
 /**
- * What upstream says went wrong: the error in the body of a refusal, in an event of a stream, or in a body that stands where
- * a stream should. Gateways write it in many forms. Knows nothing of what follows from it, and makes no message.
+ * Reads the error that upstream reports: in the body of a refusal, in an event of a stream, or in a body that isn't the
+ * stream it should be. Gateways write errors in many forms. Knows nothing of what follows from an error, and writes no
+ * message.
  */
 import { classify, isErrorType, type UpstreamCode } from '../failures.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** What is longer is no name of an error. */
+/** A longer text is not the name of an error. */
 const nameCharsMax = 128;
 
-/** An error as upstream told it. */
-export interface ToldError {
-  /** By its type where that is a known one, else by the status inside it. */
+/** An error that upstream reported. */
+export interface ReportedError {
+  /** Derived from the error's type where that is known, else from a status. */
   readonly code: UpstreamCode;
-  /** Upstream's name for it. */
+  /** Upstream's name of the error. */
   readonly type: string | undefined;
-  /** Upstream's sentence, unfit for a log as it is. */
+  /** Upstream's sentence. It may quote the request, so it must not be logged unchanged. */
   readonly said: string | undefined;
   readonly requestId: string | undefined;
 }
 
 /**
- * Whether a value tells an error, going by its form. Leaves alone what has a type of its own, unless that type is an error's.
+ * Whether a value has the form of an error. A value with a type that is not an error's is none.
  *
- * @param anonymous Whether nothing else says what the value is, so that a `detail` or a bare `message` makes it an error.
+ * @param anonymous Whether nothing else says what kind of value it is. Then a `detail` or a `message` makes it an
+ *   error.
  */
-export function tellsError(value: unknown, anonymous: boolean): boolean {
-  if (Array.isArray(value)) return value.length > 0 && tellsError(value[0], anonymous);
+export function reportsError(value: unknown, anonymous: boolean): boolean {
+  if (Array.isArray(value)) return value.length > 0 && reportsError(value[0], anonymous);
   if (!isFields(value)) return false;
   const { type, object, error, errors, detail, message } = value as Readonly<Partial<Record<string, unknown>>>;
   if (type === 'error' || object === 'error' || isErrorType(type)) return true;
@@ -35,8 +37,12 @@ export function tellsError(value: unknown, anonymous: boolean): boolean {
   return anonymous && (isSaid(message) || isSaid(detail) || (typeof detail === 'object' && detail !== null));
 }
 
-/** The error in a value that is taken for one, whatever form it has. `status` is HTTP's; 200 says nothing. */
-export function readError(value: unknown, status?: number): ToldError {
+/**
+ * Reads an error in any form from a value that is one.
+ *
+ * @param status The HTTP status; absent where that is 200.
+ */
+export function readError(value: unknown, status?: number): ReportedError {
   const body = Array.isArray(value) ? (value[0] as unknown) : value;
   const outer = isFields(body) ? body : {};
   const [firstOfErrors] = Array.isArray(outer['errors']) ? (outer['errors'] as unknown[]) : [];
@@ -45,7 +51,8 @@ export function readError(value: unknown, status?: number): ToldError {
   const names = [inner['type'], inner['code'], inner['status'], outer['type'], outer['code'], outer['status']].filter(
     (name) => typeof name === 'string' && name !== 'error' && name.length <= nameCharsMax,
   );
-  // A bare text may be a type as well; if it isn't a known one it is a sentence, which may quote anything.
+  // An error that is only a text may be a type. If the type isn't known, the text is a sentence, which may quote
+  // anything.
   const type = [...names, held].find(isErrorType) ?? names.find((name): name is string => typeof name === 'string');
   const statuses = [inner, outer].flatMap((fields) => [fields['status'], fields['status_code'], fields['code']]);
   const within = statuses.map(numberOf).find((number) => Number.isInteger(number) && number >= 400 && number < 600);
@@ -53,7 +60,7 @@ export function readError(value: unknown, status?: number): ToldError {
   return { code: classify(type, status ?? within), type, said: saidIn(body, held, inner, outer), requestId };
 }
 
-/** An object has no number, and may throw if it is asked for one. */
+/** Only numbers and texts are converted: `Number` throws for some objects. */
 function numberOf(value: unknown): number {
   return typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN;
 }

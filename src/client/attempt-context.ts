@@ -1,0 +1,32 @@
+/**
+ * What the course and the links share about one attempt. It travels through the links in the context of tRPC's
+ * operation.
+ */
+import type { Operation } from '@trpc/client';
+
+export interface AttemptContext {
+  /** The input as JSON, as it is sent. */
+  readonly body: string;
+  /** The size of `body` in UTF-8. */
+  readonly bodyBytes: number;
+  /** Set by the link. Checks at once whether the connection has been silent for too long. */
+  look: () => void;
+  /** Set by the link once the service has announced it: the longest silence of a living connection. */
+  silenceMs: number | undefined;
+  /**
+   * Set by the link once the service has announced it: for how long every generation goes on without a viewer, at
+   * least.
+   */
+  graceMs: number | undefined;
+}
+
+const key = 'llmClientAttempt';
+
+export function withAttempt(op: Operation, attempt: AttemptContext): Operation {
+  return { ...op, context: { ...op.context, [key]: attempt } };
+}
+
+/** The context of an operation that `reconnectLink` has passed on. */
+export function attemptOf(op: Operation): AttemptContext {
+  return op.context[key] as AttemptContext;
+}

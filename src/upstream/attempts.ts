@@ -1,0 +1,158 @@
+/**
+ * All attempts of one generation, one after the other: the first one, retries and fallbacks. They stop when a message
+ * is complete, when a failure can't be retried, when output was seen before a failure, when time is up, or when the
+ * generation is cancelled. Knows nothing of terminal events.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Config } from '../configs/configs.ts';
+import type { Sink } from '../flow/sink.ts';
+import type { LlmEvent } from '../protocol.ts';
+import type { AnswerRoom } from './answer-room.ts';
+import { Attempt, type AttemptOptions } from './attempt.ts';
+import { FailureCause, UpstreamFailure } from './failures.ts';
+import type { Ledger } from './ledger.ts';
+import type { MessageReader } from './messages-api/message-reader.ts';
+import { RetryPlan, type NextAttempt, type RetryTiming } from './retry.ts';
+import type { AttemptFailure } from '../telemetry/telemetry.ts';
+import { ownWord, withoutRequest } from './upstream-words.ts';
+import { Watchdog, type TimeoutName } from './watchdog.ts';
+
+export interface AttemptsOptions {
+  /** The config of the first attempt. Its `total_ms` bounds all attempts together. */
+  readonly config: Config;
+  readonly room: AnswerRoom;
+  readonly ledger: Ledger;
+  readonly retryTiming: RetryTiming;
+  /** When it aborts, the attempt that runs stops at once, and no other begins. */
+  readonly signal: AbortSignal;
+  /** Makes the function that sends an attempt's request. Called for each attempt. */
+  readonly senderFor: (config: Config, freshSocket: boolean) => AttemptOptions['send'];
+  /** Resolves to all texts of a request with this config that upstream might quote and nobody else may read. */
+  readonly secretTexts: (config: Config) => Promise<readonly string[]>;
+  readonly onFailure: (failed: AttemptFailure) => void;
+}
+
+/** Dispose it to stop its timer. */
+export class Attempts implements Disposable {
+  readonly #options: AttemptsOptions;
+  readonly #plan: RetryPlan;
+  readonly #watchdog: Watchdog;
+  #config: Config;
+  #count = 0;
+  #latest: Attempt | undefined;
+  /** The failure of the latest attempt, without any words of the request. */
+  #failure: UpstreamFailure | undefined;
+  /** The attempt to be made next; undefined once a failure is final. */
+  #next: NextAttempt | undefined;
+  readonly #stop = (): void => this.#latest?.stop();
+
+  constructor(options: AttemptsOptions) {
+    const { config, retryTiming, signal } = options;
+    this.#options = options;
+    this.#config = config;
+    this.#next = { config, delayMs: 0 };
+    this.#plan = new RetryPlan(config, retryTiming, performance.now());
+    // The watchdog and the signal stop an attempt also while the sink is busy: a sink that is stuck must not keep
+    // upstream's socket open.
+    this.#watchdog = new Watchdog(config.timeouts.totalMs, (name) => this.#timeOut(name));
+    signal.addEventListener('abort', this.#stop, { once: true });
+  }
+
+  /** The config of the latest attempt. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** The message of the latest attempt, if it is complete. */
+  get message(): MessageReader | undefined {
+    return this.#latest?.message.complete ? this.#latest.message : undefined;
+  }
+
+  /** The failure that ended the generation; undefined while another attempt could still be made. */
+  get failure(): UpstreamFailure | undefined {
+    return this.#next === undefined ? this.#failure : undefined;
+  }
+
+  /** Makes the attempts, and hands the events of each read to the sink. Rejects with what the sink throws. */
+  async pipe(sink: Sink<LlmEvent[]>): Promise<void> {
+    while (this.#next && !this.#options.signal.aborted) {
+      const attempt = this.#begin(this.#next.config);
+      await this.#run(attempt, sink);
+      if (!attempt.failure) return;
+      await this.#decide(attempt, attempt.failure);
+      await this.#wait();
+    }
+  }
+
+  /** Settles when the socket of the latest attempt is closed, or kept for another request. */
+  async close(): Promise<void> {
+    await this.#latest?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.#watchdog[Symbol.dispose]();
+    this.#options.signal.removeEventListener('abort', this.#stop);
+  }
+
+  #begin(config: Config): Attempt {
+    const { room, senderFor } = this.#options;
+    // Upstream closed a kept socket under the latest attempt, so it has most likely closed the other kept ones too.
+    const freshSocket = this.#latest?.failure?.onKeptSocket ?? false;
+    this.#config = config;
+    this.#count += 1;
+    this.#latest = new Attempt({
+      watchdog: this.#watchdog,
+      timeouts: config.timeouts,
+      showThinking: config.thinking?.show === true,
+      room,
+      send: senderFor(config, freshSocket),
+    });
+    if (this.#watchdog.expired) this.#timeOut('total_ms');
+    return this.#latest;
+  }
+
+  async #run(attempt: Attempt, sink: Sink<LlmEvent[]>): Promise<void> {
+    const { ledger } = this.#options;
+    try {
+      await attempt.pipe(sink);
+    } finally {
+      // After a complete message the socket can take a moment until it can be reused, so that its events go first.
+      if (!attempt.message.complete) await attempt.close();
+      ledger.output(attempt.outputAtMs);
+      if (attempt.usage) ledger.add(this.#config, attempt.usage);
+    }
+  }
+
+  /** Decides what to try after a failure, and reports the failure. */
+  async #decide(attempt: Attempt, failure: UpstreamFailure): Promise<void> {
+    const { secretTexts, onFailure } = this.#options;
+    const texts = failure.holdsWords ? await secretTexts(this.#config) : [];
+    const error = failure.inWordsOf((word) => ownWord(word, texts));
+    this.#failure = error;
+    // A reader has seen the output of this attempt, and another attempt would write another answer.
+    const next = attempt.message.hasOutput
+      ? undefined
+      : this.#plan.after(error, performance.now(), this.#watchdog.totalAtMs);
+    this.#next = next;
+    const { name: config, model } = this.#config;
+    const said = error.said === undefined ? undefined : withoutRequest(error.said, texts);
+    onFailure({ config, model, attempt: this.#count, error, said, ...(next ? { retryInMs: next.delayMs } : {}) });
+  }
+
+  async #wait(): Promise<void> {
+    const delayMs = this.#next?.delayMs ?? 0;
+    if (delayMs > 0) await delay(delayMs, undefined, { signal: this.#options.signal }).catch(() => {});
+  }
+
+  #timeOut(name: TimeoutName): void {
+    const attempt = this.#latest;
+    attempt?.stop(
+      new UpstreamFailure('upstream_timeout', {
+        message: `The model provider took longer than ${name} allows`,
+        cause: new FailureCause('a timeout of the config has passed', { code: name }),
+        requestId: attempt.requestId,
+        final: name === 'total_ms',
+      }),
+    );
+  }
+}
