@@ -6,7 +6,7 @@ const configs = defineConfigs({
   default: {
     description: 'A general assistant',
     model: 'claude-sonnet-5-5',
-    // The model thinks first, and its thinking counts: with a few hundred there may be no answer left to read.
+    // The model thinks first, and its thinking spends these tokens too: a few hundred could leave none for the answer.
     max_tokens: 8_192,
     system_prompt: `You are a capable, honest assistant.
 

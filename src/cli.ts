@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command line: runs the command that is asked for, and turns what it throws into words and an exit code. The only
- * reader of argv and the environment. Data goes to stdout, all else to stderr.
+ * The command line: runs a command, and turns an error that it throws into a message and an exit code. No other file reads argv
+ * or the environment. Data goes to stdout, everything else to stderr.
  */
 import { exitCodes, explain, type ExitCode } from './cli/exit-codes.ts';
 import { Output, withoutControls } from './cli/host.ts';
@@ -12,7 +12,7 @@ const note = (line: string) => void stderr.write(`${withoutControls(line)}\n`);
 const exitWith = (code: ExitCode) => {
   if (code !== exitCodes.success) process.exitCode ??= code;
 };
-// Nobody is left to be told.
+// An error of stderr can't be reported anywhere.
 stderr.on('error', () => {});
 const output = new Output(stdout, ({ message }) => {
   note(`error: stdout can't be written: ${message}`);

@@ -1,6 +1,6 @@
 /**
- * Wires all of the service but its listener: the one place that knows which parts there are, and which log they write to.
- * Starts nothing and reads nothing; who builds it has the configs, and disposes it.
+ * Wires all of the service but its listener. No other file knows which parts there are, and which log they write to. Starts
+ * nothing and reads nothing: the caller brings the configs, and disposes the core.
  */
 import { secretIn } from './upstream/address/headers.ts';
 import { Access } from './access/access.ts';
@@ -20,17 +20,17 @@ import type { RetryTiming } from './upstream/retry.ts';
 
 export interface CoreParts {
   readonly settings: Omit<Settings, 'configFile' | 'configs'>;
-  /** Where the variables are looked up that a config names, for its key and its headers. */
+  /** The environment in which the variables of a config's key and headers are looked up. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly configs: () => ConfigSnapshot;
   readonly telemetry: Telemetry;
   readonly retryTiming?: RetryTiming | undefined;
-  /** Where the simulator is that stands in for upstream, if it does. Asked for each time. */
+  /** Returns the address of the simulator, where it stands in for upstream. Called for each request to upstream. */
   readonly simulatorUrl: (() => string | Promise<string>) | undefined;
-  /** Who asks over tRPC; by the keys of the settings unless given. */
+  /** Finds out who asks over tRPC. Unless given: by the keys of the settings. */
   readonly authenticate?: ((request: AuthRequest) => Caller | Promise<Caller>) | undefined;
   readonly onGenerationEnd?: OnGenerationEnd | undefined;
-  /** Whether the router is to be mounted in somebody else's app. */
+  /** Whether the router is mounted in somebody else's app. Default: false. */
   readonly embedded?: boolean;
 }
 
@@ -43,13 +43,13 @@ export interface Core<C = never> extends AsyncDisposable {
   readonly held: HeldBytes;
   readonly logs: MemoryStreamLogs;
   readonly telemetry: Telemetry;
-  /** Does ahead what the first requests would wait for. Never rejects. */
+  /** Prepares requests to upstream, for which the first generations would otherwise wait. Never rejects. */
   prepare(): Promise<void>;
 }
 
 const anthropicBaseUrlDefault = 'https://api.anthropic.com';
 
-/** @param C The type of the configs, as `defineConfigs` gives it. */
+/** @typeParam C The type of the configs, as `defineConfigs` returns it. */
 export function assembleCore<C = never>(parts: CoreParts): Core<C> {
   const { settings, configs, telemetry, retryTiming } = parts;
   const { limits } = settings;
@@ -110,9 +110,9 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
 }
 
 /**
- * Where a config's requests go, and what goes with them. `ANTHROPIC_API_KEY` and `ANTHROPIC_CUSTOM_HEADERS` go to Anthropic or
- * `ANTHROPIC_BASE_URL` only: a config that names a server of its own gets the key and the headers that it names, or none. The
- * built-in simulator is asked directly, and with nothing of it.
+ * Where a config's requests go, and which key, headers and proxies they take. `ANTHROPIC_API_KEY` and `ANTHROPIC_CUSTOM_HEADERS`
+ * are sent to Anthropic or `ANTHROPIC_BASE_URL` only. A config with a server of its own sends the key and the headers that it
+ * names itself, or none. Requests to the built-in simulator take no key, no headers and no proxy.
  */
 function resolveUpstream(config: Config, { settings, env, simulatorUrl }: CoreParts): UpstreamAddress {
   const { baseUrl, apiKeyEnv, messagesPath, headers } = config;
@@ -128,7 +128,12 @@ function resolveUpstream(config: Config, { settings, env, simulatorUrl }: CorePa
     apiKey: ownKey ?? (ofDeployment ? (anthropicApiKey ?? anthropicAuthToken) : undefined),
     apiKeyHeader: config.apiKeyHeader ?? (ofDeployment ? upstreamKeyHeader : undefined),
     headers: { ...(ofDeployment ? anthropicCustomHeaders : undefined), ...headers?.resolve(env) },
-    proxies: settings,
+    proxies: {
+      httpProxy: settings.httpProxy,
+      httpsProxy: settings.httpsProxy,
+      allProxy: settings.allProxy,
+      noProxy: settings.noProxy,
+    },
     simulated: false,
   };
 }

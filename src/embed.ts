@@ -1,6 +1,6 @@
 /**
- * The service without a listener, as a router for somebody else's tRPC app, or for callers in the same process. Knows the
- * parts only through core.ts, and nothing of the app that it is mounted in but what `authenticate` makes of it.
+ * The service without a listener, as a router for somebody else's tRPC app or for callers in the same process. Knows the parts
+ * only through core.ts, and of the app around it only what `authenticate` returns.
  */
 import { baseUrlExpected, isBaseUrl } from './upstream/address/base-url.ts';
 import { headerNameProblem, headerValueExpected, isHeaderValue, lowerCaseNames } from './upstream/address/headers.ts';
@@ -9,9 +9,9 @@ import { promptReader } from './configs/config-file.ts';
 import { ConfigError, parseConfigs, type Configs } from './configs/configs.ts';
 import { assembleCore } from './core.ts';
 import { LlmError } from './errors.ts';
-import { quote, type Fault } from './settings/faults.ts';
+import { quote, type Problem } from './settings/problems.ts';
 import type { OnGenerationEnd } from './generations/generation-end.ts';
-import { limits as limitTable, type Limits } from './settings/limits.ts';
+import { limitRule, limits as limitTable, type Limit, type Limits } from './settings/limits.ts';
 import type { AuthRequest, LlmRouter } from './doors/trpc/router.ts';
 import { readSettings } from './settings/settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
@@ -20,38 +20,39 @@ import { Telemetry, type TelemetryOptions } from './telemetry/telemetry.ts';
 import { proxyVariablesIn } from './settings/upstream-variables.ts';
 
 export interface LlmRouterOptions {
-  /** Goes to Anthropic or to `baseUrl`. With neither of them the built-in simulator answers, and says so in `start`. */
+  /** Sent to Anthropic or to `baseUrl`. Without a key and a `baseUrl` the built-in simulator answers, and `start` says so. */
   readonly apiKey?: string | undefined;
-  /** The header that carries the key: `authorization`, as a bearer token, unless given. */
+  /** The header that carries the key. Default: `authorization`, with the key as a bearer token. */
   readonly apiKeyHeader?: 'authorization' | 'x-api-key' | undefined;
   /** Another server that speaks the Messages API, without the API's path. */
   readonly baseUrl?: string | undefined;
   /** Sent to Anthropic or to `baseUrl` with each request, never to a config's own `base_url`. */
   readonly headers?: Readonly<Record<string, string>>;
   /**
-   * Who asks, from the request and the context of the app. Nobody (undefined), or whatever is thrown, is refused as
-   * `unauthorized`; a thrown LlmError is passed on as it is. Without this, everyone is `anonymous` and so the owner of
-   * every generation: the app's own middlewares do not run before these procedures.
+   * Finds out who asks, from the request and the context of the app. Where it returns nobody (undefined or null) or throws, the
+   * request is refused as `unauthorized`; an LlmError that it throws is passed on unchanged. Without this function everyone is
+   * `anonymous` and so owns every generation, since the app's own middlewares do not run before these procedures.
    */
   readonly authenticate?: (request: AuthRequest) => Authenticated | Promise<Authenticated>;
-  /** Told of each generation that has ended, to keep what was said. */
+  /** Called for each generation that has ended, with its text and events, for an app that keeps them. */
   readonly onGenerationEnd?: OnGenerationEnd;
-  /** Replaces single bounds, such as `generationsMax`, which README lists as `LLM_GENERATIONS_MAX`; others keep its defaults. */
+  /** Replaces single limits, such as `generationsMax`, which README lists as `LLM_GENERATIONS_MAX`. The others have README's defaults. */
   readonly limits?: Partial<Limits>;
-  /** Where the variables are looked up that a config names, and those that name proxies (`HTTPS_PROXY`, …); `process.env` unless given. */
+  /** The environment in which the configs' variables and those of proxies (`HTTPS_PROXY`, …) are looked up. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** The folder that the paths of prompt files are relative to; without it no config may have one. */
+  /** The folder that the paths of prompt files are relative to. Without it no config may have a prompt file. */
   readonly promptFolder?: string;
-  /** The app's own logger: pino's, or any with its `info`, `warn` and `error`. Without it nothing is logged. */
+  /** The app's own logger: pino's, or any other with `info`, `warn` and `error`. Without it nothing is logged. */
   readonly logger?: LlmLogger | undefined;
   /**
-   * For an app without a logger: `destination` is where lines of JSON are written, from `logLevel` on (`info` unless given).
-   * `logContent` lets messages and answers into the log, also into that of `logger`.
+   * For an app without a logger: lines of JSON are written to `destination`, from `logLevel` on (default: `info`). With
+   * `logContent` the log holds messages and answers, that of `logger` too.
    */
   readonly telemetry?: Partial<Omit<TelemetryOptions, 'logger'>> | undefined;
 }
 
-type Authenticated = Caller | null | undefined;
+/** What an app's `authenticate` returns: the caller, or null or undefined where nobody is known. */
+export type Authenticated = Caller | null | undefined;
 
 /**
  * Makes the router that serves the given configs. Mount its procedures under `llm`, where clients look for them:
@@ -59,13 +60,13 @@ type Authenticated = Caller | null | undefined;
  *     const llm = createLlmRouter(configs, { apiKey, authenticate: ({ context }) => userOf(context) });
  *     export const appRouter = t.router({ ...ours, llm: llm.llm });
  *
- * or call them without any transport by `llm.createCaller({})`. They work under every formatter and transformer. Pass the
- * adapter's `{ req, res, info }` on in your context: headers are read there, and a WebSocket's pace.
+ * or call them in the process by `llm.createCaller({})`. They work under every formatter and transformer. Pass the adapter's
+ * `{ req, res, info }` on in your context: the procedures read headers there, and how fast a WebSocket's client reads.
  *
- * Disposing it drains, as a service does: new generations are refused, running ones may finish within `drainMs`.
+ * Disposing the router drains it: new generations are refused, and running ones may finish within the limit `drainMs`.
  *
- * @throws ConfigError that tells every fault in the configs, or in `baseUrl` and `headers`; SettingsError for a proxy in `env`
- *   that can't be used; RangeError for a limit that is none.
+ * @throws ConfigError with every problem in the configs, or in `baseUrl` and `headers`; SettingsError for a proxy in `env` that
+ *   can't be used; RangeError for a limit that doesn't exist or has no such value.
  */
 export function createLlmRouter<C extends Configs<Record<string, string>>>(
   configs: C,
@@ -73,10 +74,10 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
 ): LlmRouter<C> & AsyncDisposable {
   const { apiKey: anthropicApiKey, baseUrl: anthropicBaseUrl, authenticate, onGenerationEnd } = options;
   const { headers = {}, apiKeyHeader: upstreamKeyHeader } = options;
-  const faults = addressFaults(anthropicBaseUrl, headers);
-  if (faults.length > 0) throw new ConfigError('the options of createLlmRouter are not valid:', faults);
+  const problems = addressProblems(anthropicBaseUrl, headers);
+  if (problems.length > 0) throw new ConfigError('the options of createLlmRouter are not valid:', problems);
   const anthropicCustomHeaders = lowerCaseNames(headers);
-  // The app's own environment, which is nobody's but the app's to read: hence an option.
+  // An option, since an app decides itself which environment its parts may read.
   const { env = process.env } = options;
   const settings = readSettings(proxyVariablesIn(env));
   const limits = { ...settings.limits, ...sound(options.limits ?? {}) };
@@ -114,8 +115,8 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
   });
 }
 
-function addressFaults(baseUrl: string | undefined, headers: Readonly<Record<string, string>>): Fault[] {
-  const ofHeaders = Object.entries(headers).flatMap(([name, value]): Fault[] => {
+function addressProblems(baseUrl: string | undefined, headers: Readonly<Record<string, string>>): Problem[] {
+  const ofHeaders = Object.entries(headers).flatMap(([name, value]): Problem[] => {
     const problem = headerNameProblem(name) ?? (isHeaderValue(value) ? undefined : headerValueExpected);
     return problem === undefined ? [] : [{ path: `headers[${quote(name)}]`, message: `expected ${problem}` }];
   });
@@ -123,33 +124,21 @@ function addressFaults(baseUrl: string | undefined, headers: Readonly<Record<str
   return [{ path: 'baseUrl', message: `expected ${baseUrlExpected}, found text, not shown here` }, ...ofHeaders];
 }
 
-/** Standard output is the app's: whatever is logged goes where the app says. */
+/** Writes nothing to stdout, which belongs to the app: without a logger and a destination nothing is logged. */
 function telemetryOf({ logger, telemetry = {} }: LlmRouterOptions): Telemetry {
   const written = { logLevel: 'info', logContent: false, ...telemetry };
-  if (logger) return new Telemetry({ ...written, logger: harmless(logger) });
+  if (logger) return new Telemetry({ ...written, logger });
   return new Telemetry(telemetry.destination ? written : { ...written, logLevel: 'silent', destination: nowhere });
 }
 
 const nowhere = { write: () => {} };
 
-/** A logger that throws ends no generation. */
-function harmless(logger: LlmLogger): LlmLogger {
-  const calling = (level: keyof LlmLogger) => (facts: object, message: string) => {
-    try {
-      logger[level](facts, message);
-    } catch {
-      // There is nowhere else to say it.
-    }
-  };
-  return { info: calling('info'), warn: calling('warn'), error: calling('error') };
-}
-
-/** Started by the first generation, so that making a router opens nothing. */
+/** The simulator, which the first generation starts, so that making a router opens no socket. */
 class SimulatorOnDemand implements AsyncDisposable {
   #started: Promise<Simulator> | undefined;
   #url: Promise<string> | undefined;
 
-  /** One promise for all, and whoever needs the URL hears of a failure. */
+  /** The same promise for all callers. It rejects where the simulator can't be started. */
   url(): Promise<string> {
     this.#started ??= startSimulator();
     this.#url ??= this.#started.then(({ url }) => url);
@@ -163,7 +152,7 @@ class SimulatorOnDemand implements AsyncDisposable {
   }
 }
 
-/** Fails closed: whatever the host's function does but naming a caller is a refusal. */
+/** The caller that the app's function returns. Whatever else that function does is a refusal. */
 async function callerOf(
   authenticate: NonNullable<LlmRouterOptions['authenticate']>,
   request: AuthRequest,
@@ -181,13 +170,13 @@ async function callerOf(
   throw new LlmError('unauthorized', 'Not authorized');
 }
 
+/** The same limits. @throws RangeError */
 function sound(given: Partial<Limits>): Partial<Limits> {
   for (const [key, value] of Object.entries(given)) {
-    const limit = Object.entries(limitTable).find(([name]) => name === key)?.[1];
+    const limit = Object.entries<Limit>(limitTable).find(([name]) => name === key)?.[1];
     if (!limit) throw new RangeError(`limits.${key}: there is no such limit`);
-    if (!Number.isSafeInteger(value) || value < limit.min) {
-      throw new RangeError(`limits.${key}: expected a whole number of at least ${limit.min}, found ${value}`);
-    }
+    const { error } = limitRule(limit).safeParse(value);
+    if (error) throw new RangeError(`limits.${key}: expected ${error.issues[0]!.message}, found ${value}`);
   }
   return given;
 }

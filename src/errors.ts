@@ -104,7 +104,7 @@ export class LlmError extends Error {
     return new LlmError('internal', 'Internal error', { cause: thrown });
   }
 
-  /** @param found All faults; the error holds the first of them, and their number. */
+  /** @param found All issues; the error holds the first of them, and their number. */
   static invalidInput(found: readonly InputIssue[]): LlmError {
     const issues = boundedIssues(found);
     const told = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));

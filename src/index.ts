@@ -9,13 +9,19 @@ export {
   type ConfigNames,
   type Configs,
   type Expected,
+  type NoOtherKeys,
+  type OtherNames,
   type PromptFileInput,
   type PromptInput,
+  type VariablesIn,
   type VariablesOf,
+  type VariablesOfPrompt,
 } from './configs/configs.ts';
-export { createLlmRouter, type LlmRouterOptions } from './embed.ts';
+export { createLlmRouter, type Authenticated, type LlmRouterOptions } from './embed.ts';
+export type { ApiKeyHeader, Headers } from './upstream/address/headers.ts';
+export type { Proxies } from './upstream/address/proxies.ts';
 export { LlmError, type LlmErrorOptions } from './errors.ts';
-export type { Fault } from './settings/faults.ts';
+export { ProblemsError, type Problem } from './settings/problems.ts';
 export type { EndedGeneration, OnGenerationEnd } from './generations/generation-end.ts';
 export type { Limits } from './settings/limits.ts';
 export type {
@@ -41,7 +47,9 @@ export {
   type StreamInputOf,
 } from './doors/trpc/router.ts';
 export { startService, type Service, type ServiceOptions } from './service.ts';
-export { readSettings, SettingsError, type LogLevel, type Settings } from './settings/settings.ts';
-export type { LlmLogger } from './telemetry/log-lines.ts';
-export { Telemetry, type TelemetryOptions } from './telemetry/telemetry.ts';
-export type { RetryTiming } from './upstream/retry.ts';
+export type { LogLevel, ServiceVariables } from './settings/service-variables.ts';
+export { readSettings, SettingsError, type Settings } from './settings/settings.ts';
+export type { UpstreamVariables } from './settings/upstream-variables.ts';
+export type { Environment } from './settings/variable.ts';
+export type { LlmLogger, LogDestination } from './telemetry/log-lines.ts';
+export type { TelemetryOptions } from './telemetry/telemetry.ts';

@@ -40,7 +40,7 @@ const inputIssueSchema = z
     path: z.string().describe('Where it is: `messages[0].role`, empty for the input itself.'),
     message: z.string().describe('What was expected there.'),
   })
-  .meta({ id: 'InputIssue', description: 'One fault in an input.' });
+  .meta({ id: 'InputIssue', description: 'One issue of an input.' });
 export type InputIssue = Readonly<z.infer<typeof inputIssueSchema>>;
 
 export const errorDataSchema = z
@@ -290,12 +290,12 @@ function asItCame<T>(schema: z.ZodType<T>): z.ZodType<T> {
   return judge.meta(shape) as z.ZodType<T>;
 }
 
-/** The faults that zod found, with paths as a JavaScript reader writes them: `messages[0].content`. */
+/** The issues that zod found, with paths as a JavaScript reader writes them: `messages[0].content`. */
 export function inputIssues(error: z.core.$ZodError): InputIssue[] {
   return error.issues.flatMap((issue) => flattenIssue(issue, []));
 }
 
-/** A refusal lists so many faults, and repeats so much of what was sent. */
+/** A refusal lists so many issues, and repeats so much of what was sent. */
 const issuesMax = 20;
 const issueCharsMax = 300;
 
@@ -303,7 +303,7 @@ const issueCharsMax = 300;
 export function boundedIssues(issues: readonly InputIssue[]): readonly InputIssue[] {
   const first = issues.slice(0, issuesMax).map(({ path, message }) => ({ path: cut(path), message: cut(message) }));
   const left = issues.length - first.length;
-  return left === 0 ? first : [...first, { path: '', message: `and ${left} more faults` }];
+  return left === 0 ? first : [...first, { path: '', message: `and ${left} more issues` }];
 }
 
 function cut(text: string): string {

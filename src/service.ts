@@ -1,6 +1,6 @@
 /**
- * The service as a process runs it: configs from their file, the simulator where it stands in, the core, a listener in
- * front of it. Reads no environment of its own; who starts it passes settings, and disposes it.
+ * The service as a process runs it: configs from their file, the simulator where it stands in for upstream, the core, and a
+ * listener in front of it. Reads no environment of its own: the settings are an argument.
  */
 import { getHeapStatistics } from 'node:v8';
 import { promptReader } from './configs/config-file.ts';
@@ -12,78 +12,98 @@ import { createInputSchemas } from './protocol.ts';
 import { startServer, type Server } from './server/server.ts';
 import { doubtsOf, type Settings } from './settings/settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
+import type { LlmLogger } from './telemetry/log-lines.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import type { RetryTiming } from './upstream/retry.ts';
 
 export interface ServiceOptions {
+  /** What `readSettings` returns. */
   readonly settings: Settings;
-  /** Where the variables are looked up that a config names: `process.env`, say. Unless given, no variable is set. */
+  /** The environment in which the configs' variables are looked up, such as `process.env`. Unless given, no variable is set. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Configs in place of those in the file of `LLM_CONFIG`: a `defineConfigs` result, or a map as in a file. */
+  /** Configs in place of those in the file of `LLM_CONFIG`: what `defineConfigs` returns, or a map as in a file. */
   readonly configs?: unknown;
-  /** The folder that `LLM_CONFIG` is relative to, and the prompt files of `configs`; the working directory unless given. */
+  /** The folder that `LLM_CONFIG` is relative to, and the prompt files of `configs`. Unless given: the working directory. */
   readonly cwd?: string;
-  /** Whether the config file, and what it names, is read again when it changes. */
+  /** Whether the config file, and the files that it names, are read again when they change. Default: false. */
   readonly watch?: boolean;
-  /** Made from the settings unless given. */
-  readonly telemetry?: Telemetry;
-  /** The waits between attempts; for tests, which can't wait. */
-  readonly retryTiming?: RetryTiming;
-  /** Told of each generation that has ended, to keep what was said. */
+  /** Receives what the service would log, of every level. Unless given: lines go to stdout, from the settings' `logLevel` on. */
+  readonly logger?: LlmLogger;
+  /** Called for each generation that has ended, with its text and events, for an app that keeps them. */
   readonly onGenerationEnd?: OnGenerationEnd;
+}
+
+/** A service that listens. */
+export interface Service extends AsyncDisposable {
+  /** The address that it listens on: `http://127.0.0.1:3000`. */
+  readonly url: string;
+  /** Reads the configs again and logs the outcome, also where nothing has changed. Never rejects. */
+  reload(): Promise<void>;
+  /**
+   * Drains the service, then closes it: new generations are refused, running ones may finish within `LLM_DRAIN_MS`, those that
+   * don't end as `cancelled: shutdown`, and viewers receive their terminal events.
+   */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Starts a service. The caller disposes it.
+ *
+ * @throws ConfigError if the configs are not valid; the listener's own error if it can't have the address.
+ */
+export function startService({ logger, ...options }: ServiceOptions): Promise<Service> {
+  const { logLevel, logContent } = options.settings;
+  return startWithParts(logger ? { ...options, telemetry: new Telemetry({ logLevel, logContent, logger }) } : options);
+}
+
+// ----------------------------------------------------------------------------------------------- within this package
+
+/** What the command line and tests set beside. */
+export interface CoreOptions extends Omit<ServiceOptions, 'logger'> {
+  /** Unless given: made from the settings. */
+  readonly telemetry?: Telemetry;
+  /** The waits between the attempts of a generation. */
+  readonly retryTiming?: RetryTiming;
 }
 
 /** All of the service but its listener, with the simulator where it stands in for upstream. */
 export interface ServiceCore extends Core {
-  /** The configs of the file; undefined where they were given. */
+  /** The configs of the file; undefined where the options hold the configs. */
   readonly liveConfigs: LiveConfigs | undefined;
-  /** Stands in for upstream where neither key nor base URL is set. */
+  /** Runs where neither a key nor a base URL is set. */
   readonly simulator: Simulator | undefined;
 }
 
-export interface Service extends AsyncDisposable {
-  /** Where it listens. */
-  readonly url: string;
+/** A service with its parts, which tests look into. */
+export interface ServiceWithParts extends Service {
   readonly core: ServiceCore;
   readonly server: Server;
-  /** Reads the configs again and logs the outcome, also where nothing has changed. Never rejects. */
-  reload(): Promise<void>;
 }
 
-/**
- * Listens. Disposing it drains: new generations are refused, running ones may finish within `LLM_DRAIN_MS`, the rest
- * end as `cancelled: shutdown`, and viewers get their terminal events.
- *
- * @throws ConfigError if the configs are not valid; the listener's own error if the address can't be had.
- */
-export async function startService(options: ServiceOptions): Promise<Service> {
+/** What `startService` does, with the parts as its result. */
+export async function startWithParts(options: CoreOptions): Promise<ServiceWithParts> {
   const { settings } = options;
   const core = await createCore(options);
-  core.telemetry.settingsDoubted(doubtsOf(settings, getHeapStatistics().heap_size_limit));
+  const { telemetry } = core;
+  telemetry.settingsDoubted(doubtsOf(settings, getHeapStatistics().heap_size_limit));
   try {
     await core.prepare();
-    const server = await startServer({
-      ...settings,
-      ...settings.limits,
-      ...core,
-      schemas: createInputSchemas(settings.limits),
-    });
-    core.telemetry.listening(server.url, { simulated: core.simulator !== undefined, configs: core.configs().names });
+    const server = await listen(core, settings);
+    telemetry.listening(server.url, { simulated: core.simulator !== undefined, configs: core.configs().names });
     return {
       url: server.url,
       core,
       server,
       async reload() {
-        const { liveConfigs, telemetry } = core;
-        if ((await liveConfigs?.reload()) !== 'unchanged') return;
+        if ((await core.liveConfigs?.reload()) !== 'unchanged') return;
         telemetry.configsUnchanged(settings.configFile, { fixed: settings.configs !== undefined });
       },
       async [Symbol.asyncDispose]() {
         await core.generations.drain(settings.limits.drainMs);
         await server[Symbol.asyncDispose]();
         await core[Symbol.asyncDispose]();
-        core.telemetry.stopped();
-        await core.telemetry.flush();
+        telemetry.stopped();
+        await telemetry.flush();
       },
     };
   } catch (error) {
@@ -92,8 +112,41 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   }
 }
 
-/** @throws ConfigError if the configs are not valid. */
-export async function createCore(options: ServiceOptions): Promise<ServiceCore> {
+function listen(core: ServiceCore, { host, port, limits }: Settings): Promise<Server> {
+  return startServer({
+    host,
+    port,
+    router: core.router,
+    generations: core.generations,
+    configs: core.configs,
+    access: core.access,
+    held: core.held,
+    telemetry: core.telemetry,
+    schemas: createInputSchemas(limits),
+    bodyBytesMax: limits.bodyBytesMax,
+    jsonValuesMax: limits.jsonValuesMax,
+    blockDepthMax: limits.blockDepthMax,
+    answerBytesMax: limits.answerBytesMax,
+    pipelinedMax: limits.pipelinedMax,
+    heartbeatMs: limits.heartbeatMs,
+    reconnectMs: limits.reconnectMs,
+    socketBufferBytesMax: limits.socketBufferBytesMax,
+    socketStallMs: limits.socketStallMs,
+    socketsMax: limits.socketsMax,
+    socketsPerCallerMax: limits.socketsPerCallerMax,
+    unprovenSocketsMax: limits.unprovenSocketsMax,
+    connectionParamsMs: limits.connectionParamsMs,
+    subscriptionsPerSocketMax: limits.subscriptionsPerSocketMax,
+    callsPerSocketMax: limits.callsPerSocketMax,
+  });
+}
+
+/**
+ * Opens the configs and builds all of the service but its listener. The caller disposes it.
+ *
+ * @throws ConfigError if the configs are not valid.
+ */
+export async function createCore(options: CoreOptions): Promise<ServiceCore> {
   const { settings, env = {}, cwd = '.' } = options;
   const telemetry = options.telemetry ?? new Telemetry(settings);
   if (settings.unused) telemetry.variablesUnused(settings.unused);
@@ -115,7 +168,14 @@ export async function createCore(options: ServiceOptions): Promise<ServiceCore> 
   });
   if (options.watch) liveConfigs?.watch();
   return {
-    ...core,
+    configs: core.configs,
+    generations: core.generations,
+    router: core.router,
+    access: core.access,
+    held: core.held,
+    logs: core.logs,
+    telemetry: core.telemetry,
+    prepare: () => core.prepare(),
     liveConfigs,
     simulator,
     async [Symbol.asyncDispose]() {

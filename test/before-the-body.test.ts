@@ -82,7 +82,7 @@ describe('a refusal', () => {
   const test = serviceForEachTest({});
 
   it.each([
-    ['many faults', { messages: Array(1_500).fill({ role: 'nobody', content: 'hi' }) }],
+    ['many issues', { messages: Array(1_500).fill({ role: 'nobody', content: 'hi' }) }],
     ['long names', { variables: { ['a'.repeat(100_000)]: 1 } }],
   ])('of %s lists the first of them, each cut short', async (_what, wrong) => {
     const { url } = test.current;

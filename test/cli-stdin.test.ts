@@ -34,7 +34,7 @@ describe('beside words', () => {
       code: 0,
       stdout: 'Fine\n',
       stderr: expect.stringMatching(
-        /^Waiting 5 s for stdin; .*--no-stdin.*\nNothing came on stdin: asking without it\n$/,
+        /^Waiting 5 s for stdin; .*--no-stdin.*\nstdin has delivered nothing: asking without it\n$/,
       ),
     });
     expect(asked()).toEqual(['hello']);

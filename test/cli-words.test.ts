@@ -87,7 +87,11 @@ describe('a service elsewhere', () => {
       cli.run([...args, '--url', service.url, '--token', 'wrong']),
     ]);
     const there = `error: the service at ${service.url}`;
-    expect(none).toEqual({ code: 3, stdout: '', stderr: `${there} wants a key: --token @FILE reads it from a file\n` });
+    expect(none).toEqual({
+      code: 3,
+      stdout: '',
+      stderr: `${there} requires a key: --token @FILE reads it from a file\n`,
+    });
     expect(wrong).toEqual({ code: 3, stdout: '', stderr: `${there} doesn't know the key that --token gives\n` });
   });
 

@@ -83,7 +83,7 @@ describe('chat', () => {
     const state = { XDG_STATE_HOME: join(cli.cwd, 'state') };
     expect(await run(['chat', 'tutor', '-c', 'and?'], { env: state })).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('no conversation to go on with'),
+      stderr: expect.stringContaining('no conversation to continue'),
     });
     says('First');
     await run(['chat', 'tutor', '--var', 'subject=algebra', 'one'], { env: state });
@@ -188,7 +188,7 @@ describe('configs', () => {
     expect(JSON.parse(schema!.stdout)).toMatchObject({ type: 'object' });
   });
 
-  it('that are not valid are refused with every fault', async () => {
+  it('that are not valid are refused with every problem', async () => {
     await writeFile(
       join(cli.cwd, 'bad.json'),
       JSON.stringify({ one: { ...withoutRetries, maxTokens: 1, temperature: 2 } }),
@@ -288,7 +288,7 @@ describe('a service', () => {
     const chat = start(['chat', 'default', 'hi', '--url', finishes.url]);
     const request = await upstream.nextRequest();
     finishes.child.kill('SIGTERM');
-    await finishes.until('stderr', /Finishing what runs/);
+    await finishes.until('stderr', /Finishing running answers/);
     await request.text('whole');
     request.finish();
     expect(await chat.ended).toMatchObject({ code: 0, stdout: 'whole\n' });
@@ -300,7 +300,7 @@ describe('a service', () => {
     await (await upstream.nextRequest()).text('half');
     await cut.until('stdout', /half/);
     leaves.child.kill('SIGINT');
-    await leaves.until('stderr', /once more to leave at once/);
+    await leaves.until('stderr', /a second signal ends the process at once/);
     // Signals that arrive right after the first count as the same signal.
     const again = setInterval(() => leaves.child.kill('SIGINT'), 50);
     expect(await leaves.ended).toMatchObject({ code: 130 });

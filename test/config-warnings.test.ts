@@ -94,11 +94,11 @@ describe('a prompt', () => {
   it.each([
     [
       'Hi {{ a b }}',
-      'line 1, column 4: what stands between {{ and }} is no name, so it stays as text; a name has letters, digits and "_": {{a_b}}',
+      'line 1, column 4: the text between {{ and }} is no name, so it stays as text; a name has letters, digits and "_": {{a_b}}',
     ],
     [
       'one\n{{user-name}}',
-      'line 2, column 1: what stands between {{ and }} is no name, so it stays as text; a name has letters, digits and "_": {{user_name}}',
+      'line 2, column 1: the text between {{ and }} is no name, so it stays as text; a name has letters, digits and "_": {{user_name}}',
     ],
     ['{{#if x}}', expect.stringMatching(/is no name.*\{\{if_x\}\}$/)],
     ['{{größe}}', expect.stringMatching(/is no name/)],

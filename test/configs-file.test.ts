@@ -98,7 +98,7 @@ describe('a config file', () => {
     expect(await told('a.toml')).toBe('expected a name that ends in .ts, .mts, .js, .mjs, .json, .yaml or .yml');
     expect(await told('a.json')).toMatch(/^expected JSON: Unexpected token/);
     expect(await told('a.yaml')).toMatch(/^expected YAML: .* in line 2, column \d+$/);
-    expect(await told('twice.yaml')).toBe('expected YAML: a key that stands there twice in line 2, column 1');
+    expect(await told('twice.yaml')).toBe('expected YAML: a key that its map has twice in line 2, column 1');
     expect(await told('named.ts')).toBe('expected a default export: export default defineConfigs({ … })');
     expect(await told('syntax.ts')).toMatch(/^expected a module that loads: .*syntax\.ts:1:\d+$/);
     expect(await told('throws.ts')).toBe('expected a module that loads: no good (throws.ts:1)');
@@ -108,7 +108,7 @@ describe('a config file', () => {
     ['a.json', '{"one": {"model": 1,}}', 'Expected double-quoted property name in line 1, column 21'],
     ['a.json', '{\n  "one": nope\n}', /^expected JSON: .* in line 2, column 10$/],
     ['a.json', '{\n', /^expected JSON: .* in line 2, column 1$/],
-    ['a.json', '{"one": {},\n "one": {}}', 'expected JSON: a key that stands there twice in line 2, column 2'],
+    ['a.json', '{"one": {},\n "one": {}}', 'expected JSON: a key that its map has twice in line 2, column 2'],
     ['a.json', '// none\n{}', "Unexpected token '/' in line 1, column 1; JSON has no comments"],
     ['a.yaml', 'one:\n\tmodel: m', 'a tab at the beginning of a line in line 2, column 1; indent with blanks'],
     ['a.yaml', 'one: *two', /an alias \(\*name\) without an anchor .* in line 1, column 6; .* quotes$/],
@@ -117,7 +117,7 @@ describe('a config file', () => {
     ['a.ts', 'const a = 1;\nthrow new Error("no\\ngood");', 'no good (a.ts:2)'],
     ['a.ts', 'export default nope.one;', 'nope is not defined (a.ts:1)'],
     ['a.ts', "import x from './none.ts'; export default x;", "Cannot find module './none.ts' (a.ts:1)"],
-    ['a.ts', 'throw "text";', 'it throws something that is no Error'],
+    ['a.ts', 'throw "text";', 'it throws a value that is no Error'],
     ['a.yaml', '\n', 'expected a map from config name to config, found an empty file'],
     ['a.json', '', 'expected a map from config name to config, found an empty file'],
   ])('is refused in words, with the place: %s, %j', async (file, text, words) => {
@@ -128,7 +128,7 @@ describe('a config file', () => {
     expect(message).not.toMatch(/[A-Z]+_[A-Z]+|node_modules|\s{2}at /);
   });
 
-  it('is refused with every fault of its YAML', async () => {
+  it('is refused with every problem of its YAML', async () => {
     await write('a.yaml', 'one: {}\none: {}\ntwo: !x 1\ntwo: 2');
     expect((await refusalOf('a.yaml')).match(/in line \d/g)).toEqual(['in line 2', 'in line 3', 'in line 4']);
   });
@@ -137,7 +137,7 @@ describe('a config file', () => {
     const missing = await refusalOf('none.ts');
     expect(missing).toBe(
       `there is no config file none.ts in ${cwd}:\n` +
-        '  found nothing there; `llm-service init` writes one to begin with, and LLM_CONFIG names another',
+        '  found no file there; `llm-service init` writes a first one, and LLM_CONFIG can name another',
     );
     await mkdir(join(cwd, 'etc'));
     await write('etc/llm.config.yaml', '');
@@ -185,7 +185,7 @@ describe('a prompt file', () => {
     expect(await refusalOf('a.json')).toBe(
       [
         'a.json is not a valid config file:',
-        `  missing.system_prompt: ${expected} missing.md, found nothing there`,
+        `  missing.system_prompt: ${expected} missing.md, found no file there`,
         `  folder.system_prompt: ${expected} ., found a directory`,
         `  binary.system_prompt: ${expected} binary.md, found bytes that are not UTF-8`,
         `  big.system_prompt: ${expected} big.md, found 1048577 bytes`,

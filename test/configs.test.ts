@@ -12,11 +12,11 @@ function parseOne(fields: object, source?: ConfigSource) {
 }
 
 /** The problems of a map, as `path: message`. */
-function faultsOf(written: unknown, source?: ConfigSource): string[] {
+function problemsOf(written: unknown, source?: ConfigSource): string[] {
   try {
     parseConfigs(written, source);
   } catch (error) {
-    if (error instanceof ConfigError) return error.faults.map(({ path, message }) => `${path}: ${message}`);
+    if (error instanceof ConfigError) return error.problems.map(({ path, message }) => `${path}: ${message}`);
     throw error;
   }
   return [];
@@ -98,7 +98,7 @@ describe('a config that is sound', () => {
       price: { input: 1, output: 2, cacheWrite: 3, cacheRead: 0 },
     });
     expect(prompt.render({ subject: 'rivers' })).toBe('About rivers');
-    expect(headers!.resolve({ OTHER_KEY: 'k' })).toEqual({ 'x-tenant': 'blue', 'x-gateway-key': 'k' });
+    expect(headers.resolve({ OTHER_KEY: 'k' })).toEqual({ 'x-tenant': 'blue', 'x-gateway-key': 'k' });
     expect(hash).toMatch(/^[0-9a-f]{12}$/);
   });
 
@@ -180,12 +180,12 @@ describe('a prompt', () => {
     expect(parseOne({ system_prompt: listed }, { readPrompt }).prompt.render({ subject: 's', level: 'l' })).toBe(
       'p.md: s l',
     );
-    expect(faultsOf({ one: { ...plain, system_prompt: { file, variables: ['subjet'] } } }, { readPrompt })).toEqual([
+    expect(problemsOf({ one: { ...plain, system_prompt: { file, variables: ['subjet'] } } }, { readPrompt })).toEqual([
       'one.system_prompt: expected "subject" in variables, since the file uses it',
       'one.system_prompt: expected "level" in variables, since the file uses it',
       'one.system_prompt: expected only variables that the file uses, found "subjet"; did you mean "subject"?',
     ]);
-    expect(faultsOf({ one: { ...plain, system_prompt: { file } } })).toEqual([
+    expect(problemsOf({ one: { ...plain, system_prompt: { file } } })).toEqual([
       'one.system_prompt: expected text, found a file; set the option promptFolder, the folder that its path is relative to',
     ]);
   });
@@ -214,7 +214,7 @@ describe('variables of a request', () => {
 });
 
 describe('configs that are not sound', () => {
-  it('are refused with every fault, where it is, what was expected and what was found', () => {
+  it('are refused with every problem, where it is, what was expected and what was found', () => {
     const written = {
       default: { ...plain, max_tokens: 'many', fallback: 'tutr' },
       tutor: { ...plain, tempurature: 1, timeouts: { idle_ms: 0, idleMs: 5 } },
@@ -271,14 +271,14 @@ describe('configs that are not sound', () => {
     [{ fallback: 'one' }, 'one.fallback: expected a chain that ends, found one → one'],
     [{ system_prompt: '{{__proto__}}' }, 'one.system_prompt: expected other variables than "__proto__"'],
     [{ notes: 'x' }, expect.stringMatching(/^one\.notes: unknown key; known are model, max_tokens, .*, price$/)],
-  ])('are refused for %j', (fields, fault) => {
-    expect(faultsOf({ one: { ...plain, ...fields } })).toContainEqual(fault);
+  ])('are refused for %j', (fields, problem) => {
+    expect(problemsOf({ one: { ...plain, ...fields } })).toContainEqual(problem);
   });
 
   it.each(['ftp://a.example', 'localhost:11434', 'https://user:pass@a.example', 'https://a.example/?key=1', 'x'])(
     'are refused for the base_url %s, which may hold a secret and isn’t told',
     (base_url) => {
-      expect(faultsOf({ one: { ...plain, base_url } })).toEqual([
+      expect(problemsOf({ one: { ...plain, base_url } })).toEqual([
         'one.base_url: expected an http or https URL without credentials, query or fragment, found text, not shown here',
       ]);
     },
@@ -286,20 +286,20 @@ describe('configs that are not sound', () => {
 
   it('are refused for a key’s variable that is not set, or for a key in its place, without telling it', () => {
     const unset = 'one.api_key_env: expected the name of an environment variable that is set, found one that is not';
-    expect(faultsOf({ one: { ...plain, api_key_env: 'NO_KEY' } }, { env: { NO_KEY: '' } })).toEqual([unset]);
-    expect(faultsOf({ one: { ...plain, api_key_env: 'sk-ant-1' } }, { env: {} })).toEqual([
+    expect(problemsOf({ one: { ...plain, api_key_env: 'NO_KEY' } }, { env: { NO_KEY: '' } })).toEqual([unset]);
+    expect(problemsOf({ one: { ...plain, api_key_env: 'sk-ant-1' } }, { env: {} })).toEqual([
       'one.api_key_env: expected the name of an environment variable, found text, not shown here',
     ]);
   });
 
   it('are refused for fallbacks in a circle and for fallbacks that need other variables', () => {
     const circle = { a: { ...plain, fallback: 'b' }, b: { ...plain, fallback: 'c' }, c: { ...plain, fallback: 'b' } };
-    expect(faultsOf(circle)).toEqual([
+    expect(problemsOf(circle)).toEqual([
       'b.fallback: expected a chain that ends, found b → c → b',
       'c.fallback: expected a chain that ends, found c → b → c',
     ]);
     const needy = { a: { ...plain, fallback: 'b' }, b: { ...plain, system_prompt: '{{x}} {{y}}' } };
-    expect(faultsOf(needy)).toEqual([
+    expect(problemsOf(needy)).toEqual([
       'a.fallback: expected a config with no variables but this one\'s, found "b" with x, y',
     ]);
   });
@@ -307,25 +307,25 @@ describe('configs that are not sound', () => {
   it.each(['', 'a b', 'a/b', 'ü', '..', 'constructor', '__proto__', 'x'.repeat(65)])(
     'are refused for the name %j',
     (name) => {
-      expect(faultsOf(Object.fromEntries([[name, plain]]))).toEqual([
+      expect(problemsOf(Object.fromEntries([[name, plain]]))).toEqual([
         expect.stringContaining('expected a name of 1 to 64 letters'),
       ]);
     },
   );
 
   it.each([undefined, null, 'text', 5, [plain], {}])('are refused where the map is %j', (written) => {
-    expect(faultsOf(written)).toHaveLength(1);
+    expect(problemsOf(written)).toHaveLength(1);
   });
 
-  it('never quote a prompt in a fault', () => {
+  it('never quote a prompt in a problem', () => {
     const badly = [secret, { one: secret }, { one: { ...plain, system_prompt: [secret] } }];
     const nested = [
       { one: { ...plain, system_prompt: { file: 5, text: secret } } },
       { one: { system_prompt: secret } },
     ];
     for (const written of [...badly, ...nested]) {
-      expect(faultsOf(written)).not.toEqual([]);
-      expect(faultsOf(written).join('\n')).not.toContain(secret);
+      expect(problemsOf(written)).not.toEqual([]);
+      expect(problemsOf(written).join('\n')).not.toContain(secret);
     }
   });
 });
@@ -339,11 +339,11 @@ describe('LLM_CONFIGS', () => {
     expect(configs.get('a')).not.toHaveProperty('description');
   });
 
-  it('is named in its own faults', () => {
-    expect(faultsOf({ a: plain }, { overrides: { a: { ...plain, max_tokens: 0 } } })).toEqual([
+  it('is named in its own problems', () => {
+    expect(problemsOf({ a: plain }, { overrides: { a: { ...plain, max_tokens: 0 } } })).toEqual([
       'LLM_CONFIGS.a.max_tokens: expected a whole number of at least 1, found 0 (number)',
     ]);
-    expect(faultsOf({ a: plain }, { overrides: [] })).toEqual([
+    expect(problemsOf({ a: plain }, { overrides: [] })).toEqual([
       'LLM_CONFIGS: expected a map from config name to config, found a list of 0',
     ]);
   });

@@ -3,12 +3,10 @@ import { posix } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { errorTable } from '../src/errors.ts';
 import { errorCodes } from '../src/protocol.ts';
-import { settingsReference } from '../src/settings/settings.ts';
+import { printed, read } from './support/printed.ts';
 
-const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
-
-it('README lists every setting and limit as the code reads them', () => {
-  expect(read('README.md')).toContain(settingsReference().trim());
+it.each(printed)('$file holds what the tables in the source say; `npm run fix` prints it', ({ file, text }) => {
+  expect(read(file)).toBe(text());
 });
 
 it('PROTOCOL lists every error code with its status and whether a retry helps', () => {

@@ -33,7 +33,7 @@ it('init overwrites neither a file nor the target of a link, and writes the othe
   await symlink('elsewhere.ts', join(cli.cwd, 'llm.config.ts'));
   const { code, stdout, stderr } = await cli.run(['init']);
   expect({ code, stdout }).toEqual({ code: 0, stdout: 'ask.mts\n' });
-  expect(stderr).toContain('llm.config.ts is there already, and stays as it is');
+  expect(stderr).toContain('llm.config.ts exists already and is not changed');
   expect(stderr).not.toContain('npm pkg set');
   await writeFile(join(cli.cwd, 'ask.mts'), 'mine');
   expect(await cli.run(['init'])).toMatchObject({ code: 0, stdout: '' });

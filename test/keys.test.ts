@@ -19,7 +19,7 @@ describe('llm-service key', () => {
     // 32 bytes in base64.
     expect(key).toMatch(/^llm_[\w-]{43}$/);
     expect(entry).toBe(`alice:${sha256(key)}`);
-    expect(stderr).toMatch(/the key of alice, shown this once/);
+    expect(stderr).toMatch(/the key of alice\. It is shown only now/);
     expect(stderr).toMatch(/add it to LLM_API_KEYS/);
     expect(stderr).not.toContain(key);
     await using service = await startTestService({ env: { LLM_API_KEYS: entry } });
@@ -33,7 +33,7 @@ describe('llm-service key', () => {
       cli.run(['key', 'alice'], { env: { LLM_API_KEYS: `alice2:${sha256('b')}` } }),
     ]);
     expect(first.stdout).not.toBe(second.stdout);
-    expect(first.stderr).toMatch(/has a key of alice already\. Both work/);
+    expect(first.stderr).toMatch(/has a key of alice already\. Both keys work/);
     expect(second.stderr).not.toMatch(/already/);
   });
 

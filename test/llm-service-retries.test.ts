@@ -1,12 +1,8 @@
+import { parseRetryAfter } from '../src/flow/retry-after.ts';
 import { describe, expect, test } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { startBench, testConfig, type Bench } from './support/llm-stream.ts';
-import {
-  parseRetryAfter,
-  UpstreamFailure,
-  type UpstreamCode,
-  type UpstreamFailureOptions,
-} from '../src/upstream/failures.ts';
+import { UpstreamFailure, type UpstreamCode, type UpstreamFailureOptions } from '../src/upstream/failures.ts';
 import { RetryPlan } from '../src/upstream/retry.ts';
 
 finishesCleanly();

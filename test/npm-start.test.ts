@@ -46,7 +46,7 @@ async function inMidAnswer(args: readonly string[]): Promise<MidAnswer> {
 
 /** Lets the answer continue while the service drains, and checks that it ends. */
 async function finish({ npm, url, view, request }: MidAnswer) {
-  await npm.until('stderr', /Finishing what runs/);
+  await npm.until('stderr', /Finishing running answers/);
   expect((await send(`${url}/readyz`)).status).toBe(503);
   await request.text('last');
   request.finish();
@@ -73,7 +73,7 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
   it('ends at once at a second signal', async () => {
     const { npm, view } = await inMidAnswer(npmStart);
     npm.child.kill('SIGTERM');
-    await npm.until('stderr', /once more to leave at once/);
+    await npm.until('stderr', /a second signal ends the process at once/);
     npm.child.kill('SIGINT');
     expect(await npm.ended).toMatchObject({ code: 130 });
     view.close();

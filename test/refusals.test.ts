@@ -57,7 +57,7 @@ const refusals: readonly Refusal[] = [
   },
   {
     code: 'invalid_input',
-    why: 'every fault at once',
+    why: 'every issue at once',
     request: { messages: [{ role: 'user' }, { role: 'x', content: canary }], variables: { a: 1 } },
     issues: [{ path: 'messages[0].content' }, { path: 'messages[1].role' }, { path: 'variables.a' }],
   },
@@ -126,7 +126,7 @@ const refusals: readonly Refusal[] = [
   },
   {
     code: 'internal',
-    why: 'a fault of ours',
+    why: 'a bug of ours',
     prepare: async ({ service }) => {
       vi.spyOn(service.core.generations, 'stream').mockImplementation(() => {
         throw new Error(canary, { cause: new Error(canary) });

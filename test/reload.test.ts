@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openConfigs, type LiveConfigs } from '../src/configs/config-watch.ts';
-import type { Fault } from '../src/settings/faults.ts';
+import type { Problem } from '../src/settings/problems.ts';
 import type { LlmEvent } from '../src/protocol.ts';
 import { readSettings } from '../src/settings/settings.ts';
 import { createCore, type ServiceCore } from '../src/service.ts';
@@ -64,7 +64,7 @@ describe('a reload', () => {
         expect.objectContaining({ path: 'one.max_tokens' }),
         { path: 'one.temprature', message: 'unknown key; did you mean "temperature"?' },
       ],
-      [{ path: '', message: expect.stringContaining('found nothing there') }],
+      [{ path: '', message: expect.stringContaining('found no file there') }],
     ]);
     expect(configs.snapshot()).toBe(before);
   });
@@ -220,7 +220,7 @@ function heapUsedBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 
-type Told = ConfigChanges | readonly Fault[];
+type Told = ConfigChanges | readonly Problem[];
 
 /** The configs of a file, and the reports about their reloads, in order. */
 async function open(file: string, overrides?: object) {

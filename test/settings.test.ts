@@ -1,16 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { defaultInputLimits } from '../src/protocol.ts';
-import { readSettings, SettingsError, settingsReference } from '../src/settings/settings.ts';
+import { settingsReference } from '../src/settings/settings-reference.ts';
+import { readSettings, SettingsError } from '../src/settings/settings.ts';
 
 const digest = 'a'.repeat(64);
 const otherDigest = 'b'.repeat(64);
 
 /** The problems of an environment, as `NAME: message`. */
-function faultsOf(env: Record<string, string>): string[] {
+function problemsOf(env: Record<string, string>): string[] {
   try {
     readSettings(env);
   } catch (error) {
-    if (error instanceof SettingsError) return error.faults.map(({ path, message }) => `${path}: ${message}`);
+    if (error instanceof SettingsError) return error.problems.map(({ path, message }) => `${path}: ${message}`);
     throw error;
   }
   return [];
@@ -106,7 +107,7 @@ describe('settings', () => {
 });
 
 describe('settings that are not valid', () => {
-  it('are refused with every fault, in one message', () => {
+  it('are refused with every problem, in one message', () => {
     const env = { PORT: '99999', LOG_LEVEL: 'loud', LLM_DRAIN_MS: '30s', LLM_GENERATION_MAX: '5' };
     expect(() => readSettings(env)).toThrow(
       expect.objectContaining({
@@ -139,7 +140,7 @@ describe('settings that are not valid', () => {
     ['LLM_ALLOWED_HOSTS', 'http://a.example'],
     ['LLM_UNHEARD_OF', '1'],
   ])('are refused for %s=%s', (name, value) => {
-    expect(faultsOf({ [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name}: `))]);
+    expect(problemsOf({ [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name}: `))]);
   });
 
   it.each([
@@ -150,25 +151,25 @@ describe('settings that are not valid', () => {
     ['LLM_API_KEYS', `alice:${digest},the-secret`],
     ['LLM_API_KEYS', 'alice:the-secret'],
   ])('are refused without telling the value of %s', (name, value) => {
-    const faults = faultsOf({ [name]: value });
-    expect(faults).toEqual([expect.stringContaining(name)]);
-    expect(faults.join()).not.toContain('the-secret');
+    const problems = problemsOf({ [name]: value });
+    expect(problems).toEqual([expect.stringContaining(name)]);
+    expect(problems.join()).not.toContain('the-secret');
   });
 
   it('name the entry of a list that is wrong', () => {
-    expect(faultsOf({ LLM_API_KEYS: `alice:${digest},bob:1` })).toEqual([expect.stringMatching(/in entry 2 of 2$/)]);
-    expect(faultsOf({ LLM_ALLOWED_HOSTS: 'a.example,b:1' })).toEqual([expect.stringMatching(/found "b:1"$/)]);
+    expect(problemsOf({ LLM_API_KEYS: `alice:${digest},bob:1` })).toEqual([expect.stringMatching(/in entry 2 of 2$/)]);
+    expect(problemsOf({ LLM_ALLOWED_HOSTS: 'a.example,b:1' })).toEqual([expect.stringMatching(/found "b:1"$/)]);
   });
 
   it('are refused where they contradict each other', () => {
-    expect(faultsOf({ LLM_API_KEYS: `alice:${digest},bob:${digest}` })).toHaveLength(1);
-    expect(faultsOf({ LLM_API_KEYS: `alice:${digest}`, LLM_AUTH: 'none' })).toHaveLength(1);
-    expect(faultsOf({ LLM_LOG_BYTES_MAX: '4096', LLM_LOGS_BYTES_MAX: '2048' })).toHaveLength(1);
+    expect(problemsOf({ LLM_API_KEYS: `alice:${digest},bob:${digest}` })).toHaveLength(1);
+    expect(problemsOf({ LLM_API_KEYS: `alice:${digest}`, LLM_AUTH: 'none' })).toHaveLength(1);
+    expect(problemsOf({ LLM_LOG_BYTES_MAX: '4096', LLM_LOGS_BYTES_MAX: '2048' })).toHaveLength(1);
   });
 
   it('are not refused for what Kubernetes and Docker add for a service that is called llm', () => {
     expect(
-      faultsOf({
+      problemsOf({
         LLM_SERVICE_HOST: '10.0.0.1',
         LLM_SERVICE_PORT: '80',
         LLM_SERVICE_PORT_HTTP: '80',
@@ -176,7 +177,7 @@ describe('settings that are not valid', () => {
         LLM_SERVICE_PORT_80_TCP_ADDR: '10.0.0.1',
       }),
     ).toEqual([]);
-    expect(faultsOf({ LLM_PORT: '80' })).toHaveLength(1);
+    expect(problemsOf({ LLM_PORT: '80' })).toHaveLength(1);
   });
 });
 
@@ -188,7 +189,7 @@ describe('a service that other machines can reach', () => {
   it.each(['0.0.0.0', '::', '10.0.0.1', '128.0.0.1', 'llm.example', 'localhost.example'])(
     'is refused on %s without keys, and told what to set',
     (HOST) => {
-      expect(faultsOf({ HOST })).toEqual([
+      expect(problemsOf({ HOST })).toEqual([
         `HOST: "${HOST}" lets other machines in; set LLM_API_KEYS, or LLM_AUTH=none if everyone may ask`,
       ]);
       expect(readSettings({ HOST, LLM_AUTH: 'none' }).loopback).toBe(false);
@@ -197,7 +198,7 @@ describe('a service that other machines can reach', () => {
   );
 
   it('gets no message about missing keys if the keys are invalid', () => {
-    expect(faultsOf({ HOST: '0.0.0.0', LLM_API_KEYS: 'x' })).toEqual([expect.stringMatching(/^LLM_API_KEYS: /)]);
+    expect(problemsOf({ HOST: '0.0.0.0', LLM_API_KEYS: 'x' })).toEqual([expect.stringMatching(/^LLM_API_KEYS: /)]);
   });
 });
 
@@ -206,9 +207,9 @@ describe('the reference', () => {
     const rows = settingsReference().split('\n');
     const names = rows.flatMap((row) => /^\| `([A-Z_]+)`/.exec(row)?.[1] ?? []);
     expect(names).toHaveLength(20 + Object.keys(readSettings({}).limits).length);
-    expect(rows).toContain('| `PORT` | `3000` | Where to listen; 0 takes any free port |');
+    expect(rows).toContain('| `PORT` | `3000` | The port to listen on; 0 takes any free port |');
     expect(rows).toContain(
-      '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time for running generations to finish when the process is told to end |',
+      '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time that running generations have to finish when the process is asked to end |',
     );
   });
 });

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { doubtsOf, readSettings } from '../src/settings/settings.ts';
-import { heapBytesFor, sharesOf, sizingFault } from '../src/settings/sizing.ts';
+import { heapBytesFor, sharesOf, sizingProblem } from '../src/settings/sizing.ts';
 import { commandLine } from './support/command-line.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { defaultLimits } from './support/limits.ts';
@@ -15,7 +15,7 @@ const MiB = 2 ** 20;
 it('the defaults fit a heap of 2 GB, with a fifth to spare', () => {
   const held = sharesOf(defaultLimits).reduce((sum, { bytes }) => sum + bytes, 0);
   expect(held).toBeLessThan(0.8 * 2_000_000_000);
-  expect(sizingFault(defaultLimits, 2_000_000_000)).toBeUndefined();
+  expect(sizingProblem(defaultLimits, 2_000_000_000)).toBeUndefined();
 });
 
 it('the document names the need of the defaults, and its rows of limits fit their heaps', async () => {
@@ -27,8 +27,8 @@ it('the document names the need of the defaults, and its rows of limits fit thei
   expect(heaps).toHaveLength(4);
   for (const [, heap, ...values] of heaps) {
     const env = Object.fromEntries(head.slice(2, -1).map((name, at) => [name, values[at]]));
-    expect(sizingFault(readSettings(env).limits, Number(heap) * MiB), heap).toBeUndefined();
-    expect(sizingFault(readSettings(env).limits, 0.9 * Number(heap) * MiB), heap).toBeDefined();
+    expect(sizingProblem(readSettings(env).limits, Number(heap) * MiB), heap).toBeUndefined();
+    expect(sizingProblem(readSettings(env).limits, 0.9 * Number(heap) * MiB), heap).toBeDefined();
   }
 });
 
@@ -39,7 +39,7 @@ it.each(sharesOf(defaultLimits).flatMap(({ limits }) => limits))('%s counts', (k
 
 it('the warning about a small heap names the need, what takes the most, and what to do', () => {
   const needed = Math.ceil(heapBytesFor(defaultLimits) / MiB);
-  const { message } = sizingFault(defaultLimits, 500 * MiB)!;
+  const { message } = sizingProblem(defaultLimits, 500 * MiB)!;
   expect(message).toContain(`${needed} MiB, this one is 500`);
   expect(message).toContain(`--max-old-space-size=${needed}`);
   expect(message).toMatch(/LLM_VIEWERS_MAX.*LLM_LOGS_BYTES_MAX/);

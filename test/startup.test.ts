@@ -89,7 +89,7 @@ describe('serve does not start', () => {
     return ended.stderr;
   }
 
-  it('with configs that are not valid: each fault with file, path, what was expected and what was found', async () => {
+  it('with configs that are not valid: each problem with file, path, what was expected and what was found', async () => {
     const broken = { one: { ...plainConfig, max_tokens: 'many' }, two: { ...plainConfig, temprature: 1, model: 7 } };
     await writeFile(join(cli.cwd, 'broken.json'), JSON.stringify(broken));
     const told = await refused({ LLM_CONFIG: 'broken.json' }, 2);
@@ -107,7 +107,7 @@ describe('serve does not start', () => {
     ['a limit with a typo', { LLM_GENERATION_MAX: '1' }, ['LLM_GENERATION_MAX', 'LLM_GENERATIONS_MAX']],
     ['an address beyond loopback, without keys', { HOST: '0.0.0.0' }, ['HOST', 'LLM_API_KEYS', 'LLM_AUTH=none']],
     [
-      'every fault at once',
+      'every problem at once',
       { PORT: 'x', LOG_LEVEL: 'loud', LLM_DRAIN_MS: '-1' },
       ['PORT', 'LOG_LEVEL', 'LLM_DRAIN_MS'],
     ],
@@ -136,7 +136,7 @@ describe('serve does not start', () => {
 
   it.each([
     ['203.0.113.9', 'this machine has no address 203.0.113.9'],
-    ['nowhere.invalid', "found nowhere.invalid, which can't be looked up"],
+    ['nowhere.invalid', 'found nowhere.invalid, which no name server knows'],
   ])('on an address that is not its own: exit code 2, and what is to be done: %s', async (HOST, words) => {
     const told = await refused({ HOST, LLM_AUTH: 'none' }, 2);
     expect(told).toContain(`error: HOST: `);

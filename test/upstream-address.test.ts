@@ -225,11 +225,11 @@ describe('headers of a config', () => {
     ]);
   });
 
-  const faultsOf = (headers: unknown, given: Record<string, string> = env) => {
+  const problemsOf = (headers: unknown, given: Record<string, string> = env) => {
     try {
       parseConfigs({ a: { ...plainConfig, headers } }, { env: given });
     } catch (error) {
-      if (error instanceof ConfigError) return error.faults.map(({ path, message }) => `${path}: ${message}`);
+      if (error instanceof ConfigError) return error.problems.map(({ path, message }) => `${path}: ${message}`);
       throw error;
     }
     return [];
@@ -248,29 +248,29 @@ describe('headers of a config', () => {
     ['', /the name of a header/],
     ['naïve', /the name of a header/],
   ])('may not be %j', (name, reason) => {
-    expect(faultsOf({ [name]: 'the-secret' })).toEqual([expect.stringMatching(reason)]);
-    expect(faultsOf({ [name]: 'the-secret' }).join()).not.toContain('the-secret');
+    expect(problemsOf({ [name]: 'the-secret' })).toEqual([expect.stringMatching(reason)]);
+    expect(problemsOf({ [name]: 'the-secret' }).join()).not.toContain('the-secret');
   });
 
   it.each([['a\nb: c'], ['the-secret ü'], ['the-secret \ud83d'], [''], [' '], [7], [null], [{ env: 'not a name' }]])(
     'may not have the value %j',
     (value) => {
-      const faults = faultsOf({ 'x-tenant': value });
-      expect(faults).toEqual([expect.stringMatching(/^a\.headers\["x-tenant"\].*: (expected|unknown key)/)]);
-      expect(faults.join()).not.toContain('the-secret');
+      const problems = problemsOf({ 'x-tenant': value });
+      expect(problems).toEqual([expect.stringMatching(/^a\.headers\["x-tenant"\].*: (expected|unknown key)/)]);
+      expect(problems.join()).not.toContain('the-secret');
     },
   );
 
   it('may not name a variable that is not set, or that no header can carry, and none twice', () => {
-    expect(faultsOf({ 'x-key': { env: 'GATEWAY_KEY' } }, {})).toEqual([
+    expect(problemsOf({ 'x-key': { env: 'GATEWAY_KEY' } }, {})).toEqual([
       'a.headers["x-key"].env: expected the name of an environment variable that is set, found one that is not',
     ]);
-    expect(faultsOf({ 'x-key': { env: 'GATEWAY_KEY' } }, { GATEWAY_KEY: 'the-secret\nx' })).toEqual([
+    expect(problemsOf({ 'x-key': { env: 'GATEWAY_KEY' } }, { GATEWAY_KEY: 'the-secret\nx' })).toEqual([
       expect.stringMatching(
         /^a\.headers\["x-key"\]\.env: expected printable ASCII characters in that environment variable/,
       ),
     ]);
-    expect(faultsOf({ 'x-key': 'a', 'X-Key': 'b' })).toEqual([
+    expect(problemsOf({ 'x-key': 'a', 'X-Key': 'b' })).toEqual([
       expect.stringMatching(/^a\.headers\["X-Key"\]: expected each header once/),
     ]);
     expect(() => parseConfigs({ a: { ...plainConfig, api_key_env: 'K' } }, { env: { K: 'ü' } })).toThrow(
@@ -283,7 +283,7 @@ describe('headers of a config', () => {
     const written = defineConfigs({ a: { model: 'm', max_tokens: 10, system_prompt: '', headers } });
     const configs = parseConfigs(written);
     const config = configs.get('a')!;
-    expect(config.headers!.names).toEqual(['x-tenant']);
+    expect(config.headers.names).toEqual(['x-tenant']);
     expect(
       [inspect(config, { depth: 9 }), JSON.stringify(config), JSON.stringify(configs.summaries())].join(),
     ).not.toContain('the-secret');
@@ -328,7 +328,7 @@ describe('variables of the SDK', () => {
     expect(JSON.parse(lines[0]!)).toMatchObject({
       unused: [
         { path: 'ANTHROPIC_LOG', message: expect.stringContaining('LOG_LEVEL') },
-        { path: 'ANTHROPIC_AUTH_TOKEN', message: expect.stringContaining('ANTHROPIC_API_KEY goes first') },
+        { path: 'ANTHROPIC_AUTH_TOKEN', message: expect.stringContaining('ANTHROPIC_API_KEY is set too') },
       ],
     });
     expect(lines[0]).not.toContain('the-secret');

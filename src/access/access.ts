@@ -9,7 +9,7 @@ import type { Caller } from '../caller.ts';
 import { LlmError } from '../errors.ts';
 import type { HeldBytes } from './held-bytes.ts';
 import { canonicalOrigin, hostNameOf, isAddress, isSameHost } from './origin.ts';
-import { isLoopback } from '../settings/settings.ts';
+import { isLoopback } from '../settings/loopback.ts';
 import { showsMoreThanUrl } from './web-pages.ts';
 
 export interface AccessLimits {

@@ -6,7 +6,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { hostNameOf, isSameHost } from './origin.ts';
-import { isLoopback } from '../settings/settings.ts';
+import { isLoopback } from '../settings/loopback.ts';
 
 /** Of any value: ours, and what is customary among tRPC's clients. No browser and no proxy sends them by itself. */
 const clientHeaders = ['x-llm-client', 'x-trpc-source', 'trpc-accept'] as const;

@@ -1,4 +1,4 @@
-/** One answer on its way to the terminal: text (or each event as a line of JSON) to stdout, all else to stderr. */
+/** Prints one answer while it arrives: its text (or each event as a line of JSON) to stdout, everything else to stderr. */
 import { styleText } from 'node:util';
 import { escapeLineEnds } from '../json/json-line.ts';
 import { isTerminal, type LlmEvent, type TerminalEvent } from '../protocol.ts';
@@ -10,24 +10,24 @@ import { cutInWords, failureInWords } from './words.ts';
 
 export interface Shown {
   readonly exitCode: ExitCode;
-  /** Of all text blocks. */
+  /** The text of the answer, as far as it arrived. */
   readonly text: string;
-  /** Absent where the view was closed before it came. */
+  /** Absent where the view was closed before the answer ended. */
   readonly terminal?: TerminalEvent;
 }
 
-/** What there is to show, and what becomes of it when nobody wants it any more. */
+/** An answer to print, and how to stop it. */
 export interface Answer {
   /** Follows the answer until the signal aborts. */
   view(signal: AbortSignal): AsyncIterable<LlmEvent>;
-  /** Asks for its end, which then comes as its terminal event. Absent: leaving it is enough. */
+  /** Asks for its end; its terminal event follows. Absent: to stop, it is enough to close the view. */
   readonly cancel?: () => Promise<unknown>;
 }
 
 /**
- * Shows an answer to its end. Ctrl-C, or a reader of stdout who leaves, cancels it.
+ * Prints an answer to its end. Ctrl-C stops it, and so does the reader of stdout by leaving.
  *
- * @throws whatever the view throws, unless it was to end anyway.
+ * @throws what the view throws, unless the answer was being stopped.
  */
 export async function show(
   answer: Answer,
@@ -89,7 +89,7 @@ class Screen {
     await stdout.write(stdout.isTerminal ? withoutControls(event.text) : event.text);
   }
 
-  /** Ends the line that the answer left open. */
+  /** Ends the last line of the answer, where the answer doesn't. */
   async end(): Promise<void> {
     if (this.#midLine) await this.#host.stdout.write('\n');
     this.#midLine = false;

@@ -1,4 +1,4 @@
-/** `chat`: one answer to one prompt, from this process or from a service elsewhere. */
+/** `chat`: prints the answer to one prompt, which this process or a service at a URL generates. */
 import { randomUUID } from 'node:crypto';
 import type { StreamRequest } from '../protocol.ts';
 import { show, type Shown } from './answer.ts';
@@ -24,7 +24,7 @@ export async function chat(host: Host, config: string, words: readonly string[],
   const prompt = await readPrompt(words, host, interrupt.signal, options);
   if (interrupt.signal.aborted) return host.exitWith(exitCodes.interrupted);
 
-  // The variables belong to the config's prompt; another config has others.
+  // Kept variables belong to the prompt of that config; another config's prompt has others.
   const kept = past?.config === config ? past.variables : {};
   const conversation: Conversation = {
     config,

@@ -1,7 +1,7 @@
-/** `configs`, `config check` and `config schema`: what is served, whether it can be, and how it is written. */
+/** `configs`, `config check` and `config schema`: lists configs, judges a config file, and prints the format of config files. */
 import { loadConfigs } from '../configs/config-file.ts';
 import { configFileJsonSchema } from '../configs/config-schema.ts';
-import { linesOf } from '../settings/faults.ts';
+import { linesOf } from '../settings/problems.ts';
 import type { ConfigSummary } from '../protocol.ts';
 import { readSettings } from '../settings/settings.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -32,9 +32,9 @@ function table(summaries: readonly ConfigSummary[]): string {
 }
 
 /**
- * Warnings go to stderr, and are no failure unless `strict`.
+ * Says whether the configs can be served. Prints warnings to stderr; with `strict` they lead to exit code 2.
  *
- * @throws SettingsError, ConfigError with every fault there is.
+ * @throws SettingsError, ConfigError with every problem that was found.
  */
 export async function checkConfigs(host: Host, given: string | undefined, strict: boolean): Promise<void> {
   const { file, configs } = await load(host, given);

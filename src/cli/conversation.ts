@@ -1,6 +1,6 @@
 /**
- * The last conversation, kept for `chat -c`: one small file of this user's, in the folder that the XDG base directory
- * specification names for such state. Holds text only; nothing but the command line reads or writes it.
+ * Keeps the last conversation for `chat -c`, as text in one small file of this user, in the folder that the XDG base directory
+ * specification names for such state. Only the command line reads and writes that file.
  */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -19,29 +19,29 @@ export type Conversation = z.infer<typeof schema>;
 /** About what the largest models can read. A longer conversation is not kept. */
 const conversationBytesMax = 8 * 1024 * 1024;
 
-/** @throws UsageError if there is none that can be gone on with. */
+/** @throws UsageError if there is no conversation to continue. */
 export async function lastConversation(host: Host): Promise<Conversation> {
   const path = pathOf(host);
   try {
     return schema.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (cause) {
-    throw new UsageError(`there is no conversation to go on with in ${path}`, { cause });
+    throw new UsageError(`there is no conversation to continue in ${path}`, { cause });
   }
 }
 
-/** Puts it in the place of the one before. Where that fails a note says so, since the answer itself is there. */
+/** Replaces the kept conversation. Where that fails a note says so and the command succeeds, since the answer was printed. */
 export async function keepConversation(host: Host, conversation: Conversation): Promise<void> {
   const path = pathOf(host);
   const text = JSON.stringify(conversation);
   try {
     if (Buffer.byteLength(text) > conversationBytesMax) {
-      // The one before would be gone on with by mistake.
+      // Else the next `chat -c` would continue the conversation before this one.
       await rm(path, { force: true });
       host.note('This conversation is too long to be kept for chat -c');
       return;
     }
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    // Written aside and renamed, so that two chats at once leave one whole file.
+    // Written under another name and renamed, so that of two chats at the same time one leaves a whole file.
     const aside = `${path}.${process.pid}`;
     await writeFile(aside, text, { mode: 0o600 });
     await rename(aside, path);
@@ -50,7 +50,7 @@ export async function keepConversation(host: Host, conversation: Conversation): 
   }
 }
 
-/** https://specifications.freedesktop.org/basedir-spec/latest/: a relative path in the variable doesn't count. */
+/** https://specifications.freedesktop.org/basedir-spec/latest/: a relative path in the variable is ignored. */
 function pathOf({ env }: Host): string {
   const named = env['XDG_STATE_HOME'];
   const home = named !== undefined && isAbsolute(named) ? named : join(homedir(), '.local', 'state');

@@ -1,14 +1,14 @@
-/** What a command ends with: the exit codes, what leads to each, and the words on stderr. Knows no command. */
+/** The exit codes of commands, what leads to each, and the message on stderr. Knows no command. */
 import { CommanderError } from 'commander';
 import type { LlmClientErrorCode } from '../client.ts';
-import { FaultsError } from '../settings/faults.ts';
+import { ProblemsError } from '../settings/problems.ts';
 
 export const exitCodes = { success: 0, failure: 1, usage: 2, auth: 3, limited: 4, interrupted: 130 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 const { failure, usage, auth, limited } = exitCodes;
 
-/** Of a refusal, and of a generation that ended as `error`. */
+/** The exit code for a refusal, and for a generation that ended as `error`. */
 export const exitCodeOf: Readonly<Record<LlmClientErrorCode, ExitCode>> = {
   invalid_input: usage,
   unauthorized: auth,
@@ -37,12 +37,12 @@ export const exitCodeOf: Readonly<Record<LlmClientErrorCode, ExitCode>> = {
   unsupported: failure,
 };
 
-/** A command that was called in a way that makes no sense. */
+/** A command was called with arguments or input that it can't use. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** What a service refused, in the words of the terminal. */
+/** A service refused something; the message speaks of options of the command line. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
   readonly code: LlmClientErrorCode;
@@ -53,16 +53,16 @@ export class RefusedError extends Error {
   }
 }
 
-/** The exit code for what a command threw, and what is to be said of it: nothing where it has been said. */
+/** The exit code for an error that a command threw, and the message; no message where commander has printed one. */
 export function explain(thrown: unknown): { readonly code: ExitCode; readonly message?: string } {
-  // commander prints its own, and throws for --help and --version too.
+  // commander prints its own messages, and throws for --help and --version too.
   if (thrown instanceof CommanderError) return { code: thrown.exitCode === 0 ? exitCodes.success : usage };
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   if (isCoded(thrown)) return { code: exitCodeOf[thrown.code], message };
-  return { code: thrown instanceof FaultsError || thrown instanceof UsageError ? usage : failure, message };
+  return { code: thrown instanceof ProblemsError || thrown instanceof UsageError ? usage : failure, message };
 }
 
-/** Whether it is an LlmError or LlmClientError: told by the code, so that not every command loads both. */
+/** Whether it is an LlmError or LlmClientError. Judged by the code, since the classes would make every command load both modules. */
 export function isCoded(thrown: unknown): thrown is Error & { readonly code: LlmClientErrorCode } {
   const code = typeof thrown === 'object' && thrown !== null && 'code' in thrown ? thrown.code : undefined;
   return typeof code === 'string' && Object.hasOwn(exitCodeOf, code);

@@ -1,4 +1,4 @@
-/** `follow` and `cancel`: generations of a service elsewhere, whoever asked for them. */
+/** `follow` and `cancel`: commands for generations of a service at a URL, which another command or client has started. */
 import { show } from './answer.ts';
 import type { Host } from './host.ts';
 import { Interrupt } from './interrupt.ts';
@@ -11,7 +11,7 @@ export interface ThereOptions {
   readonly token?: string;
 }
 
-/** Leaves at Ctrl-C; the generation goes on. */
+/** Ctrl-C ends the command and leaves the generation running. */
 export async function follow(host: Host, generationId: string, options: ThereOptions & ShowOptions): Promise<void> {
   using interrupt = new Interrupt(host);
   await using target = openRemote(host, options);

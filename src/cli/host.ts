@@ -1,6 +1,6 @@
 /**
- * The process as commands see it: what they read, where their data goes and where all else. Holds the rule that data is
- * alone on stdout, and that a reader who leaves (`| head -1`) is no error.
+ * The process as commands see it: what they read, and where they write. Keeps two rules: nothing but data goes to stdout, and a
+ * reader of stdout that leaves (`| head -1`) is no error.
  */
 import { once } from 'node:events';
 import type { ReadStream, WriteStream } from 'node:tty';
@@ -12,18 +12,18 @@ export interface Host {
   readonly stdin: ReadStream;
   readonly stdout: Output;
   readonly stderr: WriteStream;
-  /** A line to stderr. */
+  /** Writes a line to stderr. */
   readonly note: (line: string) => void;
-  /** What the process ends with: the first code that isn't 0. */
+  /** Sets the exit code of the process. The first code that isn't 0 stays. */
   readonly exitWith: (code: ExitCode) => void;
 }
 
-/** Data for stdout. */
+/** Writes data to stdout. */
 export class Output {
   readonly #stream: WriteStream;
   readonly #gone = new AbortController();
 
-  /** @param onFailure Told of what is wrong if something is (a full disk), but for a reader who leaves. */
+  /** @param onFailure Called with an error of stdout, such as a full disk, but not where the reader has left. */
   constructor(stream: WriteStream, onFailure: (error: Error) => void) {
     this.#stream = stream;
     stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -32,7 +32,7 @@ export class Output {
     });
   }
 
-  /** Aborts when no more can be written. */
+  /** Aborts when stdout takes no more. */
   get gone(): AbortSignal {
     return this.#gone.signal;
   }
@@ -41,7 +41,7 @@ export class Output {
     return this.#stream.isTTY;
   }
 
-  /** Settles when there is room for more, or when all is in vain. Never rejects. */
+  /** Settles when stdout has room for more, or takes no more at all. Never rejects. */
   async write(text: string): Promise<void> {
     if (this.gone.aborted || this.#stream.write(text)) return;
     await once(this.#stream, 'drain', { signal: this.gone }).catch(() => {});
@@ -49,8 +49,8 @@ export class Output {
 }
 
 /**
- * Text as it may be shown on a terminal: without the control characters by which an answer could move the cursor, set
- * the title or the clipboard. Tab and newline stay.
+ * Text without control characters, by which an answer could move a terminal's cursor or set its title or the clipboard. Tabs
+ * and newlines stay.
  */
 export function withoutControls(text: string): string {
   // oxlint-disable-next-line no-control-regex

@@ -1,11 +1,11 @@
 /**
- * `init`: the files that a project begins with. Writes no file that is there already, and changes no package.json or
- * tsconfig.json, but says what they need.
+ * `init`: writes the first files of a project. Overwrites no file, and changes neither package.json nor tsconfig.json: it prints
+ * what they need.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { configFileDefault } from '../settings/settings.ts';
+import { configFileDefault } from '../settings/service-variables.ts';
 import type { Host } from './host.ts';
 
 const configFile = `// ${configFileDefault}
@@ -30,7 +30,7 @@ export default configs;
 export type AppRouter = LlmRouter<typeof configs>; // for clients, which see names and variables, never a prompt
 `;
 
-/** `.mts`, since it awaits at its top level: that a `.ts` file may only where package.json says `"type": "module"`. */
+/** A `.mts` file, since it awaits at its top level. A `.ts` file may do so only where package.json has `"type": "module"`. */
 const clientFile = `// ask.mts
 import { createLlmClient } from 'llm-service/client';
 import type { AppRouter } from './${configFileDefault}';
@@ -46,7 +46,7 @@ for await (const event of run) {
 }
 `;
 
-/** What `init` writes, by name. README shows the same. */
+/** The text of each file that `init` writes, by its name. README shows the same. */
 export const startingFiles: Readonly<Record<string, string>> = {
   [configFileDefault]: configFile,
   'ask.mts': clientFile,
@@ -56,12 +56,12 @@ export const startingFiles: Readonly<Record<string, string>> = {
 export async function init(host: Host): Promise<void> {
   for (const [name, text] of Object.entries(startingFiles)) {
     if (await writeNew(join(host.cwd, name), text)) await host.stdout.write(`${name}\n`);
-    else host.note(`${name} is there already, and stays as it is`);
+    else host.note(`${name} exists already and is not changed`);
   }
   for (const line of await nextSteps(host.cwd)) host.note(line);
 }
 
-/** Resolves to false, and writes nothing, where something of the name is there. */
+/** Resolves to false, and writes nothing, where a file of the name exists. */
 async function writeNew(path: string, text: string): Promise<boolean> {
   try {
     await writeFile(path, text, { flag: 'wx' });

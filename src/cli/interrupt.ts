@@ -1,6 +1,7 @@
 /**
- * What asks a process to end: Ctrl-C, SIGTERM, SIGQUIT, the hang-up of its terminal, and the end of the npm that started
- * it. The first asks a command to end, a second signal ends the process. The one place that calls `process.exit`.
+ * Turns requests to end into an AbortSignal: Ctrl-C, SIGTERM, SIGQUIT, the hang-up of the terminal, and the end of the npm that
+ * started the process. The first request asks the command to end, a second signal ends the process. No other file calls
+ * `process.exit`.
  */
 import { isatty } from 'node:tty';
 import { exitCodes } from './exit-codes.ts';
@@ -8,17 +9,17 @@ import type { Host } from './host.ts';
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const;
 
-/** A terminal sends Ctrl-C to all its processes, and npm forwards its own: the same signal this soon is the same one. */
+/** A terminal sends Ctrl-C to all of its processes, and npm forwards its copy. The same signal within this time is such a copy. */
 const sameMs = 200;
 
 const parentCheckMs = 250;
 
 export interface InterruptOptions {
-  /** Runs at each SIGHUP while the terminal, if there is one, still stands. Absent: SIGHUP asks for the end. */
+  /** Called at each SIGHUP, unless the terminal was closed. Absent: every SIGHUP is a request to end. */
   readonly reload?: () => void;
 }
 
-/** Listens from its making until it is disposed. */
+/** Listens from construction until disposal. */
 export class Interrupt implements Disposable {
   readonly #reload: (() => void) | undefined;
   readonly #first = new AbortController();
@@ -60,14 +61,14 @@ export class Interrupt implements Disposable {
   }
 
   /**
-   * Whether a SIGHUP says that the terminal was closed. The kernel cuts the terminal off before it sends the signal, so
-   * that it is none any more by then. Windows has no other reason for this signal.
+   * Whether a SIGHUP was sent because the terminal was closed. The kernel detaches the terminal before it sends the signal, so
+   * its descriptors are no terminals any more. Windows sends the signal for no other reason.
    */
   #isHungUp(): boolean {
     return process.platform === 'win32' || this.#terminals.some((descriptor) => !isatty(descriptor));
   }
 
-  /** A process whose parent has died gets another one, at once and of the system's choosing. */
+  /** Aborts when the parent has died: the system gives the process another parent at once. */
   #watchParent(): NodeJS.Timeout {
     const parent = process.ppid;
     return setInterval(() => {
@@ -77,9 +78,9 @@ export class Interrupt implements Disposable {
 }
 
 /**
- * Whether npm or npx runs this very program as its script. They die of most signals without a word to the script, and
- * forward SIGINT and SIGTERM to its shell, which does likewise: the program would run on with nobody to end it. A script
- * that starts this program and goes away, to leave it in the background, bears another name.
+ * Whether npm or npx runs this program as its script. They die of most signals without forwarding them, and forward SIGINT and
+ * SIGTERM only to the script's shell, which dies of them in the same way. The program would then run on, and nobody would end
+ * it. A script that starts this program in the background and ends itself has another name.
  */
 function isStartedByNpm(env: Host['env']): boolean {
   return /\b(llm-service|cli\.[jt]s)\b/.test(env['npm_lifecycle_script'] ?? '');

@@ -1,17 +1,18 @@
-/** Why an address can't be listened on, in the words of whoever chose it. */
+/** Explains why a process can't listen on an address, in words of the setting or option that names the address. */
 import { UsageError } from './exit-codes.ts';
 
 export interface Address {
   readonly host: string;
   readonly port: number;
-  /** How the port is chosen: `PORT=` for a setting, `--port ` for an option. */
+  /** What to write before another port: `PORT=` for the setting, `--port ` for the option. */
   readonly portPrefix: string;
 }
 
 /**
- * What is started.
+ * Waits for a listener that is being started, and returns it.
  *
- * @throws Error for a port that is taken, UsageError for an address that can't be had; whatever else the start throws.
+ * @throws Error for a port that is taken, UsageError for an address that this process can't have, and other errors of the start
+ *   unchanged.
  */
 export async function listening<Started>(started: Promise<Started>, address: Address): Promise<Started> {
   try {
@@ -41,13 +42,13 @@ function inWords(cause: NodeJS.ErrnoException, { host, port, portPrefix }: Addre
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT':
       return new UsageError(
-        `HOST: this machine has no address ${host}; 127.0.0.1 is for itself alone, 0.0.0.0 for all its addresses`,
+        `HOST: this machine has no address ${host}; 127.0.0.1 listens for this machine alone, 0.0.0.0 on all its addresses`,
         options,
       );
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return new UsageError(
-        `HOST: expected a name or an address of this machine, found ${host}, which can't be looked up`,
+        `HOST: expected a name or an address of this machine, found ${host}, which no name server knows`,
         options,
       );
     default:

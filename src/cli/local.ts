@@ -1,4 +1,4 @@
-/** A service put together within this process, without a listener, for one command. */
+/** A service within this process, without a listener, for one command. */
 import { createCore } from '../service.ts';
 import { readSettings } from '../settings/settings.ts';
 import { Telemetry } from '../telemetry/telemetry.ts';

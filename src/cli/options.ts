@@ -1,7 +1,7 @@
-/** The options that several commands share, and how the values of options are read. Refuses by commander's own error. */
+/** The options that several commands share, and the parsing of options' values. A bad value throws commander's own error. */
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
-import { quote, suggestion } from '../settings/faults.ts';
+import { quote, suggestion } from '../settings/problems.ts';
 import { faults, isFaultName, type FaultName, type TokensPerSecond } from '../simulator.ts';
 
 export interface RemoteOptions {
@@ -16,17 +16,21 @@ export interface ShowOptions {
 
 /** Adds `--url` and `--token`. */
 export function takesRemote(command: Command, urlDefault?: string): Command {
-  const elsewhere = urlDefault === undefined ? ' instead of working within this process' : '';
+  const elsewhere = urlDefault === undefined ? ' instead of generating within this process' : '';
   return command
-    .option('--url <url>', `ask the service there${elsewhere}`, parseUrl, urlDefault)
-    .option('--token <key>', 'the key for it; @FILE reads it from a file, away from the list of processes', parseToken);
+    .option('--url <url>', `ask the service at this URL${elsewhere}`, parseUrl, urlDefault)
+    .option(
+      '--token <key>',
+      'the key for it; @FILE reads it from a file, so that it is not in the list of processes',
+      parseToken,
+    );
 }
 
 /** Adds `--json` and `--usage`. */
 export function showsAnswer(command: Command): Command {
   return command
-    .option('--json', 'each event as a line of JSON')
-    .option('-u, --usage', 'tell tokens, cost and time on stderr');
+    .option('--json', 'print each event as a line of JSON')
+    .option('-u, --usage', 'print tokens, cost and time to stderr');
 }
 
 function parseUrl(text: string): string {
@@ -42,7 +46,7 @@ function parseToken(text: string): string {
   try {
     return readFileSync(text.slice(1), 'utf8').trim();
   } catch {
-    throw new InvalidArgumentError('Expected a file that can be read after the @.');
+    throw new InvalidArgumentError('Expected the name of a readable file after the @.');
   }
 }
 
@@ -52,7 +56,7 @@ export function parseGenerationId(text: string): string {
   throw new InvalidArgumentError(`${expected}: the generationId of the start event, which \`chat --json\` prints.`);
 }
 
-/** Collects `--var name=value`. */
+/** Adds one `--var name=value` to the variables before it. */
 export function collectVariable(pair: string, variables: Readonly<Record<string, string>> = {}) {
   const at = pair.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('Expected name=value.');
@@ -73,7 +77,7 @@ export function parseFault(name: string): FaultName {
     name,
     faults.map((fault) => fault.name),
   );
-  throw new InvalidArgumentError(`Expected one of those that --help lists, found ${quote(name)}${hint}`);
+  throw new InvalidArgumentError(`Expected a fault that --help lists, found ${quote(name)}${hint}`);
 }
 
 export function parsePace(text: string): TokensPerSecond {

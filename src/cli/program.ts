@@ -1,6 +1,6 @@
 /**
- * The grammar of the command line: every command, argument and option, and the help. What a command does is loaded when
- * it runs, so that help and faults come at once.
+ * The grammar of the command line: every command, argument and option, and the help. The module of a command is loaded when the
+ * command runs, so that help and errors appear without a delay.
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
@@ -23,14 +23,14 @@ import {
 const urlDefault = 'http://127.0.0.1:3000';
 const simulatorPortDefault = 8787;
 
-/** Parsing throws a CommanderError where it would end the process. */
+/** Where commander would end the process, `parseAsync` throws a CommanderError. */
 export function createProgram(host: Host): Command {
   const program = new Command('llm-service')
     .description('Streams LLM answers to typed clients.')
     .option('-V, --version', 'print the version')
     .on('option:version', () => printVersion(host))
     .exitOverride()
-    .showHelpAfterError('(--help tells more)')
+    .showHelpAfterError('(--help says more)')
     .addHelpText('after', exitCodesHelp);
 
   program
@@ -49,11 +49,11 @@ export function createProgram(host: Host): Command {
     .command('chat')
     .description('stream one answer to stdout')
     .argument('<config>', 'the name of a config')
-    .argument('[prompt...]', 'what to say')
-    .option('--var <name=value>', 'a variable of the prompt; may be repeated', collectVariable)
-    .option('-c, --continue', 'go on with the last conversation')
+    .argument('[prompt...]', 'the prompt')
+    .option('--var <name=value>', 'a variable of the system prompt; may be repeated', collectVariable)
+    .option('-c, --continue', 'continue the last conversation')
     .option('-n, --no-keep', 'do not keep this conversation for -c')
-    .option('--stdin', 'wait for stdin to its end, also where a pipe keeps silent; so does - in place of a prompt')
+    .option('--stdin', 'read stdin to its end, however long a pipe is silent; - in place of a prompt does the same')
     .option('--no-stdin', 'do not read stdin');
   takesRemote(showsAnswer(chat))
     .addHelpText('after', chatHelp)
@@ -64,7 +64,7 @@ export function createProgram(host: Host): Command {
   const follow = program
     .command('follow')
     .description('stream an answer of a service to stdout, from its beginning')
-    .argument('<generationId>', 'its id, which its start event tells', parseGenerationId);
+    .argument('<generationId>', 'its id, from its start event', parseGenerationId);
   takesRemote(showsAnswer(follow), urlDefault)
     .addHelpText('after', followHelp)
     .action(async (generationId: string, options: ThereOptions & ShowOptions) =>
@@ -74,7 +74,7 @@ export function createProgram(host: Host): Command {
   const cancel = program
     .command('cancel')
     .description('stop an answer of a service, and its call to the model')
-    .argument('<generationId>', 'its id, which its start event tells', parseGenerationId);
+    .argument('<generationId>', 'its id, from its start event', parseGenerationId);
   takesRemote(cancel, urlDefault)
     .addHelpText('after', cancelHelp)
     .action(async (generationId: string, options: ThereOptions) =>
@@ -84,17 +84,17 @@ export function createProgram(host: Host): Command {
   const configs = program
     .command('configs')
     .description('list the configs: name, model, variables, description')
-    .option('--json', 'as JSON, with all that clients may know');
+    .option('--json', 'print them as JSON, with everything that clients may know');
   takesRemote(configs).action(async (options: RemoteOptions & { readonly json?: boolean }) =>
     (await import('./configs.ts')).listConfigs(host, options),
   );
 
-  const config = program.command('config').description('look after the config file');
+  const config = program.command('config').description('check the config file, or print its JSON Schema');
   config
     .command('check')
-    .description('tell whether the configs can be served; if not, every fault on stderr and exit code 2')
-    .argument('[file]', 'a file in place of that of LLM_CONFIG')
-    .option('--strict', 'exit code 2 for warnings, too')
+    .description('check whether the configs can be served; if not, print every problem to stderr, with exit code 2')
+    .argument('[file]', 'a config file in place of the one that LLM_CONFIG names')
+    .option('--strict', 'exit with code 2 for warnings, too')
     .action(async (file: string | undefined, { strict = false }: { readonly strict?: boolean }) =>
       (await import('./configs.ts')).checkConfigs(host, file, strict),
     );
@@ -114,16 +114,21 @@ export function createProgram(host: Host): Command {
   program
     .command('simulate')
     .description('run the simulator of the Messages API alone')
-    .option('--port <port>', 'on 127.0.0.1; 0 takes any free port', wholeNumber(0, 65_535), simulatorPortDefault)
-    .option('--fault <name>', 'what goes wrong with every answer', parseFault)
-    .option('--seed <number>', 'of ids and pacing; 1 if absent', wholeNumber(0, 2 ** 32 - 1))
-    .option('--tokens-per-second <number>', 'output tokens a second, or "unpaced"; 60 if absent', parsePace)
+    .option(
+      '--port <port>',
+      'the port on 127.0.0.1; 0 takes any free port',
+      wholeNumber(0, 65_535),
+      simulatorPortDefault,
+    )
+    .option('--fault <name>', 'the fault to play in every answer', parseFault)
+    .option('--seed <number>', 'the seed of ids and pacing; default: 1', wholeNumber(0, 2 ** 32 - 1))
+    .option('--tokens-per-second <number>', 'output tokens a second, or "unpaced"; default: 60', parsePace)
     .addHelpText('after', simulateHelp)
     .action(async (options: SimulatorOptions) => (await import('./simulate.ts')).simulate(host, options));
   return program;
 }
 
-/** Not by commander's own `version`, which would have package.json read for every command. */
+/** commander's own `version` would read package.json for every command. */
 function printVersion({ stdout }: Host): never {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
   const { version } = JSON.parse(text) as { readonly version: string };
@@ -134,30 +139,31 @@ function printVersion({ stdout }: Host): never {
 // ------------------------------------------------------------------------------------------------------------- help
 
 const exitCodesHelp = `
-Exit codes: 0 all went well, 1 failure, or an answer that was refused or cut off, 2 usage or configuration, 3 not authorized, 4 limited or overloaded,
-130 interrupted.`;
+Exit codes: 0 all went well, 1 failure, or an answer that was refused or cut off, 2 usage or configuration,
+3 not authorized, 4 limited or overloaded, 130 interrupted.`;
 
 const serveHelp = `
-Settings come from the environment; the README lists them. The log goes to stdout. Changes of the config file and
-of the prompt files that it names are taken up as they come; what isn't valid is refused, with its reasons.
-SIGTERM and Ctrl-C let running answers finish within LLM_DRAIN_MS; once more leaves at once. SIGHUP has the configs
-read again.
+Settings come from the environment; the README lists them. The log goes to stdout. The service reads the config file
+and the prompt files that it names again when they change. If the new configs are not valid, it logs the reasons and
+keeps the old ones. After SIGTERM or Ctrl-C, running answers may finish within LLM_DRAIN_MS; a second signal ends the
+process at once. After SIGHUP the service reads the configs again.
 
 Examples:
   $ llm-service serve                  # with no key: the built-in simulator answers
   $ ANTHROPIC_API_KEY=… PORT=8080 llm-service serve`;
 
 const initHelp = `
-Overwrites nothing, and changes neither package.json nor tsconfig.json. Prints the names of the files that it wrote.
+Overwrites no file, and changes neither package.json nor tsconfig.json. Prints the names of the files that it wrote.
 
 Example:
   $ llm-service init && llm-service serve    # then, in a second terminal: npx -y tsx ask.mts`;
 
 const chatHelp = `
-What is piped in comes before the words. Beside words, a pipe that has delivered nothing after 5 s is left alone, and
-the words are asked by themselves: CI runners, ssh and editors often leave one open. -c goes on with the last conversation, which is kept, as text, in
-$XDG_STATE_HOME/llm-service/conversation.json (~/.local/state by default), for you alone to read.
-Ctrl-C stops the answer and tells what it cost until then; once more leaves at once.
+The prompt is the text on stdin, then the words. With words, a pipe is waited for 5 s: if it has delivered nothing by
+then, the words alone are the prompt, since CI runners, ssh and editors often leave a silent pipe open.
+-c continues the last conversation. It is kept as text in $XDG_STATE_HOME/llm-service/conversation.json
+(~/.local/state by default), which only you can read.
+Ctrl-C stops the answer and prints what it has cost; a second Ctrl-C ends the process at once.
 
 Examples:
   $ llm-service chat default "What is a viewer?"
@@ -167,12 +173,13 @@ Examples:
   $ llm-service chat default --json hello | jq -r 'select(.type == "done").usage'
   $ llm-service chat default --url https://llm.example.com --token @key hello`;
 
-const followHelp = '\nCtrl-C leaves the answer to go on; `llm-service cancel` stops it.';
+const followHelp = '\nCtrl-C ends this command, and the answer goes on; `llm-service cancel` stops the answer.';
 
-const cancelHelp = '\nPrints `cancelled`, or `already_ended` where there was nothing left to stop.';
+const cancelHelp = '\nPrints `cancelled`, or `already_ended` where the answer had ended before.';
 
 const keyHelp = `
-Prints two lines: the key, which nobody can show again, and the entry, which holds no more than its SHA-256.
+Prints two lines: the key, which can't be shown again, and its entry, which holds the caller's name and the SHA-256 of
+the key.
 
 Example:
   $ llm-service key alice > alice.key && tail -1 alice.key    # then: LLM_API_KEYS=<entry>,<other entries>`;
@@ -187,7 +194,7 @@ or in llm.config.json:
 
 const faultNameChars = Math.max(...faults.map(({ name }) => name.length));
 const simulateHelp = `
-Prints its base URL once it listens. A message such as "/sim help" steers one answer.
+Prints its base URL when it listens. A message such as "/sim help" controls one answer.
 
 Examples:
   $ llm-service simulate --tokens-per-second 20

@@ -1,4 +1,4 @@
-/** What is said to the model: the words of the command line, and what is piped in. */
+/** Reads the prompt: the words of the command line, and the text on stdin. */
 import { once } from 'node:events';
 import { fstatSync } from 'node:fs';
 import type { ReadStream } from 'node:tty';
@@ -7,8 +7,8 @@ import type { Host } from './host.ts';
 
 export interface StdinOptions {
   /**
-   * True: stdin is read to its end, whatever it is. False: it is not read. Absent: a file is read, and a pipe or socket if
-   * it delivers; a terminal is not.
+   * True: stdin is read to its end, whatever it is. False: it is not read. Absent: a file is read, a pipe or socket is read if it
+   * delivers something in time, and a terminal is not read.
    */
   readonly stdin?: boolean;
 }
@@ -16,19 +16,19 @@ export interface StdinOptions {
 const pipedBytesMax = 10 * 1024 * 1024;
 
 /**
- * How long a pipe may keep silent beside words, which are a prompt by themselves. A pipe that nobody will ever write to
- * (under CI runners, ssh, editors) looks the same as one whose writer has not come to its first byte.
+ * How long a pipe may be silent where there are words, which are a prompt by themselves. A pipe to which nobody will ever write
+ * (under CI runners, ssh, editors) looks the same as one whose writer is slow.
  */
 const silenceMs = 5_000;
-const patience = `Waiting ${silenceMs / 1_000} s for stdin; --no-stdin saves the wait, --stdin waits to its end`;
-/** When someone who didn't mean to pipe anything gets to know what the wait is for. */
+const patience = `Waiting ${silenceMs / 1_000} s for stdin; --no-stdin avoids the wait, --stdin waits to its end`;
+/** After this wait a note says that stdin is being read, for somebody who did not mean to pipe anything. */
 const hintAfterMs = 1_000;
 
 /**
- * The prompt: what is piped in, a blank line, the words. A single `-` stands for stdin. Settles early when the signal
- * aborts.
+ * The prompt: the text on stdin, a blank line, the words. A single `-` in place of words stands for stdin alone. Settles early
+ * when the signal aborts.
  *
- * @throws UsageError if there is neither, or too much.
+ * @throws UsageError if there is no text at all, or too much on stdin.
  */
 export async function readPrompt(
   words: readonly string[],
@@ -51,7 +51,7 @@ function isPiped({ isTTY }: ReadStream): boolean {
   return stats.isFile() || stats.isFIFO() || stats.isSocket();
 }
 
-/** @param spoken Where it is empty there is no prompt but stdin's, which is then waited for without an end. */
+/** @param spoken The words. Without words stdin is the whole prompt, and is waited for without a limit. */
 async function readPiped(host: Host, signal: AbortSignal, spoken: string): Promise<string> {
   const { stdin, note } = host;
   const wait = spoken === '' ? 'Waiting for stdin; Ctrl-D ends it' : patience;
@@ -61,7 +61,7 @@ async function readPiped(host: Host, signal: AbortSignal, spoken: string): Promi
   try {
     if (spoken !== '' && !(await delivers(stdin, signal))) {
       leave();
-      if (!signal.aborted) note('Nothing came on stdin: asking without it');
+      if (!signal.aborted) note('stdin has delivered nothing: asking without it');
       return '';
     }
     return await readToEnd(stdin, () => clearTimeout(hint));
@@ -74,7 +74,7 @@ async function readPiped(host: Host, signal: AbortSignal, spoken: string): Promi
   }
 }
 
-/** Whether there is a first byte, or the end, before a pipe has been silent for too long. */
+/** Whether the pipe delivers its first byte, or its end, before it has been silent for too long. */
 async function delivers(stdin: ReadStream, signal: AbortSignal): Promise<boolean> {
   const silence = AbortSignal.timeout(silenceMs);
   try {

@@ -1,4 +1,4 @@
-/** A service elsewhere, over the typed client. */
+/** A service at a URL, over the typed client. */
 import { createLlmClient, LlmClientError } from '../client.ts';
 import type { Configs } from '../configs/configs.ts';
 import type { ConfigSummary, LlmEvent } from '../protocol.ts';
@@ -6,20 +6,20 @@ import type { LlmRouter } from '../doors/trpc/router.ts';
 import type { Host } from './host.ts';
 import type { Target } from './target.ts';
 
-/** Beside what is asked for here, it has generations that others have started. */
+/** A service at a URL also has generations that other clients started. */
 export interface RemoteTarget extends Target {
   configs(): Promise<ConfigSummary[]>;
-  /** As `stream`, of a generation that is there. */
+  /** The events of a generation that was started before. */
   follow(generationId: string, signal: AbortSignal): AsyncIterable<LlmEvent>;
 }
 
 /** The router of a service whose configs are not known when this is compiled. */
 type AnyRouter = LlmRouter<Configs<Record<string, string>>>;
 
-/** About four seconds in which nothing comes. Whoever waits at a terminal would rather know. */
+/** Makes about four seconds without a connection. Somebody who waits at a terminal wants to see the error soon. */
 const attemptsMax = 5;
 
-/** Connects when it is first asked something. */
+/** Connects at the first call. */
 export function openRemote(host: Host, { url, token }: { url: string; token?: string | undefined }): RemoteTarget {
   const client = createLlmClient<AnyRouter>({
     url,

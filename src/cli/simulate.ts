@@ -1,4 +1,4 @@
-/** `simulate`: the simulator of the Messages API alone, for any client of that API. */
+/** `simulate`: runs the simulator of the Messages API alone, for any client of that API. */
 import { startSimulator, type SimulatorOptions } from '../simulator.ts';
 import type { Host } from './host.ts';
 import { listening } from './listen.ts';

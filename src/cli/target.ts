@@ -1,6 +1,6 @@
 /**
- * What answers a command: a service elsewhere, or one put together within this process. Both look the same to a command;
- * what either needs is loaded when it is asked for.
+ * What answers a command: a service at a URL, or one within this process. Both look the same to a command. The modules of
+ * either are loaded when it is opened.
  */
 import type { CancelOutcome, LlmEvent, StreamRequest } from '../protocol.ts';
 import type { Host } from './host.ts';
@@ -12,7 +12,7 @@ export interface Target extends AsyncDisposable {
   cancel(generationId: string): Promise<CancelOutcome>;
 }
 
-/** @throws SettingsError, ConfigError if it is to be put together here and can't be. */
+/** @throws SettingsError, ConfigError where the service is to run within this process and its settings or configs are not valid. */
 export async function openTarget(host: Host, { url, token }: RemoteOptions): Promise<Target> {
   if (url === undefined) return (await import('./local.ts')).openLocal(host);
   return (await import('./remote.ts')).openRemote(host, { url, token });

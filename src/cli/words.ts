@@ -1,6 +1,6 @@
 /**
- * What a service says, in the words of a terminal: the service speaks of headers, fields and settings of its own, and
- * whoever sits at a terminal has options, variables and perhaps somebody else's service.
+ * Translates messages of a service into words of the command line. A service speaks of its headers, fields and settings; a
+ * person at a terminal has options and environment variables, and the service may be somebody else's.
  */
 import type { LlmClientErrorCode } from '../client.ts';
 import type { InputIssue, TerminalEvent } from '../protocol.ts';
@@ -15,9 +15,9 @@ interface Coded extends Error {
 }
 
 /**
- * Whatever `ask` returns.
+ * Returns what `ask` returns.
  *
- * @throws RefusedError for a refusal, in the words of who asked with these options.
+ * @throws RefusedError for a refusal, whose message speaks of these options. Other errors are thrown unchanged.
  */
 export async function asked<Answer>(options: RemoteOptions, ask: () => Promise<Answer>): Promise<Answer> {
   try {
@@ -34,12 +34,12 @@ function refusalInWords(refusal: Coded, { url, token }: RemoteOptions): string {
   switch (code) {
     case 'unauthorized':
       return token === undefined
-        ? `${there} wants a key: --token @FILE reads it from a file`
+        ? `${there} requires a key: --token @FILE reads it from a file`
         : `${there} doesn't know the key that --token gives`;
     case 'forbidden':
       return `${there} refuses this: ${message}`;
     case 'unreachable':
-      // Before the number of attempts, which stands in brackets at the end.
+      // The hint is put before the number of attempts, which stands in brackets at the end.
       return message.replace(/(?= \(\d+ attempts\)$|$)/, '; `llm-service serve` starts a service, --url names another');
     case 'invalid_input':
       if (message.startsWith('No such route'))
@@ -60,7 +60,7 @@ function issueInWords({ path, message }: InputIssue): string {
 
 type ErrorEvent = Extract<TerminalEvent, { type: 'error' }>;
 
-/** What the end of an answer that failed says, and what can be done. */
+/** Why an answer failed, and what can be done. */
 export function failureInWords({ code, message, retryable, retryAfterMs }: ErrorEvent, { url }: RemoteOptions): string {
   const hint = url === undefined ? localHints[code] : remoteHints[code];
   const again = !retryable ? '' : retryAfterMs === undefined ? ' (trying again can help)' : waitInWords(retryAfterMs);
@@ -76,7 +76,7 @@ const localHints: Hints = {
 };
 
 const remoteHints: Hints = {
-  upstream_auth: 'that is the key of the service, not yours: whoever runs it can change it',
+  upstream_auth: 'that is the key of the service, not yours: only its operator can change it',
   upstream_invalid_request: 'the log of the service has the reason',
 };
 
@@ -84,21 +84,21 @@ function waitInWords(retryAfterMs: number | undefined): string {
   return retryAfterMs === undefined ? '' : ` (try again in ${Math.ceil(retryAfterMs / 1_000)} s)`;
 }
 
-/** Stop reasons by which a model says that it had its say. */
+/** Stop reasons of a whole answer. */
 const wholeReasons: ReadonlySet<string | null> = new Set(['end_turn', 'stop_sequence']);
 
 const cutReasons: Readonly<Record<string, string>> = {
   refusal: 'the model refused to answer',
   max_tokens: 'the answer is cut off: it reached max_tokens of its config',
   model_context_window_exceeded: 'the answer is cut off: the conversation fills the context window of the model',
-  pause_turn: 'the answer is not whole: the model paused and would go on',
+  pause_turn: 'the answer is not whole: the model paused and could continue',
   tool_use: 'the answer is not whole: the model asks for a tool',
 };
 
-/** Why an answer that is done is not whole; undefined if it is. */
+/** Why an answer that ended as `done` is not whole; undefined if it is whole. */
 export function cutInWords({ stopReason }: Extract<TerminalEvent, { type: 'done' }>): string | undefined {
   if (wholeReasons.has(stopReason)) return undefined;
-  if (stopReason === null) return 'the answer may not be whole: the model gave no reason for its end';
+  if (stopReason === null) return 'the answer may not be whole: upstream gave no stop reason';
   const known = Object.hasOwn(cutReasons, stopReason) ? cutReasons[stopReason]! : 'the answer may not be whole';
   return `${known} (${stopReason})`;
 }

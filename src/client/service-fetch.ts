@@ -2,6 +2,7 @@
  * The `fetch` of the links: asks for the token at each request, and turns every response that isn't the service's into
  * an LlmClientError. Knows nothing of procedures. Never puts a token into a URL.
  */
+import { parseRetryAfter } from '../flow/retry-after.ts';
 import type { ErrorData } from '../protocol.ts';
 import { fromRefusal, fromStatus, LlmClientError } from './error.ts';
 
@@ -61,7 +62,7 @@ export function createServiceFetch(fetch: Fetch, token: Token | undefined, conte
     throw fromStatus(
       response.status,
       `${url.replace(/[?#].*/s, '')} answered ${response.status} with ${received}, where ${contentType} was expected`,
-      { retryAfterMs: retryAfterMsOf(response) },
+      { retryAfterMs: parseRetryAfter(response.headers) },
     );
   };
 }
@@ -74,12 +75,4 @@ function refusalIn(body: string): ErrorData | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3 */
-function retryAfterMsOf(response: Response): number | undefined {
-  const header = response.headers.get('retry-after');
-  if (header === null) return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - Date.now();
-  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
 }

@@ -1,23 +1,25 @@
-/** The environment variables that a config names, and what is wrong with their values. Repeats neither name nor value. */
+/** The environment variables that a config names, and what is wrong with their values. No message holds a name or a value. */
 import { headerValueExpected, isHeaderValue, secretIn } from '../upstream/address/headers.ts';
-import type { SoundConfig } from './config-schema.ts';
+import type { ConfigEntry, NamedVariable } from './config-entry.ts';
+import { configKeys } from './config-keys.ts';
 
-/** The environment variables that a config names, each with where it does. */
-export function variablesOf({
-  api_key_env,
-  headers = {},
-}: Partial<Pick<SoundConfig, 'api_key_env' | 'headers'>>): [key: readonly string[], name: string][] {
-  const ofHeaders = Object.entries(headers).flatMap(([name, value]): [string[], string][] =>
-    typeof value === 'string' ? [] : [[['headers', name, 'env'], value.env]],
-  );
-  return [...(api_key_env === undefined ? [] : [[['api_key_env'], api_key_env] as [string[], string]]), ...ofHeaders];
+/** The environment variables that a written config names, each with its path in the config. A key that is wrong names none. */
+export function variablesOf(written: Readonly<Record<string, unknown>>): readonly NamedVariable[] {
+  return Object.entries<ConfigEntry>(configKeys).flatMap(([key, entry]) => {
+    const value = entry.rule.safeParse(written[key]).data;
+    const named = value === undefined ? undefined : entry.variables?.(value);
+    return named?.map(([path, name]): NamedVariable => [[key, ...path], name]) ?? [];
+  });
 }
 
-/** A pasted key may look like a name, so neither is told. */
-export function variableFault(env: Readonly<Record<string, string | undefined>>, name: string): string | undefined {
+/**
+ * What is wrong with a variable that a config names; undefined if nothing is. The name isn't repeated, since somebody may have
+ * pasted a key in its place.
+ */
+export function variableProblem(env: Readonly<Record<string, string | undefined>>, name: string): string | undefined {
   const value = secretIn(env, name);
   if (value === undefined) return 'expected the name of an environment variable that is set, found one that is not';
   return isHeaderValue(value)
     ? undefined
-    : `expected ${headerValueExpected} in that environment variable, found others, since a header is to carry them`;
+    : `expected ${headerValueExpected} in that environment variable, found others, since a header carries them`;
 }

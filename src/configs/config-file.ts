@@ -1,15 +1,16 @@
 /**
- * Loads configs: reads the config file in its language, the prompt files beside it, and hands all of it to configs.ts
- * to be judged. Keeps nothing between two loads, so that a changed file is read as it is now. What it says of a broken
- * file never quotes the file, which may hold prompts.
+ * Loads configs: reads the config file in its language and the prompt files that it names, and passes them to configs.ts,
+ * which judges them. Keeps nothing between two loads, so that a load never sees the former text of a changed file. No message
+ * about a broken file quotes the file, which may hold prompts.
  */
 import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { createJiti } from 'jiti';
+import { within } from '../flow/within.ts';
 import { parseJson, parseYaml, TextError } from './config-text.ts';
 import { ConfigError, parseConfigs, type ConfigSnapshot } from './configs.ts';
-import { suggestion, type Fault } from '../settings/faults.ts';
-import { configFileDefault } from '../settings/settings.ts';
+import { suggestion, type Problem } from '../settings/problems.ts';
+import { configFileDefault } from '../settings/service-variables.ts';
 
 export interface LoadConfigsOptions {
   /** `.ts`, `.mts`, `.js` or `.mjs` with a default export, `.json`, `.yaml` or `.yml`; relative to `cwd`. */
@@ -17,11 +18,11 @@ export interface LoadConfigsOptions {
   /** The JSON text of `LLM_CONFIGS`. */
   readonly overrides?: string | undefined;
   readonly cwd: string;
-  /** Where `api_key_env` must find its variable. */
+  /** The environment in which the variables that the configs name must be set. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /**
-   * Told the absolute path of each file before it is looked at, also of those that aren't there and where the load
-   * fails: the config file, prompt files, and the TypeScript modules that the config file imports.
+   * Called with the absolute path of each file before it is read: the config file, prompt files, and the TypeScript modules that
+   * the config file imports. It is called for missing files too, and also where the load fails.
    */
   readonly onFile?: (path: string) => void;
 }
@@ -29,13 +30,13 @@ export interface LoadConfigsOptions {
 /**
  * Reads and judges the configs that a deployment serves. Paths of prompt files are relative to the config file.
  *
- * @throws ConfigError that tells every fault there is.
+ * @throws ConfigError with every problem that was found.
  */
 export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSnapshot> {
   const { file, overrides, cwd, env, onFile = () => {} } = options;
   const path = resolve(cwd, file);
   onFile(path);
-  // Who brings all configs in the environment needs no file.
+  // Where the environment holds all configs, there may be no file.
   const missing = !existsSync(path);
   const unneeded = overrides !== undefined && file === configFileDefault && missing;
   if (missing && !unneeded) throw missingFile(file, path);
@@ -57,11 +58,11 @@ export async function loadConfigs(options: LoadConfigsOptions): Promise<ConfigSn
 }
 
 function missingFile(file: string, path: string): ConfigError {
-  const message = `found nothing there; \`llm-service init\` writes one to begin with, and LLM_CONFIG names another${similarFile(file, path)}`;
+  const message = `found no file there; \`llm-service init\` writes a first one, and LLM_CONFIG can name another${similarFile(file, path)}`;
   return new ConfigError(`there is no config file ${basename(file)} in ${dirname(path)}:`, [{ path: '', message }]);
 }
 
-/** Names a config file of the same folder that was probably meant. */
+/** Suggests a config file of the same folder whose name is nearly the same. */
 function similarFile(file: string, path: string): string {
   try {
     const others = readdirSync(dirname(path)).filter((name) => extensions.has(extname(name)));
@@ -74,7 +75,7 @@ function similarFile(file: string, path: string): string {
   }
 }
 
-/** What was read, or why it can't be. */
+/** What was read, or the error for which it can't be. */
 type Reading = { readonly value: unknown } | { readonly unread: Error };
 
 async function read(from: () => unknown): Promise<Reading> {
@@ -86,8 +87,8 @@ async function read(from: () => unknown): Promise<Reading> {
 }
 
 function unreadError(file: string, written: Reading, replaced: Reading): ConfigError {
-  const ofFile = faultsOf(written, 'unread' in replaced ? file : '');
-  const ofOverrides = faultsOf(replaced, 'unread' in written ? 'LLM_CONFIGS' : '');
+  const ofFile = problemsOf(written, 'unread' in replaced ? file : '');
+  const ofOverrides = problemsOf(replaced, 'unread' in written ? 'LLM_CONFIGS' : '');
   const headline =
     ofFile.length === 0
       ? 'LLM_CONFIGS is not valid:'
@@ -98,7 +99,7 @@ function unreadError(file: string, written: Reading, replaced: Reading): ConfigE
   return new ConfigError(headline, [...ofFile, ...ofOverrides], cause === undefined ? {} : { cause });
 }
 
-function faultsOf(reading: Reading, path: string): Fault[] {
+function problemsOf(reading: Reading, path: string): Problem[] {
   if (!('unread' in reading)) return [];
   const { unread } = reading;
   return (unread instanceof TextError ? unread.messages : [unread.message]).map((message) => ({ path, message }));
@@ -108,7 +109,7 @@ function faultsOf(reading: Reading, path: string): Fault[] {
 
 const extensions: ReadonlySet<string> = new Set(['.ts', '.mts', '.js', '.mjs', '.json', '.yaml', '.yml']);
 
-// All of these throw an Error whose message says what was expected, and what was found where that can be told.
+// These functions throw an Error whose message says what was expected, and what was found where that is no secret.
 
 function readConfigFile(path: string, onFile: (path: string) => void): unknown {
   switch (extname(path)) {
@@ -132,8 +133,12 @@ function filled(text: string): string {
   return text;
 }
 
+/** How long a module may take to load: it may await at its top level a promise that never settles. */
+const loadMsMax = 10_000;
+
 async function importDefault(path: string, onFile: (path: string) => void): Promise<unknown> {
-  // No module cache, or a second load would see the first one's file. No cache on disk, where others might write to it.
+  // Without a module cache, since a second load would get the modules of the first. Without a cache on disk, since other users
+  // of the machine might write to it.
   const options = { moduleCache: false, fsCache: false, interopDefault: false };
   const compiler = createJiti(import.meta.url, options);
   const jiti = createJiti(import.meta.url, {
@@ -146,26 +151,27 @@ async function importDefault(path: string, onFile: (path: string) => void): Prom
   const text = readText(path);
   let module: { readonly default?: unknown; readonly __esModule?: unknown };
   try {
-    // Compiled whatever its language: an ECMAScript module would otherwise go to Node's import, which reads it once.
+    // Compiled whatever its language: jiti would import an ECMAScript module by Node, which reads each file once only.
     const evaluated = jiti.evalModule(text, { filename: path, async: true, forceTranspile: true });
-    module = (await withinLoadTime(evaluated)) as typeof module;
+    const late = () => new Error(`still loading after ${loadMsMax / 1_000} s`);
+    module = (await within(loadMsMax, Promise.resolve(evaluated), late)) as typeof module;
   } catch (cause) {
     throw new Error(`expected a module that loads: ${wordsOf(cause, path)}`, { cause });
   }
   if (module.__esModule === true && module.default !== undefined) return module.default;
-  // Of a CommonJS module, `default` is a config's name like any other.
+  // A CommonJS module exports the map itself, in which `default` is the name of a config.
   if (module.__esModule !== true && Object.keys(module).length > 0) return module;
   throw new Error('expected a default export: export default defineConfigs({ … })');
 }
 
-/** What a module threw, on one line, with the file and line where that is known. */
+/** The message of what a module threw, on one line, with the file and line where they are known. */
 function wordsOf(thrown: unknown, path: string): string {
-  if (!(thrown instanceof Error)) return 'it throws something that is no Error';
+  if (!(thrown instanceof Error)) return 'it throws a value that is no Error';
   const { message, stack = '' } = thrown;
   const folder = dirname(path);
-  const [told = ''] = message.split('\nRequire stack:');
-  // The compiler puts its own class before the message, and file and line behind it.
-  const words = told
+  const [own = ''] = message.split('\nRequire stack:');
+  // jiti's compiler puts its own class before the message, and file and line after it.
+  const words = own
     .replace(/^ParseError: /, '')
     .replaceAll(`${folder}/`, '')
     .replace(/\s+/g, ' ');
@@ -173,32 +179,17 @@ function wordsOf(thrown: unknown, path: string): string {
   const frames = stack
     .slice(stack.indexOf(message) + message.length)
     .matchAll(/(?:\(|at |file:\/\/)(\/[^():]+):(\d+):\d+\)?$/gm);
-  const own = [...frames].find(
+  const frame = [...frames].find(
     ([, file = '']) => !/[\\/]node_modules[\\/]/.test(file) && !relative(folder, file).startsWith('..'),
   );
-  return own ? `${words} (${relative(folder, own[1]!)}:${own[2]})` : words;
-}
-
-/** A module may await at its top level what never comes. */
-const loadMsMax = 10_000;
-
-async function withinLoadTime(loading: unknown): Promise<unknown> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`still loading after ${loadMsMax / 1_000} s`)), loadMsMax);
-  });
-  try {
-    return await Promise.race([loading, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return frame ? `${words} (${relative(folder, frame[1]!)}:${frame[2]})` : words;
 }
 
 // ----------------------------------------------------------------------------------------------------------- files
 
 const textBytesMax = 1024 * 1024;
 
-/** Reads prompt files below a folder, for configs that come from no file of their own. */
+/** Returns a function that reads prompt files, whose paths are relative to the folder. For configs that stand in no file. */
 export function promptReader(folder: string): (file: string) => string {
   return (file) => readText(resolve(folder, file), file);
 }
@@ -206,11 +197,11 @@ export function promptReader(folder: string): (file: string) => string {
 /**
  * The file's text, without a byte order mark.
  *
- * @param written The path as the operator wrote it, to be told where nothing else names the file.
+ * @param written The path as the operator wrote it, for the error's message where nothing else in it names the file.
  */
 function readText(path: string, written?: string): string {
   try {
-    // Not blocking: to open a pipe would otherwise wait for its writer.
+    // Non-blocking, since opening a pipe would otherwise wait until somebody writes to it.
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stats = fstatSync(descriptor);
@@ -232,7 +223,7 @@ function foundInstead({ code, message }: NodeJS.ErrnoException): string {
     case undefined:
       return message;
     case 'ENOENT':
-      return 'nothing there';
+      return 'no file there';
     case 'ERR_ENCODING_INVALID_ENCODED_DATA':
       return 'bytes that are not UTF-8';
     case 'EACCES':

@@ -1,8 +1,8 @@
 /**
- * What is known of Anthropic's models: which ids are served, and what they refuse. As of 2026-11-23, from the SDK's list
- * and the API's documents. Such knowledge grows old, so what follows from it is a warning and never a fault.
+ * Which ids of Anthropic's models are served, and what the models refuse, from the SDK's list and the API's documents of
+ * 2026-11-23. Such knowledge grows old, so it leads to warnings and never to a problem.
  */
-import { quote, suggestion } from '../settings/faults.ts';
+import { quote, suggestion } from '../settings/problems.ts';
 
 const current = ['claude-opus-5-5', 'claude-sonnet-5-5', 'claude-haiku-5-5'];
 
@@ -29,7 +29,7 @@ const served: ReadonlySet<string> = new Set([
   'claude-haiku-4-5-20251001',
 ]);
 
-/** The day from which upstream answers for them no more. */
+/** Models that upstream will stop serving, each with the day. */
 const retiring: ReadonlyMap<string, string> = new Map([
   ['claude-sonnet-4-5', '2026-11-30'],
   ['claude-sonnet-4-5-20250929', '2026-11-30'],
@@ -41,7 +41,7 @@ type Version = readonly [major: number, minor: number];
 const oldestServed: Version = [4, 5];
 const newestServed: Version = [5, 5];
 
-/** The version in an id of Anthropic's making; undefined where it is none, or has no version in it. */
+/** The version in the id of one of Anthropic's models; undefined for other ids, and for ids without a version. */
 export function versionOf(model: string): Version | undefined {
   const found =
     // claude-sonnet-5-5, claude-opus-4-20250514
@@ -55,7 +55,7 @@ export function isAtLeast([major, minor]: Version, [leastMajor, leastMinor]: Ver
   return major > leastMajor || (major === leastMajor && minor >= leastMinor);
 }
 
-/** What is doubtful about an id that Anthropic is to know; undefined if nothing is. */
+/** Why Anthropic most likely does not serve a model of this id; undefined where it does. */
 export function modelDoubt(model: string): string | undefined {
   const day = retiring.get(model);
   if (day !== undefined) return `${quote(model)} is retired from ${day} on; current are ${current.join(', ')}`;
@@ -64,7 +64,7 @@ export function modelDoubt(model: string): string | undefined {
   if (version && !isAtLeast(version, oldestServed)) {
     return `${quote(model)} is retired; current are ${current.join(', ')}`;
   }
-  // Younger than this list, most likely.
+  // A version newer than this list most likely exists by now.
   const family = /^claude-[a-z]+/.exec(model)?.[0] ?? '';
   const isFamily = [...served].some((id) => id.startsWith(`${family}-`));
   if (version && isFamily && isAtLeast(version, newestServed) && !isAtLeast(newestServed, version)) return undefined;
@@ -72,7 +72,7 @@ export function modelDoubt(model: string): string | undefined {
   return meant === '' ? undefined : `${quote(model)} is no model that is known here${meant}`;
 }
 
-/** What is doubtful about an id that can't be Anthropic's. */
+/** Why the id can't be that of one of Anthropic's models; undefined where it can. */
 export function strangerDoubt(model: string): string | undefined {
   if (model.startsWith('claude-')) return undefined;
   return `${quote(model)} is no model of Anthropic's (current are ${current.join(', ')}); base_url names another server`;

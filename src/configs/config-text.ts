@@ -1,12 +1,12 @@
 /**
- * JSON and YAML as an operator writes them, with every fault in words and with its place. Knows no config. Quotes nothing of
- * the text, which may hold prompts and keys.
+ * Parses JSON and YAML, and says every problem in words, with its line and column. Knows no config. No message quotes the text,
+ * which may hold prompts and keys.
  */
 import { parse as parseTolerantly, visit as visitJson, type ParseError } from 'jsonc-parser';
 import { isAlias, parseDocument, visit, type Document, type ErrorCode } from 'yaml';
-import { placeIn } from '../settings/faults.ts';
+import { placeIn } from '../settings/problems.ts';
 
-/** A text that can't be read as its language. Each message says what is wrong, and where. */
+/** A text that is not valid JSON or YAML. Each message says what is wrong, and where. */
 export class TextError extends Error {
   override readonly name = 'TextError';
   readonly messages: readonly string[];
@@ -19,26 +19,26 @@ export class TextError extends Error {
 
 /** @throws TextError */
 export function parseJson(text: string): unknown {
-  let told: string;
+  let message: string;
   try {
     const value: unknown = JSON.parse(text);
     const twice = repeatedKeys(text).map(
       (offset) => `expected JSON: ${yamlWords.DUPLICATE_KEY} in ${placeIn(text, offset)}`,
     );
     if (twice.length === 0) return value;
-    throw new TextError(twice.slice(0, faultsMax));
+    throw new TextError(twice.slice(0, problemsMax));
   } catch (error) {
     if (error instanceof TextError) throw error;
-    told = (error as SyntaxError).message;
+    message = (error as SyntaxError).message;
   }
-  // V8 may quote the text around the fault; so that is cut off here, and the error isn't kept as a cause.
-  const words = told.replace(/(, (\.\.\.)?"| in JSON at position | is not valid JSON).*$/s, '');
-  const offset = jsonFaultOffset(text, told);
+  // V8's message may quote the text around the problem: the quotation is cut off, and the error isn't kept as the cause.
+  const words = message.replace(/(, (\.\.\.)?"| in JSON at position | is not valid JSON).*$/s, '');
+  const offset = jsonProblemOffset(text, message);
   const hint = /^(\/[/*]|#)/.test(text.slice(offset)) ? '; JSON has no comments' : '';
   throw new TextError([`expected JSON: ${words} in ${placeIn(text, offset)}${hint}`]);
 }
 
-/** Where keys stand that their object has had before: `JSON.parse` would take the last of them, and say nothing. */
+/** The offsets of keys that their object has had before. `JSON.parse` accepts them and keeps the last value. */
 function repeatedKeys(text: string): number[] {
   const offsets: number[] = [];
   const objects: Set<string>[] = [];
@@ -54,27 +54,27 @@ function repeatedKeys(text: string): number[] {
   return offsets;
 }
 
-/** V8 names the position in some of its messages only. */
-function jsonFaultOffset(text: string, told: string): number {
-  const position = /at position (\d+)/.exec(told)?.[1];
+/** The offset of the problem that V8 reports. Where V8's message has no position, a second parser finds it. */
+function jsonProblemOffset(text: string, message: string): number {
+  const position = /at position (\d+)/.exec(message)?.[1];
   if (position !== undefined) return Number(position);
-  if (/end of JSON/.test(told)) return text.length;
+  if (/end of JSON/.test(message)) return text.length;
   const errors: ParseError[] = [];
   parseTolerantly(text, errors, { disallowComments: true });
   return errors[0]?.offset ?? 0;
 }
 
-/** More of them mostly follow from these. */
-const faultsMax = 5;
+/** Further problems mostly follow from the first ones. */
+const problemsMax = 5;
 
 /** @throws TextError */
 export function parseYaml(text: string): unknown {
   const document = parseDocument(text, { prettyErrors: false });
-  const faults = [...document.errors, ...document.warnings].toSorted((a, b) => a.pos[0] - b.pos[0]);
-  const messages = faults.map(({ code, pos }) => yamlFault(text, code, pos[0]));
-  if (messages.length > 0) throw new TextError([...new Set(messages)].slice(0, faultsMax));
-  const unset = aliasesWithoutAnchor(document).map((offset) => yamlFault(text, 'BAD_ALIAS', offset));
-  if (unset.length > 0) throw new TextError(unset.slice(0, faultsMax));
+  const problems = [...document.errors, ...document.warnings].toSorted((a, b) => a.pos[0] - b.pos[0]);
+  const messages = problems.map(({ code, pos }) => yamlProblem(text, code, pos[0]));
+  if (messages.length > 0) throw new TextError([...new Set(messages)].slice(0, problemsMax));
+  const unknown = aliasesWithoutAnchor(document).map((offset) => yamlProblem(text, 'BAD_ALIAS', offset));
+  if (unknown.length > 0) throw new TextError(unknown.slice(0, problemsMax));
   try {
     return document.toJS();
   } catch (cause) {
@@ -92,12 +92,12 @@ function aliasesWithoutAnchor(document: Document): number[] {
   return offsets;
 }
 
-function yamlFault(text: string, code: ErrorCode, offset: number): string {
+function yamlProblem(text: string, code: ErrorCode, offset: number): string {
   const [found, hint] = yamlWords[code].split('; ');
   return `expected YAML: ${found} in ${placeIn(text, offset)}${hint === undefined ? '' : `; ${hint}`}`;
 }
 
-/** What the parser's codes mean for whoever wrote the text; behind a semicolon, what can be done. */
+/** What each code of the YAML parser means in words; after a semicolon, how to mend it. */
 const yamlWords: Readonly<Record<ErrorCode, string>> = {
   ALIAS_PROPS: 'an alias (*name) with an anchor or a tag of its own',
   BAD_ALIAS: 'an alias (*name) without an anchor (&name) before it; text that begins with * needs quotes',
@@ -110,8 +110,8 @@ const yamlWords: Readonly<Record<ErrorCode, string>> = {
   BAD_SCALAR_START: 'text that begins with a character that needs quotes around it',
   BLOCK_AS_IMPLICIT_KEY: 'a second key on one line; text with ": " in it needs quotes',
   BLOCK_IN_FLOW: 'an indented block within brackets',
-  DUPLICATE_KEY: 'a key that stands there twice',
-  IMPOSSIBLE: 'something that can’t be read',
+  DUPLICATE_KEY: 'a key that its map has twice',
+  IMPOSSIBLE: 'a text that can’t be read',
   KEY_OVER_1024_CHARS: 'a key of more than 1024 characters',
   MISSING_CHAR: 'a quote, bracket, comma, colon or blank that is missing',
   MULTILINE_IMPLICIT_KEY: 'a key over several lines, or a line without its ": "',

@@ -1,16 +1,16 @@
 /**
- * What is doubtful about a sound config: it can be served, and most likely doesn't do what its author wants. A fault is
- * wrong whatever upstream may be; what upstream refuses as far as is known here is a warning, since that can change and
- * another server may stand in between.
+ * Warnings about a config that can be served and most likely doesn't do what its author wants. A problem, which stops the
+ * service, is wrong whatever upstream is. What upstream refuses today is only a warning, since upstream may change and
+ * another server may stand before it.
  */
 import { isAtLeast, modelDoubt, strangerDoubt, versionOf } from './config-models.ts';
 import type { SoundConfig } from './config-schema.ts';
-import type { Fault } from '../settings/faults.ts';
+import type { Problem } from '../settings/problems.ts';
 import { braceWarnings } from './prompt-warnings.ts';
 
 export interface Doubtful {
   readonly sound: SoundConfig;
-  /** As it was written, without defaults. */
+  /** The config as written, without defaults. */
   readonly written: unknown;
   /** The text of the system prompt. */
   readonly promptText: string;
@@ -19,7 +19,7 @@ export interface Doubtful {
 }
 
 /** The warnings of one config; each path is relative to it. */
-export function warningsOf(config: Doubtful): Fault[] {
+export function warningsOf(config: Doubtful): Problem[] {
   return [
     ...modelWarnings(config),
     ...thinkingWarnings(config.sound),
@@ -28,9 +28,9 @@ export function warningsOf(config: Doubtful): Fault[] {
   ];
 }
 
-function modelWarnings({ sound, toAnthropic }: Doubtful): Fault[] {
+function modelWarnings({ sound, toAnthropic }: Doubtful): Problem[] {
   const { model, base_url, temperature, top_p, top_k, thinking } = sound;
-  // Another server's models bear any name and take what it likes.
+  // Models of another server may have any name and accept any parameter.
   if (base_url !== undefined) return [];
   const doubt = modelDoubt(model) ?? (toAnthropic ? strangerDoubt(model) : undefined);
   const warnings = doubt === undefined ? [] : [{ path: 'model', message: doubt }];
@@ -50,13 +50,13 @@ function modelWarnings({ sound, toAnthropic }: Doubtful): Fault[] {
   return warnings;
 }
 
-/** Below it the thinking of a model may leave no tokens for text. */
+/** With fewer tokens than this, a model that thinks may have none left for text. */
 const thinkingTokensMin = 1_024;
 
-function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig): Fault[] {
+function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig): Problem[] {
   const version = versionOf(model);
   if (base_url !== undefined || !version || !isAtLeast(version, [5, 0])) return [];
-  const warnings: Fault[] = [];
+  const warnings: Problem[] = [];
   if (thinking?.budget_tokens !== undefined) {
     const message = `refused by ${model}, which decides by itself how much it thinks; leave type and budget_tokens out`;
     warnings.push({ path: 'thinking.budget_tokens', message });
@@ -71,8 +71,8 @@ function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig
   return warnings;
 }
 
-/** Only what was written: a default that is longer than the whole does no harm. */
-function timeWarnings({ sound, written }: Doubtful): Fault[] {
+/** Judges only times that the operator wrote: a default that is longer than the total does no harm. */
+function timeWarnings({ sound, written }: Doubtful): Problem[] {
   const { timeouts, retries } = written as Partial<Pick<SoundConfig, 'timeouts' | 'retries'>>;
   const { total_ms: total } = sound.timeouts;
   const times = {
@@ -88,7 +88,7 @@ function timeWarnings({ sound, written }: Doubtful): Fault[] {
     }));
 }
 
-function promptWarnings({ sound, promptText }: Doubtful): Fault[] {
+function promptWarnings({ sound, promptText }: Doubtful): Problem[] {
   const warn = (message: string) => ({ path: 'system_prompt', message });
   const isPath = typeof sound.system_prompt === 'string' && /^[\w./\\-]+\.(md|txt|prompt|j2|hbs)$/i.test(promptText);
   const asText = 'the prompt is this path and not the text of the file; write {file: …} for that';

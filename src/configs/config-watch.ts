@@ -1,10 +1,11 @@
 /**
- * The configs that are served now: loaded once, and anew when a file that they come from has changed. What can't be
- * served is refused with its reasons, and the old configs stay. A reload swaps the snapshot and touches no Config, so
- * whoever holds one keeps it.
+ * Keeps the configs that are served: loads them once, and again when one of their files has changed. Configs that are not
+ * valid are refused, the reasons are logged, and the old configs stay. A reload replaces the snapshot and changes no Config,
+ * so that a running generation keeps its own.
  *
- * Changes are found by looking at the files, not by the system's notices: an editor replaces a file by rename, a
- * Kubernetes ConfigMap swaps a symlink above it, and from bind mounts and network drives no notice comes at all.
+ * It compares the files with their former state four times a second, and does not rely on notices of the file system: an
+ * editor replaces a file by rename, a Kubernetes ConfigMap swaps a symlink above it, and bind mounts and network drives send
+ * no notice at all.
  */
 import { statSync, type BigIntStats } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -18,32 +19,32 @@ export interface OpenConfigsOptions extends Omit<LoadConfigsOptions, 'onFile'> {
 }
 
 export interface LiveConfigs extends AsyncDisposable {
-  /** The configs as they stand now. */
+  /** The configs that are served now. */
   snapshot(): ConfigSnapshot;
   /**
-   * Reads all files again, after the reload that is under way; those who ask meanwhile share the next one. Never rejects:
-   * what it finds is told to telemetry.
+   * Reads all files again, once a reload that is running has finished; all calls until then share one reload. Never rejects:
+   * telemetry logs the outcome.
    */
   reload(): Promise<ReloadOutcome>;
-  /** From now on reloads when a file has changed. To be called once, if at all. */
+  /** Reloads whenever a file has changed, from now until disposal. A second call does nothing. */
   watch(): void;
-  /** Ends the watching, and settles when no reload is under way. */
+  /** Stops watching. Settles when no reload is running. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** `unchanged`: the files say what they said before, in other words perhaps. */
+/** `unchanged`: the files hold the same configs as before, though perhaps in other words. */
 export type ReloadOutcome = 'reloaded' | 'unchanged' | 'refused';
 
-/** Between two looks. A change counts once two looks agree on it, so that hardly a half-written file is ever read. */
+/** Time between two looks at the files. A change counts once two looks see the same, so that a half-written file is rarely read. */
 const lookMs = 250;
 
 /**
- * Loads the configs. The caller disposes them, if they are watched.
+ * Loads the configs. A caller that watches them disposes them.
  *
- * @throws ConfigError if they are not valid to begin with.
+ * @throws ConfigError if the configs are not valid at this first load.
  */
 export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions): Promise<LiveConfigs> {
-  const ended = new AbortController();
+  const closed = new AbortController();
   const loader = new Loader(source);
   let snapshot = await loader.load();
   let underWay: Promise<unknown> = Promise.resolve();
@@ -59,7 +60,7 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
       telemetry.configsReloaded(source.file, changes, snapshot.warnings);
       return 'reloaded';
     } catch (error) {
-      if (error instanceof ConfigError) telemetry.configsRefused(source.file, error.faults);
+      if (error instanceof ConfigError) telemetry.configsRefused(source.file, error.problems);
       else telemetry.internalError('reload', error);
       return 'refused';
     }
@@ -77,10 +78,10 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
     snapshot: () => snapshot,
     reload,
     watch() {
-      watching ??= watchFiles(loader, reload, ended.signal);
+      watching ??= watchFiles(loader, reload, closed.signal);
     },
     async [Symbol.asyncDispose]() {
-      ended.abort();
+      closed.abort();
       await watching;
       await underWay;
     },
@@ -94,18 +95,18 @@ async function watchFiles(loader: Loader, reload: () => Promise<unknown>, signal
     await delay(lookMs, undefined, { signal, ref: false }).catch(() => {});
     if (signal.aborted) return;
     const now = await lookAgain(loader.looks);
-    const settled = isSame(now, last);
+    const atRest = isSame(now, last);
     last = now;
-    if (settled && !isSame(now, loader.looks)) await reload();
+    if (atRest && !isSame(now, loader.looks)) await reload();
   }
 }
 
-/** What each file looked like, by path. */
+/** The state of each file, by path: its identity, size and times. */
 type Looks = ReadonlyMap<string, string>;
 
-/** Loads, and remembers what the files looked like that it read, so that no later change to them is missed. */
+/** Loads, and keeps the state of each file that it read, so that a change after the load is noticed. */
 class Loader {
-  /** As the files were no later than they were read. */
+  /** The state of each file at the moment before it was read. */
   looks: Looks = new Map();
   readonly #source: LoadConfigsOptions;
   #goodFiles: readonly string[] = [];
@@ -115,7 +116,8 @@ class Loader {
   }
 
   async load(): Promise<ConfigSnapshot> {
-    // Those of the last good load too: a load that fails early doesn't come to all of them, and any may mend it.
+    // The files of the last good load are watched too: a load that fails early doesn't reach all of them, and a change of any
+    // may mend it.
     const looks = new Map(this.#goodFiles.map((path) => [path, look(path)]));
     const files = new Set<string>();
     const onFile = (path: string) => {

@@ -1,16 +1,19 @@
 /**
- * Configs as the service uses them. Judges all that was written together and links the fallbacks; reads no file and no
- * environment itself. What it hands out is frozen, so that a running generation keeps the config it started with, and
- * shows a prompt to nobody but `render`.
+ * Makes the configs that the service uses of those that were written: judges all of them together and links the fallbacks.
+ * Reads no file. A `Config` can't be changed, so that a running generation keeps the one that it began with, and only
+ * `render` gives out a prompt.
  */
 import { createHash } from 'node:crypto';
-import { ConfiguredHeaders, type ApiKeyHeader } from '../upstream/address/headers.ts';
-import { variableFault, variablesOf } from './config-environment.ts';
-import { configSchema, faultsIn, namePattern, schemaKey, type SoundConfig } from './config-schema.ts';
+import type { z } from 'zod';
+import { camelCased, camelCasedName, type CamelCasedName, type ConfigEntry } from './config-entry.ts';
+import { fallbackProblems, type WrittenConfig } from './config-fallbacks.ts';
+import { variableProblem, variablesOf } from './config-environment.ts';
+import { configKeys } from './config-keys.ts';
+import { configSchema, namePattern, problemsInConfig, schemaKey, type SoundConfig } from './config-schema.ts';
 import { warningsOf } from './config-warnings.ts';
 import { definedIn } from '../define-configs.ts';
 import { LlmError } from '../errors.ts';
-import { describeValue, FaultsError, quote, suggestion, type Fault } from '../settings/faults.ts';
+import { describeValue, ProblemsError, quote, suggestion, type Problem } from '../settings/problems.ts';
 import { formatPath, type ConfigSummary, type InputIssue } from '../protocol.ts';
 import { createPrompt, type Prompt } from './prompt.ts';
 
@@ -20,50 +23,33 @@ export {
   type ConfigNames,
   type Configs,
   type Expected,
+  type NoOtherKeys,
+  type OtherNames,
   type PromptFileInput,
   type PromptInput,
+  type VariablesIn,
   type VariablesOf,
+  type VariablesOfPrompt,
 } from '../define-configs.ts';
 
 // --------------------------------------------------------------------------------------------------------- resolved
 
-/** One config, sound and complete. Frozen through and through. */
-export interface Config {
+type Keys = Omit<typeof configKeys, 'system_prompt' | 'fallback'>;
+
+/** The values of a config's keys, with their names in camelCase. */
+type ConfigValues = {
+  readonly [Key in keyof Keys as CamelCasedName<Key>]: Keys[Key] extends ConfigEntry<z.ZodType, infer Value>
+    ? Value
+    : never;
+};
+
+/** One config, sound and complete. Nothing in it can be changed. A key that isn't set and has no default is absent. */
+export interface Config extends ConfigValues {
   readonly name: string;
-  readonly model: string;
-  readonly maxTokens: number;
   readonly prompt: Prompt;
-  readonly description?: string;
-  readonly temperature?: number;
-  readonly topP?: number;
-  readonly topK?: number;
-  readonly stopSequences?: readonly string[];
-  readonly thinking?: {
-    readonly type?: 'adaptive' | 'enabled' | 'disabled';
-    readonly budgetTokens?: number;
-    readonly show: boolean;
-  };
-  readonly baseUrl?: string;
-  /** The name of the environment variable with the key, not the key. */
-  readonly apiKeyEnv?: string;
-  readonly apiKeyHeader?: ApiKeyHeader;
-  /** Below the base URL. */
-  readonly messagesPath?: string;
-  readonly headers?: ConfiguredHeaders;
-  readonly cachePrompt: boolean;
-  readonly onDisconnect: 'continue' | { readonly cancelAfterMs: number };
-  readonly timeouts: { readonly firstByteMs: number; readonly idleMs: number; readonly totalMs: number };
-  readonly retries: { readonly max: number; readonly totalMs: number };
-  /** Chains of them end. */
+  /** The config that takes over. One that falls back on itself, over others too, is refused. */
   readonly fallback?: Config;
-  /** US dollars per million tokens. */
-  readonly price?: {
-    readonly input: number;
-    readonly output: number;
-    readonly cacheWrite: number;
-    readonly cacheRead: number;
-  };
-  /** 12 hex digits that change with anything in the config, its prompt's text included; a fallback by name only. */
+  /** 12 hex digits that change with anything in the config, its prompt's text included; with a fallback's name, not its content. */
   readonly hash: string;
 }
 
@@ -71,52 +57,53 @@ export interface Config {
 export interface ConfigSnapshot {
   /** In the order of the file. */
   readonly names: readonly string[];
-  /** What is served and yet doubtful: see config-warnings.ts. */
-  readonly warnings: readonly Fault[];
+  /** What is served and most likely not meant: see config-warnings.ts. */
+  readonly warnings: readonly Problem[];
   get(name: string): Config | undefined;
-  /** What clients may know. */
+  /** What clients may know of each config. */
   summaries(): ConfigSummary[];
 }
 
-/** Configs that can't be served. */
-export class ConfigError extends FaultsError {
+/** The configs are not valid, and can't be served. */
+export class ConfigError extends ProblemsError {
   override readonly name = 'ConfigError';
 }
 
-/** Where configs come from, and what they may ask of the world. */
+/** Where configs come from, and how their files and variables are found. */
 export interface ConfigSource {
-  /** Named in the message of a fault. */
+  /** The name of the config file, for the message. */
   readonly file?: string;
   /** `LLM_CONFIGS`: a second map, whose configs replace those of the same name. */
   readonly overrides?: unknown;
-  /** The text of a prompt file; throws an Error whose message says what was found instead. Absent: no config may have one. */
+  /** Reads a prompt file. Throws an Error whose message says what was found instead. Absent: no config may have a prompt file. */
   readonly readPrompt?: (file: string) => string;
-  /** Where `api_key_env` and `headers` must find their variables. Absent: not looked up. */
+  /** The environment in which the variables that the configs name must be set. Absent: they are not looked up. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 /**
  * Makes configs of what was written: a `defineConfigs` result, or a map from config name to config.
  *
- * @throws ConfigError that tells every fault there is.
+ * @throws ConfigError with every problem that was found.
  */
 export function parseConfigs(written: unknown, source: ConfigSource = {}): ConfigSnapshot {
-  const faults: Fault[] = [];
+  const problems: Problem[] = [];
   const entries = new Map([
-    ...entriesOf(written, [], faults),
-    ...entriesOf(source.overrides ?? {}, ['LLM_CONFIGS'], faults),
+    ...entriesOf(written, [], problems),
+    ...entriesOf(source.overrides ?? {}, ['LLM_CONFIGS'], problems),
   ]);
-  if (entries.size + faults.length === 0)
-    faults.push({ path: '', message: 'expected at least one config, found none' });
+  if (entries.size + problems.length === 0)
+    problems.push({ path: '', message: 'expected at least one config, found none' });
 
   const drafts = new Map<string, Draft>();
   for (const [name, entry] of entries) {
-    const draft = draftOf(entry, source, faults);
+    const draft = draftOf(entry, source, problems);
     if (draft) drafts.set(name, draft);
   }
   const warnings = [...drafts.values()].flatMap((draft) => draft.warnings);
-  for (const name of entries.keys()) faults.push(...fallbackFaults(name, entries, drafts));
-  if (faults.length > 0) throw new ConfigError(headline(source), faults);
+  const variablesOfPrompt = (name: string) => drafts.get(name)?.prompt.variables;
+  for (const name of entries.keys()) problems.push(...fallbackProblems(name, entries, variablesOfPrompt));
+  if (problems.length > 0) throw new ConfigError(headline(source), problems);
 
   const configs = new Map<string, Config>();
   for (const name of drafts.keys()) resolve(name, drafts, configs);
@@ -135,58 +122,55 @@ function headline({ file, overrides }: ConfigSource): string {
 
 // ---------------------------------------------------------------------------------------------------------- judging
 
-interface Entry {
-  readonly path: readonly PropertyKey[];
-  readonly value: unknown;
-}
-
-/** A config that is sound by itself. */
+/** A config that is valid by itself; its fallback isn't judged yet. */
 interface Draft {
   readonly sound: SoundConfig;
   readonly prompt: Prompt;
   readonly hash: string;
-  readonly warnings: readonly Fault[];
+  readonly warnings: readonly Problem[];
 }
 
-function entriesOf(written: unknown, path: readonly PropertyKey[], faults: Fault[]): [string, Entry][] {
+function entriesOf(written: unknown, path: readonly PropertyKey[], problems: Problem[]): [string, WrittenConfig][] {
   const map = definedIn(written);
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     const found = typeof map === 'string' ? 'text' : describeValue(map);
-    faults.push({ path: formatPath(path), message: `expected a map from config name to config, found ${found}` });
+    problems.push({ path: formatPath(path), message: `expected a map from config name to config, found ${found}` });
     return [];
   }
-  return Object.entries(map).flatMap(([name, value]): [string, Entry][] => {
+  return Object.entries(map).flatMap(([name, value]): [string, WrittenConfig][] => {
     if (name === schemaKey && typeof value === 'string') return [];
     if (namePattern.test(name) && !(name in Object.prototype)) return [[name, { path: [...path, name], value }]];
     const expected = 'a name of 1 to 64 letters, digits, "_", "-" and ".", that no JavaScript object has by itself';
-    faults.push({ path: formatPath(path), message: `expected ${expected}, found ${quote(name)}` });
+    problems.push({ path: formatPath(path), message: `expected ${expected}, found ${quote(name)}` });
     return [];
   });
 }
 
-function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]): Draft | undefined {
+function draftOf({ path, value }: WrittenConfig, source: ConfigSource, problems: Problem[]): Draft | undefined {
   const result = configSchema.safeParse(value);
-  const own = result.success ? [] : faultsIn(result.error, value, path);
-  const fault = (key: string, message: string) => own.push({ path: formatPath([...path, key]), message });
-  const { prompt: writtenPrompt, variables } = lookedUp(value);
-  for (const [key, name] of variables) {
-    const message = source.env && variableFault(source.env, name);
+  const own = result.success ? [] : problemsInConfig(result.error, value, path);
+  const problem = (key: string, message: string) => own.push({ path: formatPath([...path, key]), message });
+  // Looked up also where other keys are wrong, so that an operator sees all problems at once.
+  const fields = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
+  const writtenPrompt = configKeys.system_prompt.rule.safeParse(fields['system_prompt']).data;
+  for (const [key, name] of variablesOf(fields)) {
+    const message = source.env && variableProblem(source.env, name);
     if (message !== undefined) own.push({ path: formatPath([...path, ...key]), message });
   }
   let text: string | undefined;
   try {
     if (writtenPrompt !== undefined) text = promptText(writtenPrompt, source);
   } catch (thrown) {
-    fault('system_prompt', thrown instanceof Error ? thrown.message : 'expected a file that can be read');
+    problem('system_prompt', thrown instanceof Error ? thrown.message : 'expected a file that can be read');
   }
   const prompt = createPrompt(text ?? '');
   if (text !== undefined) {
-    for (const message of variableFaults(prompt.variables, writtenPrompt!)) fault('system_prompt', message);
+    for (const message of variableProblems(prompt.variables, writtenPrompt!)) problem('system_prompt', message);
   }
-  faults.push(...own);
+  problems.push(...own);
   if (!result.success || text === undefined) return undefined;
   const sound = result.data;
-  // Unknown where the environment isn't looked at.
+  // Where there is no environment to look at, nobody knows which server is asked.
   const toAnthropic = source.env !== undefined && !source.env['ANTHROPIC_BASE_URL'];
   const warnings = warningsOf({ sound, written: value, promptText: text, toAnthropic });
   return {
@@ -194,22 +178,6 @@ function draftOf({ path, value }: Entry, source: ConfigSource, faults: Fault[]):
     prompt,
     hash: hashOf({ ...sound, system_prompt: text }),
     warnings: warnings.map((warning) => ({ ...warning, path: `${formatPath(path)}.${warning.path}` })),
-  };
-}
-
-/** What is looked up elsewhere, where it is sound: so a file that is missing is reported with the faults of other keys. */
-function lookedUp(value: unknown): {
-  readonly prompt: SoundConfig['system_prompt'] | undefined;
-  readonly variables: readonly [key: readonly string[], name: string][];
-} {
-  const { system_prompt, api_key_env, headers } = configSchema.shape;
-  const fields = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
-  return {
-    prompt: system_prompt.safeParse(fields['system_prompt']).data,
-    variables: variablesOf({
-      api_key_env: api_key_env.safeParse(fields['api_key_env']).data,
-      headers: headers.safeParse(fields['headers']).data,
-    }),
   };
 }
 
@@ -222,7 +190,7 @@ function promptText(written: SoundConfig['system_prompt'], { readPrompt }: Confi
   return readPrompt(written.file);
 }
 
-function variableFaults(used: readonly string[], written: SoundConfig['system_prompt']): string[] {
+function variableProblems(used: readonly string[], written: SoundConfig['system_prompt']): string[] {
   const listed = typeof written === 'string' ? used : (written.variables ?? used);
   return [
     ...used.filter((name) => name === '__proto__').map(() => 'expected other variables than "__proto__"'),
@@ -244,119 +212,59 @@ function hashOf(effective: object): string {
   return createHash('sha256').update(canonical).digest('hex').slice(0, 12);
 }
 
-function fallbackFaults(
-  name: string,
-  entries: ReadonlyMap<string, Entry>,
-  drafts: ReadonlyMap<string, Draft>,
-): Fault[] {
-  const { path, value } = entries.get(name)!;
-  const fallback = fallbackOf(value);
-  if (fallback === undefined) return [];
-  const fault = (message: string) => [{ path: formatPath([...path, 'fallback']), message }];
-  if (!entries.has(fallback)) {
-    return fault(
-      `expected the name of another config, found ${quote(fallback)}${suggestion(fallback, entries.keys())}`,
-    );
-  }
-  const chain = fallbackChain(name, entries);
-  if (chain.at(-1) === name) return fault(`expected a chain that ends, found ${chain.join(' → ')}`);
-  const own = drafts.get(name)?.prompt.variables;
-  const extra = drafts.get(fallback)?.prompt.variables.filter((variable) => own?.includes(variable) === false) ?? [];
-  if (extra.length === 0) return [];
-  return fault(`expected a config with no variables but this one's, found ${quote(fallback)} with ${extra.join(', ')}`);
-}
-
-/** Read from what was written, so that a config with other faults has its fallback judged too. */
-function fallbackOf(value: unknown): string | undefined {
-  const fallback = typeof value === 'object' && value !== null && 'fallback' in value ? value.fallback : undefined;
-  return typeof fallback === 'string' ? fallback : undefined;
-}
-
-/** The names from this one on, up to one without a fallback or the first that comes again. */
-function fallbackChain(name: string, entries: ReadonlyMap<string, Entry>): string[] {
-  const chain = [name];
-  for (
-    let next = fallbackOf(entries.get(name)?.value);
-    next !== undefined;
-    next = fallbackOf(entries.get(next)?.value)
-  ) {
-    const again = chain.includes(next);
-    chain.push(next);
-    if (again) break;
-  }
-  return chain;
-}
-
 // -------------------------------------------------------------------------------------------------------- resolving
 
 /** Builds the config after those it falls back on, once. */
 function resolve(name: string, drafts: ReadonlyMap<string, Draft>, configs: Map<string, Config>): Config {
-  const done = configs.get(name);
-  if (done) return done;
+  const built = configs.get(name);
+  if (built) return built;
   const { sound, prompt, hash } = drafts.get(name)!;
-  const { thinking, on_disconnect, price } = sound;
-  const config: Config = deepFreeze({
+  const { system_prompt: _, fallback, ...keys } = sound;
+  const values = Object.entries(keys).map(([key, value]) => [camelCasedName(key), resolvedValue(key, value)] as const);
+  const config = {
     name,
-    model: sound.model,
-    maxTokens: sound.max_tokens,
     prompt,
-    cachePrompt: sound.cache_prompt,
-    onDisconnect: on_disconnect === 'continue' ? on_disconnect : { cancelAfterMs: on_disconnect.cancel_after_ms },
-    timeouts: {
-      firstByteMs: sound.timeouts.first_byte_ms,
-      idleMs: sound.timeouts.idle_ms,
-      totalMs: sound.timeouts.total_ms,
-    },
-    retries: { max: sound.retries.max, totalMs: sound.retries.total_ms },
-    ...given({
-      description: sound.description,
-      temperature: sound.temperature,
-      topP: sound.top_p,
-      topK: sound.top_k,
-      stopSequences: sound.stop_sequences,
-      thinking: thinking && {
-        ...given({ type: thinking.type, budgetTokens: thinking.budget_tokens }),
-        show: thinking.show,
-      },
-      baseUrl: sound.base_url,
-      messagesPath: sound.messages_path,
-      apiKeyEnv: sound.api_key_env,
-      apiKeyHeader: sound.api_key_header,
-      headers: sound.headers && new ConfiguredHeaders(sound.headers),
-      fallback: sound.fallback === undefined ? undefined : resolve(sound.fallback, drafts, configs),
-      price: price && {
-        input: price.input,
-        output: price.output,
-        cacheWrite: price.cache_write,
-        cacheRead: price.cache_read,
-      },
-    }),
+    ...Object.fromEntries(values.filter(([, value]) => value !== undefined)),
+    ...(fallback === undefined ? {} : { fallback: resolve(fallback, drafts, configs) }),
     hash,
-  });
-  configs.set(name, config);
+  } as Config;
+  configs.set(name, deepFreeze(config));
   return config;
 }
 
+function resolvedValue(key: string, value: unknown): unknown {
+  if (value === undefined) return undefined;
+  const entry: ConfigEntry = configKeys[key as keyof typeof configKeys];
+  return entry.resolve ? entry.resolve(value) : camelCased(value);
+}
+
 function summaryOf({ name, description, model, maxTokens, temperature, prompt }: Config): ConfigSummary {
-  return { name, model, maxTokens, variables: [...prompt.variables], ...given({ description, temperature }) };
+  return {
+    name,
+    model,
+    maxTokens,
+    variables: [...prompt.variables],
+    ...(description === undefined ? {} : { description }),
+    ...(temperature === undefined ? {} : { temperature }),
+  };
 }
 
-/** Those of the fields that are there. */
-function given<Fields extends object>(fields: Fields): { [Key in keyof Fields]?: Exclude<Fields[Key], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as typeof fields;
-}
-
+/** Freezes objects and lists at every level. An object of a class keeps its own state: schemas, for one, can't be frozen. */
 function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+  if (Array.isArray(value) || (typeof value === 'object' && value !== null && isPlain(value))) {
     Object.values(Object.freeze(value)).forEach(deepFreeze);
   }
   return value;
 }
 
+function isPlain(value: object): boolean {
+  return Object.getPrototypeOf(value) === Object.prototype;
+}
+
 // -------------------------------------------------------------------------------------------------------- variables
 
 /**
- * Holds a request's variables against the config's prompt.
+ * Compares a request's variables with those of the config's prompt.
  *
  * @throws LlmError `invalid_input` with an issue for each that is missing or unknown.
  */
@@ -372,7 +280,7 @@ export function checkVariables(config: Pick<Config, 'prompt'>, variables: Readon
   if (issues.length > 0) throw LlmError.invalidInput(issues);
 }
 
-/** Cut, since the name may be a client's, of any length. */
+/** The path of a variable. A client may send a name of any length, so it is cut. */
 function variablePath(name: string): string {
   return formatPath(['variables', name.length > 100 ? `${name.slice(0, 100)}…` : name]);
 }

@@ -1,8 +1,9 @@
 /**
- * Braces in a prompt that look like a variable and are none. They stay in the prompt as text, which may be meant: prompts
- * hold code, JSON and formulas. So only what resembles a variable closely is doubted, and nothing is refused.
+ * Finds braces in a prompt that look like a variable and are none. They stay in the prompt as text, which may be the author's
+ * intention: prompts hold code, JSON and formulas. So only braces that closely resemble a variable lead to a warning, and
+ * none to a refusal.
  */
-import { placeIn, quote } from '../settings/faults.ts';
+import { placeIn, quote } from '../settings/problems.ts';
 
 const warningsMax = 10;
 
@@ -10,7 +11,7 @@ const name = '[A-Za-z_][A-Za-z0-9_]*';
 const blank = '[ \\t\\r\\n]*';
 const isName = new RegExp(`^${name}$`);
 
-/** Each form with its reading; the first group is what stands inside. */
+/** The forms that are recognized. The first group of each is the text between the braces. */
 const whole = /\{\{([^{}\n]{0,100})\}\}/g;
 const closedByOne = new RegExp(`\\{\\{${blank}(${name})${blank}\\}(?!\\})`, 'g');
 const openedByOne = new RegExp(`(?<!\\{)\\{${blank}(${name})${blank}\\}\\}`, 'g');
@@ -22,7 +23,7 @@ interface Doubt {
   readonly message: string;
 }
 
-/** What is to be said of a prompt's text, each with its place; empty if nothing is. Quotes no more than a name. */
+/** The warnings about a prompt's text, each with its line and column. A warning quotes at most a name. */
 export function braceWarnings(text: string): string[] {
   if (!text.includes('{') && !text.includes('}')) return [];
   const depths = depthsOf(text);
@@ -45,7 +46,7 @@ function doubtsOf(text: string, form: RegExp, what: string): Doubt[] {
   }));
 }
 
-/** The forms with two braces on both sides: with no name between them, or with braces to spare around them. */
+/** Judges two braces on both sides: those without a name between them, and those with a third brace beside them. */
 function doubtOfWhole({ 0: all, 1: raw = '', index, input = '' }: RegExpMatchArray, depths: Depths): Doubt[] {
   const at = index!;
   const inside = raw.trim();
@@ -59,13 +60,11 @@ function doubtOfWhole({ 0: all, 1: raw = '', index, input = '' }: RegExpMatchArr
     return [];
   }
   if (inside === '') return doubt('{{}} has no name in it and stays as text; a variable is {{name}}');
-  // What holds quotes, colons, commas or brackets is code rather than a name.
+  // Quotes, colons, commas and brackets show that it is code and not a misspelt name.
   if (!/^[\p{L}\p{M}\p{N}_ \t.$#/>^!&|@~-]+$/u.test(inside)) return [];
   const meant = inside.replace(/[^A-Za-z0-9_]+/g, '_').replace(/^_+|_+$/g, '');
   const hint = isName.test(meant) ? `: {{${meant}}}` : '';
-  return doubt(
-    `what stands between {{ and }} is no name, so it stays as text; a name has letters, digits and "_"${hint}`,
-  );
+  return doubt(`the text between {{ and }} is no name, so it stays as text; a name has letters, digits and "_"${hint}`);
 }
 
 interface Depths {

@@ -1,22 +1,23 @@
 /**
- * Prompt templates: `{{name}}` stands for a variable, all else is text. Plain substitution in one pass, no logic, no
- * escapes: braces that hold no name stay as they are. The types find the same names in a literal as the code does at
- * run time. A prompt's text lives in a closure, so that neither JSON nor console.log of what holds it can show it.
+ * Prompt templates: `{{name}}` stands for a variable, everything else is text. Variables are replaced in one pass; there is no
+ * logic and no escape, and braces without a name between them stay in the text. The types find the same names in a literal as
+ * the code does at run time. The text is kept in a closure, so that neither JSON nor console.log of an object that holds the
+ * prompt shows it.
  */
 
-/** A prompt that is ready to be filled in. */
+/** A prompt whose variables get their values at each request. */
 export interface Prompt {
   /** Each name once, in order of first use. */
   readonly variables: readonly string[];
 
-  /** The text with every variable replaced. Values are not expanded again, other values are ignored; a missing one throws. */
+  /** The text with every variable replaced. Braces within a value stay text, and values without a variable are ignored. @throws Error where a value is missing. */
   render(values: Readonly<Record<string, string>>): string;
 
-  /** How many characters that text has; throws as `render` does. */
+  /** The number of characters that `render` returns. @throws Error as `render` does. */
   charsOf(values: Readonly<Record<string, string>>): number;
 }
 
-/** Blanks and line ends may stand inside the braces. One capture group, so that `split` alternates text and name. */
+/** Blanks and line ends may stand within the braces. With its one group, `split` returns text and names by turns. */
 const placeholder = /\{\{[ \t\r\n]*([A-Za-z_][A-Za-z0-9_]*)[ \t\r\n]*\}\}/;
 
 export function createPrompt(text: string): Prompt {
@@ -46,14 +47,14 @@ function valueOf(values: Readonly<Record<string, string>>, name: string): string
  */
 export type VariablesIn<Text extends string> = IsLiteral<Text> extends true ? Find<Text> : string;
 
-// An index signature demands nothing of `{}`, a literal key does; so this tells `a${string}` from 'ab', too.
+// `{}` satisfies an index signature but not a literal key. So this also distinguishes `a${string}` from 'ab'.
 type IsLiteral<Text extends string> = {} extends Record<Text, 1> ? false : true;
 
 type Find<Text extends string, Found extends string = never> = Text extends `${string}{{${infer Rest}`
   ? FindInside<Rest, Found>
   : Found;
 
-// Of three braces the last two count. Where no name is inside, the search goes on right after the opening braces.
+// Of three braces the last two count. Where no name follows, the search continues right after the opening braces.
 type FindInside<Text extends string, Found extends string> = Text extends `{${infer Rest}`
   ? FindInside<Rest, Found>
   : Text extends `${infer Inside}}}${infer Rest}`

@@ -4,14 +4,20 @@
 export const timerMsMax = 2 ** 31 - 1;
 
 /**
- * Resolves when the promise resolves or the time is over, whichever comes first; rejects if the promise rejects before
- * that.
+ * Waits for the promise, but not longer than this. Settles as the promise does. Where the time is over first it rejects with
+ * the error of `late`, or without `late` it resolves to undefined.
  */
-export async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+export async function within<Value>(
+  ms: number,
+  promise: Promise<Value>,
+  late?: () => Error,
+): Promise<Value | undefined> {
   let timer: NodeJS.Timeout | undefined;
-  const timeOver = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  const over = new Promise<undefined>((resolve, reject) => {
+    timer = setTimeout(() => (late ? reject(late()) : resolve(undefined)), ms);
+  });
   try {
-    await Promise.race([promise, timeOver]);
+    return await Promise.race([promise, over]);
   } finally {
     clearTimeout(timer);
   }

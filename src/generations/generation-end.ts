@@ -2,6 +2,7 @@
  * Telling whoever embeds the service what was said, once a generation has ended. Knows nothing of what they do with it.
  * Viewers never wait for it, and neither its failure nor its slowness harms a generation.
  */
+import { within } from '../flow/within.ts';
 import type { Caller } from '../caller.ts';
 import type { LlmEvent, Message, TerminalEvent } from '../protocol.ts';
 import type { StreamLog } from '../stream-log/stream-log.ts';
@@ -41,16 +42,11 @@ export async function tellEnd(
   facts: Omit<EndedGeneration, 'config' | 'startedAt' | 'text' | 'events'>,
   telemetry: Telemetry,
 ): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const tooLong = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`onGenerationEnd took more than ${endHookMs} ms`)), endHookMs);
-  });
+  const tooLong = () => new Error(`onGenerationEnd took more than ${endHookMs} ms`);
   try {
-    await Promise.race([tell(onGenerationEnd, log, facts), tooLong]);
+    await within(endHookMs, tell(onGenerationEnd, log, facts), tooLong);
   } catch (error) {
     telemetry.internalError('onGenerationEnd', error);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

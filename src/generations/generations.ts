@@ -8,7 +8,7 @@ import { randomUUID } from 'node:crypto';
 import type { Caller } from '../caller.ts';
 import { checkVariables, type Config, type ConfigSnapshot } from '../configs/configs.ts';
 import { LlmError } from '../errors.ts';
-import { suggestion } from '../settings/faults.ts';
+import { suggestion } from '../settings/problems.ts';
 import {
   formatEventId,
   parseEventId,

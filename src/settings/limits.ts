@@ -1,14 +1,19 @@
 /**
- * Every bound on what clients and their connections may cost, with its default: what one anonymous caller needs to run
- * a thousand generations and viewers at once. settings.ts reads them from the environment and documents them.
+ * Every bound on what clients and their connections may cost. With the defaults one anonymous caller can run a thousand
+ * generations and viewers at once. settings.ts reads the limits from the environment, README lists them.
  */
 import { defaultInputLimits } from '../protocol.ts';
+import type { Limits } from './limit-values.ts';
+import { durationMs, wholeNumber } from './rules.ts';
+import { digits, type Variable } from './variable.ts';
+
+export type { Limits } from './limit-values.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const minuteMs = 60_000;
 
-/** The name's end tells the unit: `_BYTES_MAX`, `_CHARS_MAX`, `_MS`; else it is a number of things. */
+/** The end of the name says the unit: `_BYTES_MAX`, `_CHARS_MAX` or `_MS`. Every other limit counts things. */
 export interface Limit {
   readonly name: string;
   readonly default: number;
@@ -19,12 +24,17 @@ export interface Limit {
 const input = defaultInputLimits;
 
 export const limits = {
-  bodyBytesMax: { name: 'LLM_BODY_BYTES_MAX', default: 10 * MiB, min: KiB, meaning: 'One request, over any door' },
+  bodyBytesMax: {
+    name: 'LLM_BODY_BYTES_MAX',
+    default: 10 * MiB,
+    min: KiB,
+    meaning: 'The size of one request, over any door',
+  },
   jsonValuesMax: {
     name: 'LLM_JSON_VALUES_MAX',
     default: 200_000,
     min: 100,
-    meaning: 'Values in the JSON of a request, keys and lists included',
+    meaning: 'Values in the JSON of a request; keys and lists count too',
   },
   messagesMax: { name: 'LLM_MESSAGES_MAX', default: input.messagesMax, min: 1, meaning: 'Messages of a request' },
   blocksPerMessageMax: {
@@ -44,7 +54,7 @@ export const limits = {
     name: 'LLM_VARIABLE_CHARS_MAX',
     default: input.variableCharsMax,
     min: 1,
-    meaning: 'The value of a variable',
+    meaning: 'The length of a variable’s value',
   },
   generationsMax: {
     name: 'LLM_GENERATIONS_MAX',
@@ -76,13 +86,13 @@ export const limits = {
     default: 256 * MiB,
     min: KiB,
     meaning:
-      'Memory for requests that are read or run, for blocks that aren’t in a log yet, and for answers that wait, of all callers',
+      'Memory for requests that are read or run, for content blocks that aren’t in a log yet, and for responses that wait for their readers, of all callers',
   },
   heldBytesPerCallerMax: {
     name: 'LLM_HELD_BYTES_PER_CALLER_MAX',
     default: 192 * MiB,
     min: KiB,
-    meaning: 'The same of a caller',
+    meaning: 'The same memory, of one caller',
   },
   subscriptionsPerSocketMax: {
     name: 'LLM_SUBSCRIPTIONS_PER_SOCKET_MAX',
@@ -94,13 +104,13 @@ export const limits = {
     name: 'LLM_CALLS_PER_SOCKET_MAX',
     default: 100,
     min: 1,
-    meaning: 'Calls in progress on a WebSocket, which isn’t read on meanwhile',
+    meaning: 'Calls in progress on a WebSocket; while there are this many, the service reads no further messages of it',
   },
   pipelinedMax: {
     name: 'LLM_PIPELINED_MAX',
     default: 100,
     min: 1,
-    meaning: 'Requests on one HTTP connection that are not answered yet; past it the connection is closed',
+    meaning: 'Requests on one HTTP connection that are not answered yet; with more, the connection is closed',
   },
   answerBytesMax: {
     name: 'LLM_ANSWER_BYTES_MAX',
@@ -119,7 +129,7 @@ export const limits = {
     name: 'LLM_UNPROVEN_SOCKETS_MAX',
     default: 200,
     min: 1,
-    meaning: 'WebSockets that have not shown a key yet, where there are keys; past it the oldest is closed',
+    meaning: 'WebSockets that have not shown a key yet, where there are keys; with more, the oldest is closed',
   },
   connectionParamsMs: {
     name: 'LLM_CONNECTION_PARAMS_MS',
@@ -132,33 +142,33 @@ export const limits = {
     default: 32 * MiB,
     min: KiB,
     meaning:
-      'The stream log of one generation, which ends with `log_limit` there; and what is held of it beside its log',
+      'The stream log of one generation, and what is held of its answer beside the log; with more, the generation ends with `log_limit`',
   },
   logsBytesMax: {
     name: 'LLM_LOGS_BYTES_MAX',
     default: 384 * MiB,
     min: KiB,
     meaning:
-      'All stream logs; not less than `LLM_LOG_BYTES_MAX`. Ended ones go first, of the caller that holds the most, then new generations are refused',
+      'All stream logs; not less than `LLM_LOG_BYTES_MAX`. With more, logs of ended generations are dropped, those of the caller that holds the most first; where none is left, new generations are refused',
   },
   logsBytesPerCallerMax: {
     name: 'LLM_LOGS_BYTES_PER_CALLER_MAX',
     default: 256 * MiB,
     min: KiB,
     meaning:
-      'All stream logs of a caller; not less than `LLM_LOG_BYTES_MAX`. Its ended ones go first, then its new generations are refused',
+      'All stream logs of a caller; not less than `LLM_LOG_BYTES_MAX`. With more, logs of its ended generations are dropped; where none is left, its new generations are refused',
   },
   logRetentionMs: {
     name: 'LLM_LOG_RETENTION_MS',
     default: 10 * minuteMs,
     min: 0,
-    meaning: 'How long a stream log is kept after its end',
+    meaning: 'How long a stream log is kept after its generation has ended',
   },
   tombstonesMax: {
     name: 'LLM_TOMBSTONES_MAX',
     default: 100_000,
     min: 1,
-    meaning: 'Spent ids that are remembered; past it the oldest of whoever has the most is forgotten',
+    meaning: 'Spent ids that are remembered; with more, the oldest id of the caller that has the most is forgotten',
   },
   tombstoneMs: {
     name: 'LLM_TOMBSTONE_MS',
@@ -177,51 +187,62 @@ export const limits = {
     default: 20_000,
     min: 1,
     meaning:
-      'Ids that can’t be started since they were cancelled first, of all callers; past it the oldest of whoever has the most is forgotten',
+      'Ids that can’t be started since they were cancelled first, of all callers; with more, the oldest id of the caller that has the most is forgotten',
   },
   barsPerCallerMax: {
     name: 'LLM_BARS_PER_CALLER_MAX',
     default: 1_000,
     min: 1,
-    meaning: 'The same of a caller; past it, cancels of generations that aren’t there are refused',
+    meaning: 'The same ids, of one caller; with more, its cancels of generations that don’t exist are refused',
   },
   viewerBatchBytesMax: {
     name: 'LLM_VIEWER_BATCH_BYTES_MAX',
     default: 64 * KiB,
     min: KiB,
-    meaning: 'What a viewer takes from a stream log in one turn',
+    meaning: 'The most that a viewer takes from a stream log in one turn',
   },
   socketBufferBytesMax: {
     name: 'LLM_SOCKET_BUFFER_BYTES_MAX',
     default: 64 * KiB,
     min: KiB,
-    meaning: 'Unsent bytes of a connection at which its door waits',
+    meaning: 'Unsent bytes of a connection; while there are more, its door waits',
   },
   socketStallMs: {
     name: 'LLM_SOCKET_STALL_MS',
     default: minuteMs,
     min: 1,
-    meaning: 'How long a connection may take nothing before it is closed',
+    meaning: 'How long a client may read nothing of what waits for it before its connection is closed',
   },
   heartbeatMs: {
     name: 'LLM_HEARTBEAT_MS',
     default: 5_000,
     min: 1,
-    meaning: 'Between two heartbeats of a quiet connection; clients take two missed ones for a lost connection',
+    meaning:
+      'Time between two heartbeats of a quiet connection; after two missed ones, clients take the connection for lost',
   },
   reconnectMs: {
     name: 'LLM_RECONNECT_MS',
     default: 1_000,
     min: 0,
-    meaning: 'How long an SSE client is told to wait before it reconnects',
+    meaning: 'How long an SSE client waits before it reconnects',
   },
   drainMs: {
     name: 'LLM_DRAIN_MS',
     default: 30_000,
     min: 0,
-    meaning: 'Time for running generations to finish when the process is told to end',
+    meaning: 'Time that running generations have to finish when the process is asked to end',
   },
-} as const satisfies Record<string, Limit>;
+} as const satisfies Record<keyof Limits, Limit>;
 
-/** Bounds on what clients may cost. Bytes, milliseconds, characters or numbers of things, as each name's end says. */
-export type Limits = { readonly [Key in keyof typeof limits]: number };
+/** What a limit may be set to. */
+export function limitRule({ name, min }: Limit) {
+  return name.endsWith('_MS') ? durationMs(min) : wholeNumber(min);
+}
+
+export const limitVariables = Object.fromEntries(
+  Object.entries<Limit>(limits).map(([key, limit]) => [key, variableOf(limit)]),
+) as { readonly [Key in keyof Limits]: Variable<number> };
+
+function variableOf(limit: Limit): Variable<number> {
+  return { ...limit, rule: digits(limitRule(limit)) };
+}

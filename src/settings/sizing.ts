@@ -1,33 +1,33 @@
 /**
- * Whether the limits fit the heap of a process: the most that all callers together can have it hold, summed. Pure; what a thing
- * costs was measured (docs/sizing.md).
+ * Whether the limits fit the heap of a process: sums up the most memory that all callers together can make it hold. Pure. The
+ * costs of each thing were measured (docs/sizing.md).
  */
-import type { Fault } from './faults.ts';
+import type { Problem } from './problems.ts';
 import { limits as table, type Limits } from './limits.ts';
 
 const KiB = 1_024;
 const MiB = 1_024 * KiB;
 
-/** Code, configs, the page, what V8 has for itself, and log lines on their way. */
+/** Code, configs, the page, V8's own memory, and log lines that are not written yet. */
 const processBytes = 80 * MiB;
-/** The part of a heap that is left free: garbage that is not collected yet, and one answer of many pieces at work. */
+/** The part of a heap that is left free, for garbage that is not collected yet and for one response that is being put together. */
 const marginShare = 0.2;
-/** A generation that runs, with its upstream socket, beside its request and its log. */
+/** A running generation with its upstream socket, without its request and its log. */
 const generationBytes = 40 * KiB;
-/** A viewer with its connection, beside what waits in it. */
+/** A viewer with its connection, without the bytes that wait in it. */
 const viewerBytes = 16 * KiB;
-/** A WebSocket that is open and says nothing. */
+/** An open WebSocket without traffic. */
 const socketBytes = 8 * KiB;
-/** An id that is spent or barred. */
+/** A spent or barred id. */
 const idBytes = 40;
 
-/** What takes memory, and by which limits. */
+/** A part of the memory, and the limits that bound it. */
 export interface Share {
   readonly limits: readonly (keyof Limits)[];
   readonly bytes: number;
 }
 
-/** The largest first. */
+/** All parts, the largest first. */
 export function sharesOf(limits: Limits): readonly Share[] {
   const perViewer = viewerBytes + limits.socketBufferBytesMax + limits.viewerBatchBytesMax;
   const shares: readonly Share[] = [
@@ -44,14 +44,14 @@ export function sharesOf(limits: Limits): readonly Share[] {
   return shares.toSorted((one, other) => other.bytes - one.bytes);
 }
 
-/** The heap that the limits need, with its margin. */
+/** The size of the heap that the limits need, in bytes, with the margin. */
 export function heapBytesFor(limits: Limits): number {
   const bytes = sharesOf(limits).reduce((sum, share) => sum + share.bytes, processBytes);
   return Math.ceil(bytes / (1 - marginShare));
 }
 
-/** What is wrong where the limits don't fit a heap: how much they need, what needs the most, and what to do. */
-export function sizingFault(limits: Limits, heapBytes: number): Fault | undefined {
+/** The problem where the limits don't fit a heap: how much they need, which limits need the most, and what to do. */
+export function sizingProblem(limits: Limits, heapBytes: number): Problem | undefined {
   const needed = heapBytesFor(limits);
   if (needed <= heapBytes) return undefined;
   const largest = sharesOf(limits).slice(0, 3);

@@ -1,158 +1,115 @@
-/**
- * The part of the settings that says where upstream is and how it is reached, and which of the SDK's own variables are not
- * ours. Part of settings.ts, which reads them.
- */
+/** The variables of the environment that say where upstream is, and how it is reached. */
+import { z } from 'zod';
 import { baseUrlExpected, isBaseUrl } from '../upstream/address/base-url.ts';
 import { parseHeaderLines, type ApiKeyHeader, type Headers } from '../upstream/address/headers.ts';
 import { parseProxy, proxyExpected, type Proxies } from '../upstream/address/proxies.ts';
-import type { Fault } from './faults.ts';
-import type { Variable } from './settings.ts';
+import { text } from './rules.ts';
+import { readable, type Environment, type Variable } from './variable.ts';
 
-export interface UpstreamSettings extends Proxies {
+/** Settings that say where upstream is, and how it is reached. */
+export interface UpstreamVariables extends Proxies {
+  /** The key for Anthropic or `anthropicBaseUrl`: `ANTHROPIC_API_KEY`. */
   readonly anthropicApiKey: string | undefined;
-  /** In place of a key; goes where that would. */
+  /** Sent in place of a key: `ANTHROPIC_AUTH_TOKEN`. */
   readonly anthropicAuthToken: string | undefined;
+  /** Another server that speaks the Messages API: `ANTHROPIC_BASE_URL`. */
   readonly anthropicBaseUrl: string | undefined;
-  /** Sent to Anthropic or `anthropicBaseUrl` with each request. */
+  /** Headers by their names in lower case. Sent to Anthropic or `anthropicBaseUrl` with each request. */
   readonly anthropicCustomHeaders: Headers | undefined;
-  /** The header that carries the key there; undefined: `authorization`. */
+  /** The header that carries the key there: `LLM_UPSTREAM_KEY_HEADER`. Undefined: `authorization`. */
   readonly upstreamKeyHeader: ApiKeyHeader | undefined;
 }
 
-export const upstreamVariables: { readonly [Key in keyof UpstreamSettings]: Variable<UpstreamSettings[Key]> } = {
+const printable = (expected: string) => text().regex(/^[\x21-\x7e]+$/, { error: expected });
+
+const headerLines = z.string().transform((lines, { issues }): Headers => {
+  const read = parseHeaderLines(lines);
+  if ('headers' in read) return read.headers;
+  issues.push({ code: 'custom', input: lines, message: read.problem, params: { sentence: read.problem } });
+  return z.NEVER;
+});
+
+export const upstreamVariables: { readonly [Key in keyof UpstreamVariables]: Variable<UpstreamVariables[Key]> } = {
   anthropicApiKey: {
     name: 'ANTHROPIC_API_KEY',
+    rule: printable('a key of printable ASCII characters'),
     default: undefined,
-    expected: 'a key of printable ASCII characters',
-    meaning: 'Goes to Anthropic or to `ANTHROPIC_BASE_URL`, never to a config’s own `base_url`',
+    meaning: 'The key for Anthropic, or for `ANTHROPIC_BASE_URL`. It is never sent to a config’s own `base_url`',
     secret: true,
-    parse: (text) => (/^[\x21-\x7e]+$/.test(text) ? text : undefined),
   },
   anthropicAuthToken: {
     name: 'ANTHROPIC_AUTH_TOKEN',
+    rule: printable('a token of printable ASCII characters'),
     default: undefined,
-    expected: 'a token of printable ASCII characters',
-    meaning: 'In place of `ANTHROPIC_API_KEY`, which goes first',
+    meaning: 'A token in place of a key. Where `ANTHROPIC_API_KEY` is set too, the key is sent and not the token',
     secret: true,
-    parse: (text) => (/^[\x21-\x7e]+$/.test(text) ? text : undefined),
   },
   anthropicBaseUrl: {
     name: 'ANTHROPIC_BASE_URL',
+    rule: text().refine(isBaseUrl, { error: baseUrlExpected }),
     default: undefined,
-    expected: baseUrlExpected,
-    meaning: 'Another server that speaks the Messages API. With neither this nor a key, the built-in simulator answers',
+    meaning:
+      'Another server that speaks the Messages API. Where neither this nor a key is set, the built-in simulator answers',
     secret: true,
-    parse: (text) => (isBaseUrl(text) ? text : undefined),
   },
   anthropicCustomHeaders: {
     name: 'ANTHROPIC_CUSTOM_HEADERS',
+    rule: headerLines,
     default: undefined,
-    expected: 'lines of "Name: value"',
     meaning:
-      'Headers for Anthropic or `ANTHROPIC_BASE_URL`, as lines of `Name: value`; never sent to a config’s own `base_url`',
+      'Headers for Anthropic or `ANTHROPIC_BASE_URL`, as lines of `Name: value`. They are never sent to a config’s own `base_url`',
     secret: true,
-    parse: (text) => {
-      const read = parseHeaderLines(text);
-      return 'headers' in read ? read.headers : undefined;
-    },
-    problem: (text) => {
-      const read = parseHeaderLines(text);
-      return 'problem' in read ? read.problem : '';
-    },
   },
   upstreamKeyHeader: {
     name: 'LLM_UPSTREAM_KEY_HEADER',
+    rule: z
+      .string()
+      .toLowerCase()
+      .pipe(z.enum(['authorization', 'x-api-key'], { error: '"authorization" or "x-api-key"' })),
     default: undefined,
-    expected: '"authorization" or "x-api-key"',
-    meaning: 'The header that carries the key there: `authorization` (as a bearer token) unless set, or `x-api-key`',
-    parse: (text) => (['authorization', 'x-api-key'] as const).find((name) => name === text.toLowerCase()),
+    meaning:
+      'The header that carries the key to Anthropic or `ANTHROPIC_BASE_URL`: `x-api-key`, or `authorization` (as a bearer token), which is used unless set',
   },
   httpsProxy: {
-    ...proxy('HTTPS_PROXY'),
-    meaning: 'The proxy to upstreams of https; this and the next three may be written in lower case, which goes first',
+    name: 'HTTPS_PROXY',
+    lowerCaseToo: true,
+    rule: readable(proxyExpected, parseProxy),
+    default: undefined,
+    meaning:
+      'The proxy for upstreams of https. This variable and the next three may have their names in lower case; where both spellings are set, that one counts',
+    secret: true,
   },
-  httpProxy: { ...proxy('HTTP_PROXY'), meaning: 'The proxy to upstreams of http' },
+  httpProxy: {
+    name: 'HTTP_PROXY',
+    lowerCaseToo: true,
+    rule: readable(proxyExpected, parseProxy),
+    default: undefined,
+    meaning: 'The proxy for upstreams of http',
+    secret: true,
+  },
   allProxy: {
-    ...proxy('ALL_PROXY'),
-    meaning: 'The proxy to upstreams for which none is named',
-    // Many shells name a SOCKS proxy here beside two others: it is a fault only where it would be used.
-    parse: (text) => parseProxy(text) ?? '',
+    name: 'ALL_PROXY',
+    lowerCaseToo: true,
+    // Many shells name a SOCKS proxy here beside the two others. An empty value stands for a proxy that can't be used, which
+    // settings.ts refuses only where it would be used.
+    rule: z.string().transform((proxy) => parseProxy(proxy) ?? ''),
+    default: undefined,
+    meaning: 'The proxy for upstreams whose scheme has none of the two',
+    secret: true,
   },
   noProxy: {
     name: 'NO_PROXY',
     lowerCaseToo: true,
+    rule: text(),
     default: undefined,
-    expected: 'host names, addresses and networks, comma-separated',
     meaning:
-      'Upstreams that are asked without a proxy: names (with all below them), addresses, networks, each with a port if need be, or `*`',
-    parse: (text) => text,
+      'Upstreams that are asked without a proxy, comma-separated: names (with all names below them), addresses and networks, each with a port if need be, or `*` for all',
   },
 };
 
-function proxy(name: string) {
-  return {
-    name,
-    lowerCaseToo: true,
-    default: undefined,
-    expected: proxyExpected,
-    secret: true,
-    parse: parseProxy,
-  } as const;
-}
-
-/** Those of an environment that name proxies. */
-export function proxyVariablesIn(env: Readonly<Record<string, string | undefined>>) {
+/** The variables of an environment that name proxies. */
+export function proxyVariablesIn(env: Environment): Environment {
   const { httpsProxy, httpProxy, allProxy, noProxy } = upstreamVariables;
   const names = [httpsProxy, httpProxy, allProxy, noProxy].flatMap(({ name }) => [name, name.toLowerCase()]);
   return Object.fromEntries(names.map((name) => [name, env[name]]));
-}
-
-/** By these the SDK would find credentials on its own, where it has neither a key nor a token. */
-const credentialVariables = [
-  'ANTHROPIC_PROFILE',
-  'ANTHROPIC_CONFIG_DIR',
-  'ANTHROPIC_IDENTITY_TOKEN',
-  'ANTHROPIC_IDENTITY_TOKEN_FILE',
-  'ANTHROPIC_FEDERATION_RULE_ID',
-  'ANTHROPIC_SERVICE_ACCOUNT_ID',
-  'ANTHROPIC_ORGANIZATION_ID',
-  'ANTHROPIC_WORKSPACE_ID',
-  'ANTHROPIC_SCOPE',
-];
-/** What else the SDK reads and this service has no use for, with what to use instead. */
-const otherVariables: Readonly<Record<string, string>> = {
-  ANTHROPIC_LOG: 'not used; LOG_LEVEL says what is logged',
-  ANTHROPIC_OPEN_TELEMETRY: 'not used; the service makes no spans of the SDK’s',
-  ANTHROPIC_OPEN_TELEMETRY_PROPAGATION: 'not used; the service makes no spans of the SDK’s',
-  ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE: 'not used; the service makes no spans of the SDK’s',
-  ANTHROPIC_OPEN_TELEMETRY_TRACES_MAX_CONTENT_BYTES: 'not used; the service makes no spans of the SDK’s',
-};
-
-/** What the SDK would read of the environment by itself, and this service does not. */
-export function findSdkVariables(
-  env: Readonly<Record<string, string | undefined>>,
-  keyed: boolean,
-): {
-  readonly refused: readonly Fault[];
-  readonly unused: readonly Fault[];
-} {
-  const isSet = (name: string) => (env[name]?.trim() ?? '') !== '';
-  const credentials = credentialVariables.filter(isSet);
-  const fault = (message: string) => (path: string) => ({ path, message });
-  return {
-    refused: keyed
-      ? []
-      : credentials.map(
-          fault('not supported; set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN in its place, or unset it'),
-        ),
-    unused: [
-      ...(keyed ? credentials.map(fault('not used, since there is a key or a token')) : []),
-      ...Object.keys(otherVariables)
-        .filter(isSet)
-        .map((path) => ({ path, message: otherVariables[path]! })),
-      ...['ANTHROPIC_AUTH_TOKEN']
-        .filter((name) => isSet(name) && isSet('ANTHROPIC_API_KEY'))
-        .map(fault('not used, since ANTHROPIC_API_KEY goes first')),
-    ],
-  };
 }

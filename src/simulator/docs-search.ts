@@ -1,9 +1,8 @@
 /**
  * Answers an ordinary question by a text search of documents, and says so in the answer. Knows nothing of the API. It
- * reads and indexes the documents at the first question.
+ * reads the documents at the first question.
  */
 import { readFile } from 'node:fs/promises';
-import type MiniSearch from 'minisearch';
 
 /** A Markdown document to answer from. */
 export interface Doc {
@@ -14,7 +13,6 @@ export interface Doc {
 }
 
 interface Section {
-  readonly id: number;
   readonly doc: string;
   readonly heading: string;
   readonly text: string;
@@ -31,10 +29,10 @@ const intro =
 
 /** Creates a function that answers questions in Markdown. Without `docs` it searches this package's own documents. */
 export function createDocsAnswerer(docs?: readonly Doc[]): (question: string) => Promise<string> {
-  let index: Promise<MiniSearch<Section>> | undefined;
+  let sections: Promise<readonly IndexedSection[]> | undefined;
   return async (question) => {
-    index ??= buildIndex(docs);
-    const found = search(await index, question.slice(0, questionCharsMax));
+    sections ??= readSections(docs);
+    const found = search(await sections, question.slice(0, questionCharsMax));
     const [best, second] = found;
     if (best === undefined) return intro;
     const also = second === undefined ? '' : `See also **${second.doc}**, *${second.heading}*.\n\n`;
@@ -45,19 +43,26 @@ export function createDocsAnswerer(docs?: readonly Doc[]): (question: string) =>
   };
 }
 
-async function buildIndex(docs: readonly Doc[] | undefined): Promise<MiniSearch<Section>> {
-  // Imported here, since a service with a real upstream never needs it.
-  const { default: MiniSearch } = await import('minisearch');
-  const index = new MiniSearch<Section>({
-    fields: ['heading', 'text'],
-    storeFields: ['doc', 'heading', 'text'],
-    processTerm: (term) => (stopWords.has(term.toLowerCase()) ? null : term.toLowerCase()),
+/** A section with how often each of its words stands in it. A word of the heading counts as three. */
+interface IndexedSection {
+  readonly section: Section;
+  readonly words: ReadonlyMap<string, number>;
+  readonly length: number;
+}
+
+async function readSections(docs: readonly Doc[] | undefined): Promise<readonly IndexedSection[]> {
+  return (docs ?? (await readOwnDocs())).flatMap(sectionsOf).map((section) => {
+    const words = new Map<string, number>();
+    const all = [...wordsOf(section.text), ...Array(headingWeight).fill(wordsOf(section.heading)).flat()] as string[];
+    for (const word of all) words.set(word, (words.get(word) ?? 0) + 1);
+    return { section, words, length: all.length };
   });
-  let id = 0;
-  for (const doc of docs ?? (await readOwnDocs())) {
-    for (const section of sectionsOf(doc)) index.add({ ...section, id: id++ });
-  }
-  return index;
+}
+
+const headingWeight = 3;
+
+function wordsOf(text: string): string[] {
+  return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 }
 
 /** Reads the documents in the package's root, which is two levels up from this file in `src` and in `dist`. */
@@ -69,22 +74,43 @@ async function readOwnDocs(): Promise<Doc[]> {
   return titles.map((title, at) => ({ title, text: texts[at]! }));
 }
 
-/** The best two sections that contain at least half of the question's words. */
-function search(index: MiniSearch<Section>, question: string): Section[] {
-  const results = index.search(question, {
-    boost: { heading: 3 },
-    prefix: (term) => term.length > 3,
-    fuzzy: (term) => (term.length > 5 ? 0.2 : false),
-  });
-  const asked = new Set(question.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []);
-  for (const word of stopWords) asked.delete(word);
-  return results
-    .filter((result) => new Set(result.queryTerms).size * 2 >= asked.size)
+/** The customary constants of BM25: how soon a repeated word counts no more, and how much a long section is held back. */
+const saturation = 1.2;
+const lengthShare = 0.75;
+
+/** The two sections that rank highest by BM25, of those that hold at least half of the words that were asked for. */
+function search(sections: readonly IndexedSection[], question: string): Section[] {
+  const asked = [...new Set(wordsOf(question))].filter((word) => !stopWords.has(word));
+  const meanLength = sections.reduce((sum, { length }) => sum + length, 0) / sections.length;
+  const scores = sections.map(() => ({ score: 0, found: 0 }));
+  for (const word of asked) {
+    const counts = sections.map((section) => countOf(word, section));
+    const holders = counts.filter((count) => count > 0).length;
+    const rarity = Math.log(1 + (sections.length - holders + 0.5) / (holders + 0.5));
+    for (const [index, count] of counts.entries()) {
+      if (count === 0) continue;
+      const length = 1 - lengthShare + (lengthShare * sections[index]!.length) / meanLength;
+      scores[index]!.score += (rarity * count * (saturation + 1)) / (count + saturation * length);
+      scores[index]!.found += 1;
+    }
+  }
+  return sections
+    .map(({ section }, index) => ({ section, ...scores[index]! }))
+    .filter(({ found }) => found > 0 && found * 2 >= asked.length)
+    .toSorted((one, other) => other.score - one.score)
     .slice(0, 2)
-    .map((result) => result as unknown as Section);
+    .map(({ section }) => section);
 }
 
-function sectionsOf({ title, text }: Doc): Omit<Section, 'id'>[] {
+/** A word of four letters or more also finds longer words that begin with it: `cancel` finds `cancelled`. */
+function countOf(word: string, { words }: IndexedSection): number {
+  if (word.length < 4) return words.get(word) ?? 0;
+  let count = 0;
+  for (const [each, times] of words) if (each.startsWith(word)) count += times;
+  return count;
+}
+
+function sectionsOf({ title, text }: Doc): Section[] {
   const sections: { doc: string; heading: string; text: string }[] = [{ doc: title, heading: title, text: '' }];
   let fenced = false;
   for (const line of text.split(/\r?\n/)) {

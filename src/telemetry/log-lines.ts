@@ -1,35 +1,44 @@
 /**
  * How log lines look and where they go: JSON for machines, one readable line each for a person at a terminal. Knows nothing of
- * what they say. Times are ISO 8601, numbers have no more digits than mean something, and no line breaks within.
+ * their content. Times are ISO 8601, numbers are rounded to the digits that mean something, and a line holds no line break.
  */
 import { createRequire } from 'node:module';
 import { isatty } from 'node:tty';
-import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
+import { pino, stdTimeFunctions, type Logger } from 'pino';
 import type { PrettyOptions } from 'pino-pretty';
 import { escapeLineEnds } from '../json/json-line.ts';
 
-/** A logger of somebody else's, as pino's and the console are: what happened in one word or two, and its facts. */
+/** A logger such as pino's or the console: each method takes the facts of an event, and its name in a few words. */
 export interface LlmLogger {
+  /** What happens in a service that is well. */
   info(facts: object, message: string): void;
+  /** What somebody may have to act on. */
   warn(facts: object, message: string): void;
+  /** What does not work, and won't by itself. */
   error(facts: object, message: string): void;
+}
+
+/** Where log lines are written. */
+export interface LogDestination {
+  /** Takes one line, with its line break. */
+  write(line: string): void;
 }
 
 export interface LogOptions {
   readonly level: string;
-  /** Where lines go; stdout unless given. */
-  readonly destination?: DestinationStream | undefined;
-  /** Whether lines are for a person to read rather than JSON. Unless given: where they go to a stdout that is a terminal. */
+  /** Unless given: stdout. */
+  readonly destination?: LogDestination | undefined;
+  /** Whether lines are for a person to read rather than JSON. Unless given: true where they go to a stdout that is a terminal. */
   readonly readable?: boolean | undefined;
 }
 
 /**
- * Lines go out together when they are this many bytes, or this old: each by itself costs a turn on another thread. A
- * process that ends by itself writes what is left; one that is killed loses them.
+ * Lines leave together, once they are this many bytes or this old, since each write by itself costs a turn on another thread. A
+ * process that ends by itself writes its last lines; one that is killed loses them.
  */
 const flushBytes = 8 * 1_024;
 const flushMs = 100;
-/** Lines that nobody takes, of a pipe that isn't read, are kept up to this; more are dropped. */
+/** Lines that a pipe's reader doesn't take are kept up to this size. More lines are dropped. */
 const unreadBytesMax = 16 * 1_024 * 1_024;
 const stdout = 1;
 const significantDigits = 6;
@@ -45,21 +54,21 @@ export function openLog({ level, destination, readable = !destination && isatty(
   return pino(options, destination ?? stdoutLines(readable));
 }
 
-function stdoutLines(readable: boolean): DestinationStream {
-  // At once where somebody is looking.
+function stdoutLines(readable: boolean): LogDestination {
+  // A person who watches the terminal sees each line at once.
   const lines = pino.destination(
     readable
       ? { sync: true }
       : { sync: false, minLength: flushBytes, periodicFlush: flushMs, maxLength: unreadBytesMax },
   );
-  // A closed terminal, a closed pipe and a full disk take no more lines. Without this the first of them would end the
-  // process in the middle of its answers, and what is left at the exit would be written again and again without an end.
+  // A closed terminal, a closed pipe and a full disk take no more lines. Without this listener the first such line would end
+  // the process in the middle of its answers, and at the exit the lines that are left would be written again and again.
   const flush = (done?: () => void) => done?.();
   lines.on('error', () => Object.assign(lines, { write: () => true, flush, flushSync: flush, end: flush }));
   return lines;
 }
 
-/** Loaded here, since a service whose lines nobody reads by eye has no use for it. */
+/** Loads pino-pretty only here, since a service whose log no person reads has no use for it. */
 function readableLine(look: PrettyOptions): (line: string) => string {
   const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as {
     readonly prettyFactory: (options: PrettyOptions) => (line: string) => string;
@@ -67,7 +76,7 @@ function readableLine(look: PrettyOptions): (line: string) => string {
   return prettyFactory({ translateTime: 'SYS:HH:MM:ss.l', singleLine: true, ...look });
 }
 
-/** Milliseconds as whole ones, other fractions (dollars, for one) to a few digits. */
+/** Milliseconds become whole numbers, other fractions (of dollars, for one) keep a few digits. */
 function rounded(line: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(line).map(([key, value]) => {
@@ -75,4 +84,16 @@ function rounded(line: Record<string, unknown>): Record<string, unknown> {
       return [key, key.endsWith('Ms') ? Math.round(value) : Number(value.toPrecision(significantDigits))];
     }),
   );
+}
+
+/** The same logger, whose own errors harm no generation. */
+export function harmless(logger: LlmLogger): LlmLogger {
+  const calling = (level: keyof LlmLogger) => (facts: object, message: string) => {
+    try {
+      logger[level](facts, message);
+    } catch {
+      // The logger is the only place to report it to.
+    }
+  };
+  return { info: calling('info'), warn: calling('warn'), error: calling('error') };
 }

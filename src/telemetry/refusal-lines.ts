@@ -1,20 +1,21 @@
 /**
- * Log lines of refusals, so many a second for each code: whoever asks again and again, or attacks, must not fill a disk, and
- * one kind must not hide another. Those that are left out are counted, and the count is logged.
+ * Writes the log lines of refusals, a limited number each second for each code. So a client that asks again and again, or an
+ * attacker, can't fill a disk, and refusals of one code don't hide those of another. Refusals without a line are counted, and
+ * the count is logged.
  */
 import { errorTable } from '../errors.ts';
 import type { LlmLogger } from './log-lines.ts';
 import type { ErrorCode } from '../protocol.ts';
 
-/** By which way the request came in; `http` is a route that belongs to no door, `embedded` somebody else's tRPC app. */
+/** The door that received the request. `http` stands for a route that belongs to no door, `embedded` for somebody else's tRPC app. */
 export type RefusalDoor = 'sse' | 'websocket' | 'trpc' | 'rest' | 'http' | 'embedded';
 
 export interface Refusal {
   readonly door: RefusalDoor;
   readonly code: ErrorCode;
-  /** Ours; the refusal bears it as well. */
+  /** The id that the service gave the request; the refusal holds it too. */
   readonly requestId: string;
-  /** The caller's name, where it is known by then. */
+  /** The caller's name; absent where the caller isn't known. */
   readonly caller?: string | undefined;
 }
 
@@ -50,7 +51,7 @@ export class RefusalLines {
     second.leftOut += 1;
   }
 
-  /** Logs now how many lines were left out of this second, since the process may end before it does. */
+  /** Logs the counts of the current second now, since the process may end before the second does. */
   flush(): void {
     for (const second of this.#seconds.values()) this.#writeLeftOut(second);
   }
@@ -74,7 +75,7 @@ export class RefusalLines {
   }
 }
 
-/** A warning where somebody may have to act: keys, origins, limits, faults of ours. Others are their sender's affair. */
+/** A warning where an operator may have to act: keys, origins, limits, bugs of this service. Other refusals concern their sender only. */
 function levelOf(code: ErrorCode): 'warn' | 'info' {
   const { status } = errorTable[code];
   return status === 401 || status === 403 || status === 429 || status >= 500 ? 'warn' : 'info';

@@ -1,53 +1,54 @@
 /**
- * Seeing it run: one method per thing that happens. Knows where such things are told, and that a credential, a prompt
- * or an answer is not told there.
+ * Reports what happens in a service: one method for each thing that can happen. Knows how it is logged, and keeps credentials,
+ * prompts and answers out of the log.
  */
-import type { DestinationStream, Logger } from 'pino';
+import type { Logger } from 'pino';
 import type { LlmError } from '../errors.ts';
-import type { Fault } from '../settings/faults.ts';
-import { openLog, type LlmLogger } from './log-lines.ts';
+import type { Problem } from '../settings/problems.ts';
+import { harmless, openLog, type LlmLogger, type LogDestination } from './log-lines.ts';
 import type { Message, TerminalEvent } from '../protocol.ts';
 import { RefusalLines, type Refusal } from './refusal-lines.ts';
 
 export interface TelemetryOptions {
+  /** The least level that is logged: `trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`. */
   readonly logLevel: string;
-  /** Lets prompts and answers into the log line of a generation: `LLM_LOG_CONTENT=1`. */
+  /** Whether the log line of a generation holds its messages and its answer: `LLM_LOG_CONTENT=1`. */
   readonly logContent: boolean;
-  /** Where lines go; stdout unless given. */
-  readonly destination?: DestinationStream;
-  /** Is called in place of writing lines; `logLevel` and `destination` mean nothing then. */
+  /** Where lines are written. Unless given: stdout. */
+  readonly destination?: LogDestination;
+  /** Called in place of writing lines. `logLevel`, `destination` and `readable` have no effect then. */
   readonly logger?: LlmLogger;
-  /** Whether lines are for a person to read rather than JSON. Unless given: where they go to a stdout that is a terminal. */
+  /** Whether lines are for a person to read rather than JSON. Unless given: true where they go to a stdout that is a terminal. */
   readonly readable?: boolean;
 }
 
-/** What a generation's one log line is made of. */
+/** The facts for a generation's one log line. */
 export interface GenerationEnd {
   readonly caller: string;
   readonly generationId: string;
-  /** Hash of the config that it ran under. */
+  /** The hash of the config that it began with. */
   readonly configHash: string;
   readonly simulated: boolean;
   readonly terminal: TerminalEvent;
-  /** Viewers that followed it, first to last. */
+  /** How many viewers have followed it from its start to its end. */
   readonly viewers: number;
-  /** What was asked and answered; given only where the log may hold it. */
+  /** The messages and the text of the answer; present only where the log may hold them. */
   readonly content?: { readonly messages: readonly Message[]; readonly text: string };
 }
 
 export interface AttemptFailure {
   readonly config: string;
   readonly model: string;
-  /** Counted from 1, over all configs. */
+  /** Counts the generation's attempts from 1, those of its fallbacks included. */
   readonly attempt: number;
   readonly error: LlmError;
-  /** Upstream's own sentence, as far as a log may hold it. */
+  /** The sentence of upstream's error, as far as a log may hold it. */
   readonly said?: string | undefined;
-  /** How long the next attempt waits; absent where there is none. */
+  /** The wait before the next attempt; absent where there is none. */
   readonly retryInMs?: number;
 }
 
-/** Names of configs, by what a reload did to them. */
+/** What a reload changed: the names of configs. */
 export interface ConfigChanges {
   readonly added: readonly string[];
   readonly changed: readonly string[];
@@ -57,7 +58,7 @@ export interface ConfigChanges {
 export class Telemetry {
   readonly logsContent: boolean;
   readonly #log: LlmLogger;
-  /** Those that the log is written in; undefined where a logger was given, which is its owner's to flush. */
+  /** Flushed before the process ends; undefined where a logger was given, which its owner flushes. */
   readonly #lines: Logger | undefined;
   readonly #refusals: RefusalLines;
 
@@ -65,11 +66,11 @@ export class Telemetry {
     this.logsContent = options.logContent;
     const { logLevel: level, destination, readable, logger } = options;
     this.#lines = logger ? undefined : openLog({ level, destination, readable });
-    this.#log = logger ?? this.#lines!;
+    this.#log = logger ? harmless(logger) : this.#lines!;
     this.#refusals = new RefusalLines(this.#log);
   }
 
-  /** Settles when all lines until now have left, or never will. */
+  /** Settles when all lines until now are written, or can't be written any more. */
   async flush(): Promise<void> {
     await new Promise<void>((resolve) => (this.#lines ? this.#lines.flush(() => resolve()) : resolve()));
   }
@@ -78,39 +79,39 @@ export class Telemetry {
     this.#log.info({ url, ...facts }, 'listening');
   }
 
-  /** Variables that are set and that somebody may count on, each with what to use instead. */
-  variablesUnused(unused: readonly Fault[]): void {
+  /** Variables are set that change nothing, though somebody may count on them. Each comes with what to use instead. */
+  variablesUnused(unused: readonly Problem[]): void {
     this.#log.warn({ unused }, 'environment variables are set that the service does not use');
   }
 
-  /** The settings are served, and may not hold what their author counts on. Nothing where nothing is doubtful. */
-  settingsDoubted(warnings: readonly Fault[]): void {
+  /** The settings are valid and may not protect as their author expects. Logs nothing without warnings. */
+  settingsDoubted(warnings: readonly Problem[]): void {
     if (warnings.length > 0) this.#log.warn({ warnings }, 'settings are served with warnings');
   }
 
-  configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Fault[] = []): void {
+  configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Problem[] = []): void {
     this.#log.info({ file, ...changes }, 'configs reloaded');
     this.configsDoubted(file, warnings);
   }
 
-  /** The configs are served, and may not do what their author wants. Nothing where nothing is doubtful. */
-  configsDoubted(file: string, warnings: readonly Fault[]): void {
+  /** The configs are served and may not do what their author wants. Logs nothing without warnings. */
+  configsDoubted(file: string, warnings: readonly Problem[]): void {
     if (warnings.length > 0) this.#log.warn({ file, warnings }, 'configs are served with warnings');
   }
 
   /**
-   * The operator had the configs read again, and they say what they said before.
+   * The configs were read again at the operator's request, and nothing in them has changed.
    *
-   * @param fixed Whether some come from `LLM_CONFIGS`, which a running process can't read again.
+   * @param fixed Whether some of them come from `LLM_CONFIGS`, which a running process can't read again.
    */
   configsUnchanged(file: string, { fixed }: { readonly fixed: boolean }): void {
     const hint = fixed ? '; LLM_CONFIGS is read at the start only' : '';
     this.#log.info({ file }, `configs read again, nothing has changed${hint}`);
   }
 
-  /** The configs as written can't be served, so the old ones stay. */
-  configsRefused(file: string, faults: readonly Fault[]): void {
-    this.#log.error({ file, faults }, 'configs refused, the old ones stay');
+  /** The configs as they are written now can't be served. The service keeps the former ones. */
+  configsRefused(file: string, problems: readonly Problem[]): void {
+    this.#log.error({ file, problems }, 'configs refused, the old ones stay');
   }
 
   generationEnded(end: GenerationEnd): void {
@@ -142,17 +143,17 @@ export class Telemetry {
     );
   }
 
-  /** A request was refused. At most some lines a second for each code, and how many more there were. */
+  /** A request was refused. Each code has a few lines a second; further refusals are counted, and the count is logged. */
   refused(refusal: Refusal): void {
     this.#refusals.write(refusal);
   }
 
-  /** Something broke that has no code of its own: a fault of ours. */
+  /** An error was thrown that has no code: a bug of this service. */
   internalError(where: string, error: unknown): void {
     this.#log.error({ where, cause: causeOf(error) }, 'internal error');
   }
 
-  /** An embedding app's `authenticate` threw: a wrong token most likely, or something of the app's that broke. */
+  /** The `authenticate` of an embedding app threw: most likely for a wrong token, perhaps for an error within the app. */
   authenticationFailed(error: unknown): void {
     this.#log.warn({ cause: causeOf(error) }, 'authentication failed');
   }
@@ -168,10 +169,10 @@ export class Telemetry {
 }
 
 /**
- * What may be told of a cause: its class, code and status, but not its message. Messages quote what was sent: the SDK's hold
- * upstream's answer, which can hold a prompt; URLs can hold credentials.
+ * What the log may hold of an error and its causes: class, code and status, but no message. Messages quote what was sent: those
+ * of the SDK hold upstream's response, which can hold a prompt, and URLs can hold credentials.
  *
- * @param frames Which causes have the frames of their stack told.
+ * @param frames Whether the log holds the stack frames of this cause.
  */
 function causeOf(error: unknown, frames: (cause: Error) => boolean = () => true): unknown {
   const chain: unknown[] = [];
@@ -181,7 +182,7 @@ function causeOf(error: unknown, frames: (cause: Error) => boolean = () => true)
       name: cause.name,
       ...(typeof code === 'string' ? { code } : {}),
       ...(typeof status === 'number' ? { status } : {}),
-      // Upstream names it; what isn't one word is no type of error.
+      // Upstream chooses the type. Text that isn't one word is no type of an error, and might quote something.
       ...(typeof type === 'string' && /^\w{1,64}$/.test(type) ? { type } : {}),
       ...(typeof requestPath === 'string' ? { path: requestPath } : {}),
       ...(typeof check === 'string' ? { check } : {}),
@@ -191,13 +192,13 @@ function causeOf(error: unknown, frames: (cause: Error) => boolean = () => true)
   return chain.length === 0 ? typeof error : chain;
 }
 
-/** Whether only its stack says what it was. An upstream that is overloaded is no fault to look for in this code. */
+/** Whether nothing but its stack explains the error. For an upstream that is overloaded, frames of this code would explain nothing. */
 function isUnexplained(error: Error): boolean {
   const { code, status } = error as { code?: unknown; status?: unknown };
   return code === undefined && status === undefined && !(error.cause instanceof Error);
 }
 
-/** A stack begins with the message, of which any line can look like a frame. */
+/** The frames of a stack. A stack begins with the message, which is left out since any line of it can look like a frame. */
 function framesOf({ stack = '', message }: Error): string[] {
   const at = stack.indexOf(message);
   const frames = at === -1 ? [] : stack.slice(at + message.length).split('\n');

@@ -192,22 +192,6 @@ export function classify(type: unknown, status?: number): UpstreamCode {
   return codeOfStatus.get(status) ?? (status >= 400 && status < 500 ? 'upstream_invalid_request' : 'upstream_error');
 }
 
-/** A longer wait that upstream asks for is cut to one day. */
-const retryAfterMsMax = 86_400_000;
-
-/**
- * How long upstream asks to wait, in whole milliseconds; undefined where it doesn't ask. Reads `retry-after-ms`, then
- * `retry-after` as seconds or as an HTTP date (RFC 9110, section 10.2.3).
- */
-export function parseRetryAfter(headers: Headers, nowMs = Date.now()): number | undefined {
-  const delayMs = [
-    Number(headers.get('retry-after-ms') ?? Number.NaN),
-    Number(headers.get('retry-after') ?? Number.NaN) * 1_000,
-    Date.parse(headers.get('retry-after') ?? '') - nowMs,
-  ].find(Number.isFinite);
-  return delayMs === undefined ? undefined : Math.min(Math.max(0, Math.ceil(delayMs)), retryAfterMsMax);
-}
-
 /**
  * Reads `x-should-retry`, by which upstream says whether the same request may be sent again. Undefined where it says
  * neither.

@@ -3,7 +3,8 @@
  * refusals, nothing of the SDK. It distinguishes a 404 for the path from a 404 for the model, since a base URL with a
  * part too many is an easy mistake.
  */
-import { isErrorType, parseRetryAfter, parseShouldRetry, UpstreamFailure, FailureCause } from './failures.ts';
+import { parseRetryAfter } from '../flow/retry-after.ts';
+import { isErrorType, parseShouldRetry, UpstreamFailure, FailureCause } from './failures.ts';
 import type { PreparedRequest, UpstreamResponse } from './http/sockets.ts';
 import { readError, type ReportedError } from './messages-api/reported-error.ts';
 import { proxyFailed } from './http/tunnel.ts';

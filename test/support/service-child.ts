@@ -3,13 +3,17 @@
  * runs it and sends it orders. Its settings and configs are in the environment.
  */
 import { Socket } from 'node:net';
-import { startService } from '../../src/service.ts';
+import { startWithParts } from '../../src/service.ts';
 import { readSettings } from '../../src/settings/settings.ts';
 import type { LlmEvent, StreamRequest } from '../../src/protocol.ts';
 import type { Effort, Held, Order } from './service-process.ts';
 
 const { TEST_CONFIGS = '{}', ...env } = process.env;
-const service = await startService({ settings: readSettings(env), env, configs: JSON.parse(TEST_CONFIGS) as unknown });
+const service = await startWithParts({
+  settings: readSettings(env),
+  env,
+  configs: JSON.parse(TEST_CONFIGS) as unknown,
+});
 const { core } = service;
 const signal = new AbortController().signal;
 let watch: TurnWatch | undefined;

@@ -1,18 +1,18 @@
 /** A service under test. Its upstream is a simulator that the test controls. */
 import { afterEach, beforeEach, expect } from 'vitest';
 import { readSettings } from '../../src/settings/settings.ts';
-import { startService, type Service, type ServiceOptions } from '../../src/service.ts';
+import { startWithParts, type CoreOptions, type ServiceWithParts } from '../../src/service.ts';
 import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator.ts';
 
 export interface TestService extends AsyncDisposable {
   readonly url: string;
-  readonly service: Service;
+  readonly service: ServiceWithParts;
   readonly upstream: Simulator;
   /** What is left in the end, for `finishesCleanly`. */
   leftovers(): Record<string, number>;
 }
 
-export interface TestServiceOptions extends Pick<ServiceOptions, 'retryTiming' | 'telemetry'> {
+export interface TestServiceOptions extends Pick<CoreOptions, 'retryTiming' | 'telemetry'> {
   /** Replaces the configs: a map as in a config file. */
   readonly configs?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
@@ -37,7 +37,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     ANTHROPIC_API_KEY: 'sk-test',
     ...env,
   };
-  const service = await startService({
+  const service = await startWithParts({
     settings: readSettings(variables),
     env: variables,
     retryTiming,

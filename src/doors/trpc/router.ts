@@ -83,7 +83,7 @@ type VariablesInput<Config extends string, Names extends string> = [Names] exten
     : { readonly variables: Readonly<Record<Names, string>> };
 
 /**
- * The variables of a config whose prompt has none. With a key that nobody can write, since the compiler finds no fault in a
+ * The variables of a config whose prompt has none. With a key that nobody can write, since the compiler finds nothing wrong in a
  * key too many of `{}`, and complains of `never` in place of a name that is misspelt where another config takes any key.
  */
 type NoVariables<Config extends string> = { readonly [noVariable]?: Config };

@@ -1,41 +1,20 @@
 /**
- * A config and a conversation as a request to the Messages API. Knows the API's parameters and versions, nothing of how
- * a request is sent. What a config doesn't set isn't sent, so that upstream's own defaults hold.
+ * A config and a conversation as a request to the Messages API. What a key of a config adds to it stands in the table of
+ * keys (configs/config-keys.ts). A key that isn't set adds nothing, so that upstream's own defaults hold. Knows nothing of
+ * how a request is sent.
  */
+import { camelCasedName, type BodyFields, type ConfigEntry } from '../../configs/config-entry.ts';
+import { configKeys } from '../../configs/config-keys.ts';
 import type { Config } from '../../configs/configs.ts';
 import type { Message } from '../../protocol.ts';
+import type { Headers } from '../address/headers.ts';
 
-/** The version whose stream is read here. Stated, lest it be whatever the SDK finds in its environment. */
+/** The version whose stream is read here. It is sent with each request, since the SDK would take one from its environment. */
 const version = '2026-10-21';
-/** The last version that takes `temperature`, `top_p` and `top_k`; the present one refuses them. */
-const samplingVersion = '2023-06-01';
-
-interface TextBlock {
-  readonly type: 'text';
-  readonly text: string;
-  readonly cache_control: { readonly type: 'ephemeral' };
-}
-
-interface Thinking {
-  readonly type: string;
-  readonly budget_tokens?: number;
-  readonly display?: 'summarized' | 'omitted';
-}
 
 export interface MessageRequest {
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: {
-    readonly model: string;
-    readonly max_tokens: number;
-    readonly stream: true;
-    readonly messages: readonly Message[];
-    readonly system?: string | readonly TextBlock[];
-    readonly temperature?: number;
-    readonly top_p?: number;
-    readonly top_k?: number;
-    readonly stop_sequences?: readonly string[];
-    readonly thinking?: Thinking;
-  };
+  readonly headers: Headers;
+  readonly body: BodyFields & { readonly stream: true; readonly messages: readonly Message[] };
 }
 
 export function buildMessageRequest(
@@ -43,42 +22,25 @@ export function buildMessageRequest(
   messages: readonly Message[],
   variables: Readonly<Record<string, string>>,
 ): MessageRequest {
-  const { temperature, topP, topK, stopSequences, thinking } = config;
   const prompt = config.prompt.render(variables);
-  return {
-    headers: headersOf(config),
-    body: {
-      model: config.model,
-      max_tokens: config.maxTokens,
-      stream: true,
-      // An empty system prompt is refused.
-      ...(prompt === '' ? {} : { system: config.cachePrompt ? [cached(prompt)] : prompt }),
-      messages,
-      ...(temperature === undefined ? {} : { temperature }),
-      ...(topP === undefined ? {} : { top_p: topP }),
-      ...(topK === undefined ? {} : { top_k: topK }),
-      ...(stopSequences === undefined ? {} : { stop_sequences: stopSequences }),
-      ...(thinking === undefined ? {} : { thinking: thinkingOf(thinking) }),
-    },
-  };
+  const fields = keysOf(config).map(([entry, value]) => entry.body?.(value, { prompt }));
+  return { headers: headersOf(config), body: Object.assign({}, ...fields, { stream: true, messages }) };
 }
 
-/** Those that follow from the config's parameters. */
-export function headersOf({ temperature, topP, topK }: Config): MessageRequest['headers'] {
-  const samples = temperature !== undefined || topP !== undefined || topK !== undefined;
-  return { 'anthropic-version': samples ? samplingVersion : version };
+/** The headers that follow from the config alone. */
+export function headersOf(config: Config): Headers {
+  const headers = keysOf(config).map(([entry, value]) => entry.headers?.(value));
+  return Object.assign({ 'anthropic-version': version }, ...headers);
 }
 
-function cached(text: string): TextBlock {
-  return { type: 'text', text, cache_control: { type: 'ephemeral' } };
-}
+const entries = Object.entries<ConfigEntry>(configKeys).map(
+  ([key, entry]) => [entry.resolvedName ?? camelCasedName(key), entry] as const,
+);
 
-function thinkingOf({ type, budgetTokens, show }: NonNullable<Config['thinking']>): Thinking {
-  if (type === 'disabled') return { type };
-  return {
-    type: type ?? 'adaptive',
-    ...(budgetTokens === undefined ? {} : { budget_tokens: budgetTokens }),
-    // Hidden thinking isn't even sent to us: it comes sooner to the text.
-    display: show ? 'summarized' : 'omitted',
-  };
+/** The keys that the config sets, each with its value. */
+function keysOf(config: Config): readonly (readonly [ConfigEntry, unknown])[] {
+  return entries.flatMap(([name, entry]) => {
+    const value = config[name as keyof Config];
+    return value === undefined ? [] : [[entry, value] as const];
+  });
 }

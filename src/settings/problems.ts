@@ -1,31 +1,34 @@
 /**
- * Words for faults in what an operator wrote: config files and settings. Every fault is told at once, each with its
- * place, what was expected and what was found. Knows no format; what is secret, the caller keeps out of a fault.
+ * Problems: what an operator wrote wrong in a config file or a setting. An error holds all problems that were found, each with
+ * its place, what was expected and what was found. Knows no format. Its callers keep secrets out of a problem.
  */
 
-/** One fault: where it is (`default.max_tokens`, `PORT`; empty for the whole) and what is wrong there. */
-export interface Fault {
+/** One thing that an operator wrote wrong. */
+export interface Problem {
+  /** Where it is: `default.max_tokens`, `PORT`. Empty where it concerns the whole. */
   readonly path: string;
+  /** What is wrong there, in most cases what was expected and what was found. */
   readonly message: string;
 }
 
-/** Something an operator wrote is wrong. The message is ready to print: the headline, then a line for each fault. */
-export class FaultsError extends Error {
-  override readonly name: string = 'FaultsError';
-  readonly faults: readonly Fault[];
+/** The error for problems. Its message can be printed as it is: a headline, then a line for each problem. */
+export class ProblemsError extends Error {
+  override readonly name: string = 'ProblemsError';
+  /** At least one. */
+  readonly problems: readonly Problem[];
 
-  constructor(headline: string, faults: readonly Fault[], options?: ErrorOptions) {
-    super([headline, ...linesOf(faults)].join('\n'), options);
-    this.faults = faults;
+  constructor(headline: string, problems: readonly Problem[], options?: ErrorOptions) {
+    super([headline, ...linesOf(problems)].join('\n'), options);
+    this.problems = problems;
   }
 }
 
-/** A line for each fault, as a person reads it below a headline. */
-export function linesOf(faults: readonly Fault[]): string[] {
-  return faults.map(({ path, message }) => `  ${path === '' ? message : `${path}: ${message}`}`);
+/** A line for each problem, to print below a headline. */
+export function linesOf(problems: readonly Problem[]): string[] {
+  return problems.map(({ path, message }) => `  ${path === '' ? message : `${path}: ${message}`}`);
 }
 
-/** Where an offset is in a text, both counted from 1: `line 2, column 5`. */
+/** The place of an offset in a text, with lines and columns counted from 1: `line 2, column 5`. */
 export function placeIn(text: string, offset: number): string {
   const lines = text.slice(0, offset).split('\n');
   return `line ${lines.length}, column ${lines.at(-1)!.length + 1}`;
@@ -33,7 +36,7 @@ export function placeIn(text: string, offset: number): string {
 
 const shownCharsMax = 40;
 
-/** A value as a fault shows it: `"many" (string)`, `0.5 (number)`, `a list of 3`, `nothing`; long text is cut. */
+/** A value in the words of a problem: `"many" (string)`, `0.5 (number)`, `a list of 3`, `nothing`. Long text is cut. */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
@@ -52,7 +55,7 @@ export function describeValue(value: unknown): string {
   }
 }
 
-/** The text in double quotes, on one line, cut where it is long. */
+/** The text in double quotes, on one line. Long text is cut. */
 export function quote(text: string): string {
   return text.length <= shownCharsMax ? JSON.stringify(text) : `${JSON.stringify(text.slice(0, shownCharsMax))}…`;
 }
@@ -60,8 +63,8 @@ export function quote(text: string): string {
 const nameCharsMax = 100;
 
 /**
- * The known name that was probably meant, if one is near enough: a third of its letters wrong at most, where case,
- * `_` and `-` don't count. So `maxTokens` finds `max_tokens`.
+ * The known name that was probably meant: the nearest one, if at most a third of its letters are wrong. Case, `_` and `-` don't
+ * count, so `maxTokens` finds `max_tokens`.
  */
 function nearestName(name: string, known: Iterable<string>): string | undefined {
   if (name.length > nameCharsMax) return undefined;
@@ -74,7 +77,7 @@ function nearestName(name: string, known: Iterable<string>): string | undefined 
   return nearest;
 }
 
-/** `; did you mean "…"?`, to end a sentence with; empty if nothing is near. */
+/** The end of a sentence, `; did you mean "…"?`; empty if no known name is near. */
 export function suggestion(name: string, known: Iterable<string>): string {
   const nearest = nearestName(name, known);
   return nearest === undefined ? '' : `; did you mean "${nearest}"?`;
@@ -84,7 +87,7 @@ function plain(name: string): string {
   return name.toLowerCase().replace(/[_-]/g, '');
 }
 
-/** Levenshtein's distance: insertions, deletions and replacements of one letter. */
+/** Levenshtein's distance: how many letters must be inserted, deleted or replaced. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (let i = 1; i <= a.length; i++) {

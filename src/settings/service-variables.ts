@@ -1,0 +1,137 @@
+/**
+ * The variables of the environment that say how the service itself runs: where it listens, which configs it serves, who may
+ * ask, what it logs. Those of upstream stand in upstream-variables.ts, the bounds in limits.ts.
+ */
+import { z } from 'zod';
+import { flawOfApiKey, parseApiKey, type ApiKey } from '../access/api-keys.ts';
+import { text, wholeNumber } from './rules.ts';
+import { digits, list, readable, type Variable } from './variable.ts';
+
+export const configFileDefault = 'llm.config.ts';
+
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+/** A level of log lines, the least important first. `silent` logs nothing. */
+export type LogLevel = (typeof logLevels)[number];
+
+/** Settings of the service itself. */
+export interface ServiceVariables {
+  /** The name or address to listen on: `HOST`. */
+  readonly host: string;
+  /** The port to listen on: `PORT`. 0 takes any free port. */
+  readonly port: number;
+  /** The path of the config file, relative to the working directory: `LLM_CONFIG`. */
+  readonly configFile: string;
+  /** The JSON text of `LLM_CONFIGS`, which is parsed where the configs are loaded. */
+  readonly configs: string | undefined;
+  /** `REDIS_URL`, with which this version refuses to start. */
+  readonly redisUrl: string | undefined;
+  /** The keys of callers: `LLM_API_KEYS`. Empty where everyone may ask. */
+  readonly apiKeys: readonly ApiKey[];
+  /** Origins of other sites whose pages may ask, in the spelling of browsers: `LLM_ALLOWED_ORIGINS`. */
+  readonly allowedOrigins: readonly string[];
+  /** Names under which the service may be asked, in lower case, without port: `LLM_ALLOWED_HOSTS`. */
+  readonly allowedHosts: readonly string[];
+  /** `none` where everyone may ask although other machines reach the service: `LLM_AUTH`. */
+  readonly auth: 'none' | undefined;
+  /** The least level of log lines: `LOG_LEVEL`. */
+  readonly logLevel: LogLevel;
+  /** Whether the log holds messages and answers: `LLM_LOG_CONTENT`. */
+  readonly logContent: boolean;
+}
+
+const redisExpected = 'a redis or rediss URL';
+
+const apiKey = z.string().transform((entry, { issues }): ApiKey => {
+  const key = parseApiKey(entry);
+  if (key) return key;
+  const message = 'name:sha256 pairs, comma-separated, each with the 64 hex digits of a key’s SHA-256';
+  issues.push({ code: 'custom', input: entry, message, params: { found: flawOfApiKey(entry) } });
+  return z.NEVER;
+});
+
+export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Variable<ServiceVariables[Key]> } = {
+  host: {
+    name: 'HOST',
+    rule: text().regex(/^[A-Za-z0-9_.:%-]+$/, { error: 'a host name or an IP address' }),
+    default: '127.0.0.1',
+    meaning: 'The name or address to listen on. One that other machines reach needs `LLM_API_KEYS`, or `LLM_AUTH=none`',
+  },
+  port: {
+    name: 'PORT',
+    rule: digits(wholeNumber(0, 65_535)),
+    default: 3000,
+    meaning: 'The port to listen on; 0 takes any free port',
+  },
+  configFile: {
+    name: 'LLM_CONFIG',
+    rule: text(),
+    default: configFileDefault,
+    meaning: 'The config file: `.ts`, `.js`, `.json` or `.yaml`',
+  },
+  configs: {
+    name: 'LLM_CONFIGS',
+    rule: text(),
+    default: undefined,
+    meaning: 'A map from config name to config, as JSON. Its configs replace those of the file that have the same name',
+    secret: true,
+  },
+  redisUrl: {
+    name: 'REDIS_URL',
+    rule: z.url({ protocol: /^rediss?$/, error: redisExpected }),
+    default: undefined,
+    meaning:
+      'Reserved for stream logs that several instances share. This version keeps stream logs in memory and refuses to start with it',
+    secret: true,
+  },
+  apiKeys: {
+    name: 'LLM_API_KEYS',
+    rule: list(apiKey),
+    default: [],
+    meaning: 'The keys of callers as `name:sha256`, comma-separated. `llm-service key NAME` makes a key and its entry',
+    secret: true,
+  },
+  allowedOrigins: {
+    name: 'LLM_ALLOWED_ORIGINS',
+    rule: list(readable('origins such as https://app.example.com, comma-separated', parseOrigin)),
+    default: [],
+    meaning: 'Origins of other sites whose pages may ask, comma-separated',
+  },
+  allowedHosts: {
+    name: 'LLM_ALLOWED_HOSTS',
+    rule: list(readable('host names without port, comma-separated', parseHost)),
+    default: [],
+    meaning:
+      'Names under which the service may be asked, comma-separated; localhost always may be, and IP addresses where `HOST` is beyond loopback. Unless set, a service on loopback refuses every other name, and a service beyond loopback none',
+  },
+  auth: {
+    name: 'LLM_AUTH',
+    rule: z.literal('none', { error: '"none", or nothing' }),
+    default: undefined,
+    meaning: '`none`: everyone who reaches a `HOST` beyond loopback may ask. Set `LLM_ALLOWED_HOSTS` with it',
+  },
+  logLevel: {
+    name: 'LOG_LEVEL',
+    rule: z.enum(logLevels, { error: `one of ${logLevels.join(', ')}` }),
+    default: 'info',
+    meaning: `The least level of log lines: ${logLevels.map((level) => `\`${level}\``).join(', ')}`,
+  },
+  logContent: {
+    name: 'LLM_LOG_CONTENT',
+    rule: z.stringbool({ truthy: ['1'], falsy: ['0'], error: '"1" or "0"' }),
+    default: false,
+    meaning: '`1`: the log holds messages and answers',
+  },
+};
+
+/** An app's or an extension's own scheme makes an origin too, not only a web page's. A path is not part of one, and `*` is none. */
+function parseOrigin(written: string): string | undefined {
+  const origin = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*]+(?=\/?$)/i.exec(written)?.[0].toLowerCase();
+  if (origin === undefined || !URL.canParse(origin)) return undefined;
+  const url = new URL(origin);
+  return url.protocol === 'http:' || url.protocol === 'https:' ? url.origin : origin;
+}
+
+function parseHost(written: string): string | undefined {
+  const host = written.toLowerCase();
+  return URL.canParse(`http://${host}`) && new URL(`http://${host}`).hostname === host ? host : undefined;
+}
