@@ -32,14 +32,9 @@ export type {
   TerminalEvent,
   Usage,
 } from './protocol.ts';
-export {
-  llmErrorFormatter,
-  type AuthRequest,
-  type LlmContext,
-  type LlmRouter,
-  type StreamInput,
-  type StreamInputOf,
-} from './doors/trpc/router.ts';
+export type { AuthRequest, LlmContext } from './doors/trpc/context.ts';
+export type { LlmRouter, StreamInput, StreamInputOf } from './doors/trpc/router.ts';
+export { llmErrorFormatter } from './doors/trpc/wire-errors.ts';
 export { startService, type Service, type ServiceOptions } from './service.ts';
 export { readSettings, SettingsError, type LogLevel, type Settings } from './settings/settings.ts';
 export type { LlmLogger } from './telemetry/log-lines.ts';

@@ -6,31 +6,29 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerOptions as ServerOptionsOfNode } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from '../access/access.ts';
 import { ResponseRoom } from '../access/response-room.ts';
 import type { ConfigSnapshot } from '../configs/configs.ts';
 import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
 import { livenessFor } from '../doors/liveness.ts';
-import { errorOnWire, logRefusal } from '../doors/trpc/procedure-call.ts';
-import { isSubscription, serveSubscription, type Admit, type SseDoorOptions } from '../doors/trpc/sse.ts';
+import { registerTrpc } from '../doors/trpc/http.ts';
+import type { Admit } from '../doors/trpc/sse.ts';
 import { createWebSocketDoor, refuseUpgrade } from '../doors/trpc/websocket.ts';
 import { LlmError } from '../errors.ts';
 import type { FlowLimits } from '../doors/flow-control.ts';
 import type { Generations } from '../generations/generations.ts';
 import type { HeldBytes } from '../access/held-bytes.ts';
-import { asLlmError, HttpRefusals, invalidRequest } from './http-refusals.ts';
-import { checkJsonBounds, isJson, parseJsonBody, readBody, type BodyLimits } from '../doors/json-body.ts';
+import { HttpRefusals, invalidRequest } from '../doors/http-refusals.ts';
+import { parseJsonBody, readBody, type BodyLimits } from '../doors/json-body.ts';
 import { OpenAnswers } from './open-answers.ts';
 import { registerPage } from './page.ts';
 import type { InputSchemas } from '../protocol.ts';
 import { registerRest } from '../doors/rest/rest.ts';
-import { asTrpcError, type LlmRouter, type RequestNote } from '../doors/trpc/router.ts';
+import type { LlmRouter } from '../doors/trpc/router.ts';
 import type { SseOptions } from '../doors/sse-response.ts';
 import { StallWatch } from './stalls.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import { ownTurn } from '../flow/turns.ts';
 import { serveWithoutUpgrade, wantsWebSocket } from './unwanted-upgrade.ts';
 
 export interface ServerOptions extends FlowLimits {
@@ -68,8 +66,6 @@ export interface Server extends AsyncDisposable {
   readonly answers: number;
 }
 
-/** Calls that one batched request of tRPC's links may hold. */
-const batchSizeMax = 100;
 /** The part of all WebSockets that one caller may have. */
 const callerShareMax = 4 / 5;
 /** A refusal repeats no more of a path than this. */
@@ -140,7 +136,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     prepare(request, reply);
     access.checkHost(request.headers);
     // Before its body is read: nobody asked for one.
-    if (request.is404) return refusals.send(request, reply, noSuchRoute(request), 404);
+    if (request.is404) return refusals.send(request, reply, noSuchRoute(request), { status: 404 });
     return undefined;
   });
   registerHealth(app, options.generations);
@@ -148,11 +144,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await app.register(async (guarded) => {
     guard(guarded, access);
     const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
-    registerRest(guarded, { ...options, sse, authenticate });
+    await guarded.register(async (scope) => registerRest(scope, { ...options, sse, authenticate, refusals }));
     const checkStart = (request: IncomingMessage) => access.checkStart(request);
     const roomForResponses = () => new ResponseRoom(options.held, options.answerBytesMax);
-    const door = { router, body, admit, checkStart, sse, liveness, telemetry, roomForResponses };
-    await guarded.register((scope) => registerTrpc(scope, refusals, door));
+    const door = { router, body, admit, checkStart, sse, liveness, telemetry, roomForResponses, refusals };
+    await guarded.register(async (scope) => registerTrpc(scope, { ...door, vary: varyByOrigin }));
   });
 
   const refuseSocket = (socket: Duplex, error: LlmError, status?: number) => {
@@ -215,7 +211,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 function registerRefusals(app: FastifyInstance, refusals: HttpRefusals): void {
   app.setErrorHandler((error: FastifyError, request, reply) => refusals.send(request, reply, error));
   // The page says so of files that it hasn't; every other request is refused before it comes here.
-  app.setNotFoundHandler((request, reply) => refusals.send(request, reply, noSuchRoute(request), 404));
+  app.setNotFoundHandler((request, reply) => refusals.send(request, reply, noSuchRoute(request), { status: 404 }));
 }
 
 /** JSON is the only body, and every key in it is data: fastify's own parser refuses `__proto__`, and says it is no JSON. */
@@ -257,73 +253,6 @@ function registerHealth(app: FastifyInstance, generations: Generations): void {
   app.get('/readyz', { exposeHeadRoute: true }, (_request, reply) =>
     generations.ready ? { status: 'ready' } : reply.code(503).send({ status: 'shutting_down' }),
   );
-}
-
-interface TrpcOptions extends SseDoorOptions {
-  readonly roomForResponses: () => ResponseRoom;
-}
-
-async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, options: TrpcOptions): Promise<void> {
-  const { router, telemetry } = options;
-  // The handler below reads the body, once it knows who asks.
-  scope.removeAllContentTypeParsers();
-  scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
-  scope.setErrorHandler((thrown: FastifyError, request, reply) => {
-    const refusal = asLlmError(thrown);
-    const path = (request.params as { '*': string })['*'];
-    const door = isSubscription(router, path, request.headers.accept) ? 'sse' : 'trpc';
-    refusals.log(request, refusal, door);
-    const note = { door, requestId: request.id } as const;
-    const error = errorOnWire(router, asTrpcError(refusal), { path }, { note });
-    return reply.code(refusal.traits.status).send({ error });
-  });
-  const method = ['GET', 'POST'];
-  scope.route<{ Params: { '*': string } }>({ method, url: '/trpc/*', handler });
-
-  async function handler(request: FastifyRequest<{ Params: { '*': string } }>, reply: FastifyReply): Promise<void> {
-    const path = request.params['*'];
-    if (isSubscription(router, path, request.headers.accept)) {
-      reply.hijack();
-      await serveSubscription(request.raw, reply.raw, { path, requestId: request.id }, options);
-      return;
-    }
-    // Before anything is waited for, or its end could pass unheard.
-    const room = options.roomForResponses();
-    reply.raw.once('close', () => room[Symbol.dispose]());
-    await giveBody(request, options);
-    // A batch is up to a hundred calls, which all begin at once.
-    if (path.includes(',')) await ownTurn();
-    reply.hijack();
-    if (request.raw.socket.destroyed) return;
-    const note: RequestNote = { door: 'trpc', requestId: request.id, room };
-    await nodeHTTPRequestHandler({
-      router,
-      path,
-      req: request.raw,
-      res: reply.raw,
-      createContext: ({ req, res, info }) => ({ req, res, info: { ...info, connectionParams: null }, note }),
-      onError: ({ error }) => logRefusal(telemetry, error, note),
-      maxBodySize: options.body.bytesMax,
-      maxBatchSize: batchSizeMax,
-      allowMethodOverride: true,
-      // It replaces what was said before, and has more to say itself.
-      responseMeta: () => ({ headers: new Headers({ vary: varyByOrigin }) }),
-    });
-  }
-}
-
-/**
- * Reads the body of a query or a mutation, which tRPC's handler takes from `body` where it finds one: by itself it would
- * read it before it knows who asks, and parse however many values it holds.
- */
-async function giveBody({ raw, method }: FastifyRequest, { body, admit }: SseDoorOptions): Promise<void> {
-  using held = admit(raw);
-  if (method !== 'POST') return;
-  // Other types are what a form of any site can send, and tRPC's handler would read them by itself.
-  if (!isJson(raw.headers['content-type'])) throw invalidRequest('Expected a body of content-type application/json');
-  const bytes = await readBody(raw, body.bytesMax, held);
-  checkJsonBounds(bytes, body.json);
-  Object.assign(raw, { body: bytes.toString() });
 }
 
 function noSuchRoute(request: FastifyRequest): LlmError {

@@ -25,7 +25,7 @@ const partOf: Readonly<Record<string, string>> = { 'define-configs': 'configs' }
 const packageUsers: Readonly<Record<string, readonly string[]>> = {
   '@anthropic-ai/sdk': ['upstream/llm-service'],
   '@trpc/client': ['client', 'cli'],
-  '@trpc/server': ['doors/trpc', 'server', 'client'],
+  '@trpc/server': ['doors/trpc', 'client'],
   'node:process': ['cli'],
   process: ['cli'],
   redis: ['stream-log/redis'],

@@ -1,34 +1,20 @@
 /**
- * The tRPC door's procedures. Validates, asks `generations`, and hands each event on under its id; keeps nothing.
- *
- * No subscription throws an error numbered -32603, in whatever app the router is mounted: on it tRPC's SSE link runs the
- * procedure again every few seconds, unseen. What happens after `start` is an event; what is thrown before has a code.
+ * The tRPC procedures. They validate the input, ask `generations`, and yield each event under its id; they keep nothing. What
+ * happens after `start` is an event. What is thrown before it has a code, and goes out as wire-errors.ts writes it.
  */
-import { randomUUID } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
-import type { Socket } from 'node:net';
-import {
-  initTRPC,
-  TRPCError,
-  type AnyTRPCRouter,
-  type inferRouterInputs,
-  type TRPCDefaultErrorShape,
-  type TRPCErrorFormatter,
-} from '@trpc/server';
-import superjson from 'superjson';
+import { initTRPC, type AnyTRPCRouter, type inferRouterInputs } from '@trpc/server';
 import type { z } from 'zod';
-import type { Credentials } from '../../access/access.ts';
-import type { ResponseRoom } from '../../access/response-room.ts';
 import type { Caller } from '../../caller.ts';
 import type { ConfigNames, ConfigSnapshot, Expected, VariablesOf } from '../../configs/configs.ts';
 import { LlmError } from '../../errors.ts';
-import { EventBatches } from './event-batches.ts';
-import { untilRoom, type FlowLimits } from '../flow-control.ts';
 import type { Generations, LogView } from '../../generations/generations.ts';
-import { readPlainInput } from './plain-input.ts';
-import type { ErrorCode, ErrorData, InputSchemas, Message, Resumable } from '../../protocol.ts';
-import type { RefusalDoor } from '../../telemetry/refusal-lines.ts';
+import type { InputSchemas, Message, Resumable } from '../../protocol.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
+import { untilRoom, type FlowLimits } from '../flow-control.ts';
+import type { AuthRequest, LlmContext } from './context.ts';
+import { EventBatches } from './event-batches.ts';
+import { transformer } from './wire.ts';
+import { errorFormatter, publicError } from './wire-errors.ts';
 
 export interface RouterOptions {
   readonly generations: Generations;
@@ -39,31 +25,6 @@ export interface RouterOptions {
   readonly flow: FlowLimits;
   /** Whether it is to be mounted in somebody else's app, whose error formatter may send all that it finds. */
   readonly embedded?: boolean;
-}
-
-/** What `authenticate` is given: the credentials that came with the request, and the context of the tRPC app. */
-export interface AuthRequest extends Credentials {
-  readonly context: unknown;
-}
-
-/** What a door of ours notes of a request: for the log line of a refusal, for the refusal itself, and what it may not do. */
-export interface RequestNote {
-  readonly door: RefusalDoor;
-  readonly requestId: string;
-  /** The caller's name, once it is known. */
-  caller?: string | undefined;
-  /** @throws LlmError where the request may attach to a generation, but start none. */
-  readonly checkStart?: (() => void) | undefined;
-  /** Where answers find room that may be long; absent where the door knows not when they have left. */
-  readonly room?: ResponseRoom;
-}
-
-/** What the procedures look for in the context: what tRPC's adapters pass to `createContext`. All of it may be absent. */
-export interface LlmContext {
-  readonly note?: RequestNote | undefined;
-  readonly req?: { readonly headers: IncomingHttpHeaders | Headers; readonly socket?: Socket | undefined } | undefined;
-  readonly res?: unknown;
-  readonly info?: { readonly connectionParams?: Credentials['connectionParams'] } | undefined;
 }
 
 /** The input of `llm.stream`: a union by config, so that each config takes exactly its own prompt's variables. */
@@ -97,54 +58,6 @@ export type StreamInputOf<TRouter extends AnyTRPCRouter> =
 
 /** The type of the router that serves the given configs: `type AppRouter = LlmRouter<typeof configs>`. */
 export type LlmRouter<C> = ReturnType<typeof createRouter<C>>;
-
-/**
- * superjson's wire, without its walks: all that these procedures take and answer is plain JSON. The walk would also refuse
- * answers that hold a key named `constructor` or `prototype`, as the input of a tool may.
- */
-const transformer = {
-  input: { serialize: superjson.serialize.bind(superjson), deserialize: readPlainInput },
-  output: { serialize: (value: unknown) => ({ json: value }), deserialize: superjson.deserialize.bind(superjson) },
-};
-
-/** What `transformer.output` makes of a value whose JSON is there already. */
-export function wrapJson(json: string): string {
-  return `{"json":${json}}`;
-}
-
-/** Puts `error.data.llm` on every error, and the request's id as the log has it; leaves stacks out. */
-const errorFormatter = (({ shape, error, type, ctx }) => {
-  const told = fromTrpc(error);
-  const llm = told.data;
-  const requestId = ctx?.note?.requestId ?? told.requestId;
-  const { stack: _stack, ...data } = shape.data;
-  // What the adapters themselves throw (and a host's middleware) may carry the number that makes links re-run.
-  const code = type === 'subscription' && shape.code === internalErrorNumber ? unprocessableNumber : shape.code;
-  return {
-    ...shape,
-    message: llm.message,
-    code,
-    data: { ...data, llm, ...(requestId === undefined ? {} : { requestId }) },
-  };
-}) satisfies TRPCErrorFormatter<LlmContext, TRPCDefaultErrorShape & { data: { llm: ErrorData; requestId?: string } }>;
-
-/**
- * For the `errorFormatter` of a host: puts `error.data.llm` on what is thrown as an LlmError outside of our procedures,
- * in a middleware of the host's say, and leaves everything else as it is. Our procedures need no help with their errors.
- */
-export function llmErrorFormatter<Shape extends TRPCDefaultErrorShape>({
-  shape,
-  error,
-}: {
-  readonly shape: Shape;
-  readonly error: TRPCError;
-}): Shape & { readonly data: { readonly llm?: ErrorData } } {
-  if (!(error.cause instanceof LlmError)) return shape;
-  return { ...shape, data: { ...shape.data, llm: error.cause.data } };
-}
-
-const internalErrorNumber = -32603;
-const unprocessableNumber = -32022;
 
 /** Builds the router over what serves it. */
 export function createRouter<C>(options: RouterOptions) {
@@ -241,74 +154,3 @@ function webSocketReady({ req, res }: LlmContext, signal: AbortSignal, flow: Flo
 function neverAborts(): AbortSignal {
   return new AbortController().signal;
 }
-
-/** The error under tRPC's name for its code; formatters find it as the cause. */
-export function asTrpcError(cause: LlmError): TRPCError {
-  return new TRPCError({ code: cause.traits.trpc, message: cause.message, cause });
-}
-
-/**
- * The error that goes out: a code that links don't re-run, and neither the cause nor a stack, since a host's formatter
- * may send all that it finds. Logged here where no door of ours does it.
- */
-function publicError(thrown: unknown, { telemetry, embedded }: RouterOptions, caller?: Caller): TRPCError {
-  const error = codedError(thrown);
-  if (error.code === 'internal') telemetry.internalError('procedure', error.cause);
-  const { code, retryAfterMs, issues } = error;
-  const requestId = embedded ? randomUUID() : undefined;
-  if (requestId !== undefined) telemetry.refused({ door: 'embedded', code, requestId, caller: caller?.name });
-  const told = new LlmError(code, error.message, { retryAfterMs, issues, requestId });
-  told.stack = `${told.name}: ${told.message}`;
-  const wrapped = asTrpcError(told);
-  wrapped.stack = told.stack;
-  return wrapped;
-}
-
-/** Any throw as an error with a code of ours. */
-export function codedError(thrown: unknown): LlmError {
-  return thrown instanceof TRPCError ? fromTrpc(thrown) : LlmError.from(thrown);
-}
-
-/** What may be told of an error that tRPC has in hand: ours by its code, its own by theirs. */
-function fromTrpc(error: TRPCError): LlmError {
-  if (error.cause instanceof LlmError) return error.cause;
-  const code = ownCode(error.code);
-  if (code === 'internal') return LlmError.from(error);
-  // tRPC's own messages name a procedure, a content type or a size; those of plain errors can hold anything.
-  return new LlmError(code, error.cause === undefined ? error.message : fixedMessages[code], { cause: error });
-}
-
-type OwnCode = Extract<
-  ErrorCode,
-  'invalid_input' | 'unauthorized' | 'forbidden' | 'too_large' | 'rate_limited' | 'internal'
->;
-
-function ownCode(code: TRPCError['code']): OwnCode {
-  switch (code) {
-    case 'UNAUTHORIZED':
-      return 'unauthorized';
-    case 'FORBIDDEN':
-      return 'forbidden';
-    case 'PAYLOAD_TOO_LARGE':
-      return 'too_large';
-    case 'TOO_MANY_REQUESTS':
-      return 'rate_limited';
-    case 'PARSE_ERROR':
-    case 'BAD_REQUEST':
-    case 'NOT_FOUND':
-    case 'METHOD_NOT_SUPPORTED':
-    case 'UNSUPPORTED_MEDIA_TYPE':
-      return 'invalid_input';
-    default:
-      return 'internal';
-  }
-}
-
-const fixedMessages: Readonly<Record<OwnCode, string>> = {
-  invalid_input: 'The request could not be read: expected JSON as tRPC writes it',
-  unauthorized: 'Not authorized',
-  forbidden: 'Not allowed',
-  too_large: 'The request is too large',
-  rate_limited: 'Too many requests',
-  internal: 'Internal error',
-};

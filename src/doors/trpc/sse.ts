@@ -5,17 +5,18 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
-import { LlmError } from '../../errors.ts';
 import type { EventBatches } from './event-batches.ts';
 import type { Hold } from '../../access/held-bytes.ts';
 import { checkJsonBounds, isJson, parseJsonBody, readBody, type BodyLimits } from '../json-body.ts';
-import { asTrpcError, wrapJson, type RequestNote } from './router.ts';
+import type { RequestNote } from './context.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../../stream-log/stream-log.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { Liveness } from '../liveness.ts';
-import { callProcedure, errorOnWire, logRefusal } from './procedure-call.ts';
+import { callProcedure } from './procedure-call.ts';
+import { wrapJson } from './wire.ts';
+import { errorOnWire, logRefusal } from './wire-errors.ts';
 
 /**
  * Judges the credentials in a request's head, before a byte of its body is read. Gives the account that the body is read on.
@@ -81,7 +82,7 @@ export async function serveSubscription(
     await events.view.pipe((batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal));
     await stream.finish(returned);
   } catch (cause) {
-    const refusal = events ? events.refusal(cause) : cause instanceof LlmError ? asTrpcError(cause) : cause;
+    const refusal = events ? events.refusal(cause) : cause;
     if (!stream.signal.aborted) logRefusal(telemetry, refusal, note);
     const error = errorOnWire(router, refusal, { type: 'subscription', path, input }, context);
     stream.end(`event: serialized-error\ndata: ${JSON.stringify(error)}\n\n`);

@@ -15,13 +15,15 @@ import type { HeldBytes } from '../../access/held-bytes.ts';
 import { checkJsonBounds } from '../json-body.ts';
 import type { JsonBounds } from '../../json/json-bounds.ts';
 import { leaveTogether, untilRoom, type FlowLimits } from '../flow-control.ts';
-import { asTrpcError, wrapJson, type LlmContext, type RequestNote } from './router.ts';
+import type { LlmContext, RequestNote } from './context.ts';
 import { onceForBatch } from '../../stream-log/stream-log.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { Intake } from './intake.ts';
 import type { Liveness } from '../liveness.ts';
-import { callProcedure, errorOnWire, logRefusal, type ProcedureCall } from './procedure-call.ts';
+import { callProcedure, type ProcedureCall } from './procedure-call.ts';
 import { encodeTextFrame, type TextFrame } from './text-frame.ts';
+import { wrapJson } from './wire.ts';
+import { errorOnWire, logRefusal } from './wire-errors.ts';
 
 export interface TrpcSocketOptions {
   readonly router: AnyTRPCRouter;
@@ -133,10 +135,10 @@ class TrpcSocket {
       }
       messages = Array.isArray(parsed) ? parsed : [parsed];
       if (messages.length > messagesPerFrameMax) {
-        throw asTrpcError(new LlmError('too_large', `At most ${messagesPerFrameMax} calls in one message`));
+        throw new LlmError('too_large', `At most ${messagesPerFrameMax} calls in one message`);
       }
     } catch (error) {
-      return this.#refuse(null, error instanceof LlmError ? asTrpcError(error) : error);
+      return this.#refuse(null, error);
     }
     this.#intake.takeParts(messages.map((message) => () => this.#dispatch(message)));
   }
@@ -210,7 +212,7 @@ class TrpcSocket {
     }
     const max = this.#options.subscriptionsPerSocketMax;
     if (this.#subscriptions.size < max) return;
-    throw asTrpcError(new LlmError('rate_limited', `At most ${max} subscriptions on one socket`));
+    throw new LlmError('rate_limited', `At most ${max} subscriptions on one socket`);
   }
 
   #call(message: CallMessage, context: Context, signal: AbortSignal): Promise<unknown> {
