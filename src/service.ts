@@ -63,10 +63,16 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   try {
     await core.prepare();
     const server = await startServer({
-      ...settings,
-      ...settings.limits,
-      ...core,
+      host: settings.host,
+      port: settings.port,
+      router: core.router,
+      generations: core.generations,
+      configs: core.configs,
+      access: core.access,
+      held: core.held,
       schemas: createInputSchemas(settings.limits),
+      telemetry: core.telemetry,
+      limits: settings.limits,
     });
     core.telemetry.listening(server.url, { simulated: core.simulator !== undefined, configs: core.configs().names });
     return {

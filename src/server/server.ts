@@ -17,6 +17,8 @@ import type { Admit } from '../doors/trpc/sse.ts';
 import { createWebSocketDoor, refuseUpgrade } from '../doors/trpc/websocket.ts';
 import { LlmError } from '../errors.ts';
 import type { FlowLimits } from '../doors/flow-control.ts';
+import type { JsonBounds } from '../json/json-bounds.ts';
+import type { Limits } from '../settings/limits.ts';
 import type { Generations } from '../generations/generations.ts';
 import type { HeldBytes } from '../access/held-bytes.ts';
 import { HttpRefusals, invalidRequest } from '../doors/http-refusals.ts';
@@ -31,7 +33,7 @@ import { StallWatch } from './stalls.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { serveWithoutUpgrade, wantsWebSocket } from './unwanted-upgrade.ts';
 
-export interface ServerOptions extends FlowLimits {
+export interface ServerOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
@@ -42,19 +44,7 @@ export interface ServerOptions extends FlowLimits {
   readonly held: HeldBytes;
   readonly schemas: InputSchemas;
   readonly telemetry: Telemetry;
-  readonly bodyBytesMax: number;
-  readonly jsonValuesMax: number;
-  readonly blockDepthMax: number;
-  readonly heartbeatMs: number;
-  readonly reconnectMs: number;
-  readonly pipelinedMax: number;
-  readonly socketsMax: number;
-  readonly socketsPerCallerMax: number;
-  readonly unprovenSocketsMax: number;
-  readonly connectionParamsMs: number;
-  readonly subscriptionsPerSocketMax: number;
-  readonly callsPerSocketMax: number;
-  readonly answerBytesMax: number;
+  readonly limits: Limits;
 }
 
 export interface Server extends AsyncDisposable {
@@ -81,19 +71,19 @@ const closeMs = 1_000;
 
 /** Listens; disposing it lets what has been answered leave, for a moment, and closes every connection. */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { router, access, telemetry, bodyBytesMax, heartbeatMs, reconnectMs } = options;
-  const { socketBufferBytesMax, socketStallMs } = options;
+  const { router, generations, configs, access, held, schemas, telemetry, limits } = options;
+  const { bodyBytesMax, heartbeatMs, reconnectMs, socketBufferBytesMax, socketStallMs } = limits;
   const flow: FlowLimits = { socketBufferBytesMax, socketStallMs };
-  const sse: SseOptions = { ...flow, heartbeatMs, reconnectMs };
-  const json = { valuesMax: options.jsonValuesMax, depthMax: options.blockDepthMax + envelopeDepth };
+  const sse: SseOptions = { socketBufferBytesMax, socketStallMs, heartbeatMs, reconnectMs };
+  const json: JsonBounds = { valuesMax: limits.jsonValuesMax, depthMax: limits.blockDepthMax + envelopeDepth };
   const body: BodyLimits = { bytesMax: bodyBytesMax, json };
-  const liveness = () => livenessFor(options.configs(), heartbeatMs);
+  const liveness = () => livenessFor(configs(), heartbeatMs);
   const refusals = new HttpRefusals(telemetry);
   const prepare = (request: FastifyRequest, reply: FastifyReply) => {
     reply.raw.setHeader('x-request-id', request.id);
     allowCrossOrigin(request, reply, access);
   };
-  const answers = new OpenAnswers(options.pipelinedMax);
+  const answers = new OpenAnswers(limits.pipelinedMax);
   const app = fastify({
     bodyLimit: bodyBytesMax,
     forceCloseConnections: true,
@@ -126,7 +116,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     if (answers.isIdle(socket)) socket.destroy();
   });
   registerRefusals(app, refusals);
-  const admit: Admit = (request) => options.held.take(access.authenticate(request).name, 0);
+  const admit: Admit = (request) => held.take(access.authenticate(request).name, 0);
   registerBodies(app, body, admit);
   app.addHook('onRequest', async (request, reply) => {
     const { socket } = request.raw;
@@ -139,16 +129,28 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     if (request.is404) return refusals.send(request, reply, noSuchRoute(request), { status: 404 });
     return undefined;
   });
-  registerHealth(app, options.generations);
+  registerHealth(app, generations);
   await registerPage(app);
   await app.register(async (guarded) => {
     guard(guarded, access);
     const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
-    await guarded.register(async (scope) => registerRest(scope, { ...options, sse, authenticate, refusals }));
+    await guarded.register(async (scope) => registerRest(scope, { generations, configs, authenticate, schemas, sse, refusals }));
     const checkStart = (request: IncomingMessage) => access.checkStart(request);
-    const roomForResponses = () => new ResponseRoom(options.held, options.answerBytesMax);
-    const door = { router, body, admit, checkStart, sse, liveness, telemetry, roomForResponses, refusals };
-    await guarded.register(async (scope) => registerTrpc(scope, { ...door, vary: varyByOrigin }));
+    const roomForResponses = () => new ResponseRoom(held, limits.answerBytesMax);
+    await guarded.register(async (scope) =>
+      registerTrpc(scope, {
+        router,
+        body,
+        admit,
+        checkStart,
+        sse,
+        liveness,
+        telemetry,
+        refusals,
+        roomForResponses,
+        vary: varyByOrigin,
+      }),
+    );
   });
 
   const refuseSocket = (socket: Duplex, error: LlmError, status?: number) => {
@@ -157,15 +159,24 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     refuseUpgrade(socket, error, requestId, status);
   };
   const webSockets = createWebSocketDoor({
-    ...options,
+    router,
     flow,
     json,
     liveness,
     telemetry,
+    held,
+    bodyBytesMax,
+    answerBytesMax: limits.answerBytesMax,
+    connectionParamsMs: limits.connectionParamsMs,
+    subscriptionsPerSocketMax: limits.subscriptionsPerSocketMax,
+    callsPerSocketMax: limits.callsPerSocketMax,
+    socketBufferBytesMax,
+    socketsMax: limits.socketsMax,
+    unprovenSocketsMax: limits.unprovenSocketsMax,
     // A caller leaves some for others; where there are no keys, there are no others.
     socketsPerCallerMax: access.keyless
-      ? options.socketsPerCallerMax
-      : Math.min(options.socketsPerCallerMax, Math.ceil(options.socketsMax * callerShareMax)),
+      ? limits.socketsPerCallerMax
+      : Math.min(limits.socketsPerCallerMax, Math.ceil(limits.socketsMax * callerShareMax)),
     identify: (credentials) => access.identify(credentials),
     check: ({ headers }) => access.checkOrigin(headers),
     refuse: refuseSocket,
