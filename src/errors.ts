@@ -3,18 +3,27 @@
  * off the wire, so no message may hold a prompt, a key or a stack.
  */
 import { z } from 'zod';
-import { boundedIssues, inputIssues, type ErrorCode, type ErrorData, type InputIssue } from './protocol.ts';
+import { boundedIssues, errorCodes, inputIssues, type ErrorCode, type ErrorData, type InputIssue } from './protocol.ts';
 
+/** What a client may ask for, on any door that is not tRPC's: a route of such a door is one of these. */
+export type Operation = 'stream' | 'follow' | 'cancel' | 'list configs';
+const anyOperation: readonly Operation[] = ['stream', 'follow', 'cancel', 'list configs'];
+
+/** Everything that follows from a code. */
 interface ErrorTraits {
   /** HTTP status of a refusal over REST. */
   readonly status: number;
   /**
-   * tRPC's name for it. None may be one whose number is -32603 (INTERNAL_SERVER_ERROR, BAD_GATEWAY,
-   * SERVICE_UNAVAILABLE, …): on those, tRPC's SSE link re-runs a subscription for ever without telling anyone.
+   * tRPC's name for it. None may be one whose number is -32603 (INTERNAL_SERVER_ERROR, BAD_GATEWAY, SERVICE_UNAVAILABLE, …):
+   * on that number, tRPC's SSE link runs a subscription again without end, and its app hears nothing.
    */
   readonly trpc: TrpcCode;
-  /** Whether asking again can help, unchanged and later. */
+  /** Whether the same request can succeed later. */
   readonly retryable: boolean;
+  /** The operations that can be refused with it. None for a code that only an `error` event has, after `start`. */
+  readonly refuses: readonly Operation[];
+  /** What it means, for the OpenAPI document. */
+  readonly meaning: string;
 }
 
 type TrpcCode =
@@ -28,30 +37,105 @@ type TrpcCode =
   | 'PRECONDITION_FAILED'
   | 'UNPROCESSABLE_CONTENT';
 
-/** Everything that follows from a code. Those from `upstream_auth` on come as `error` events, after `start`. */
 export const errorTable: Readonly<Record<ErrorCode, ErrorTraits>> = {
-  invalid_input: { status: 400, trpc: 'BAD_REQUEST', retryable: false },
-  unauthorized: { status: 401, trpc: 'UNAUTHORIZED', retryable: false },
-  forbidden: { status: 403, trpc: 'FORBIDDEN', retryable: false },
-  config_not_found: { status: 404, trpc: 'NOT_FOUND', retryable: false },
-  generation_not_found: { status: 404, trpc: 'NOT_FOUND', retryable: false },
-  conflict: { status: 409, trpc: 'CONFLICT', retryable: false },
-  too_large: { status: 413, trpc: 'PAYLOAD_TOO_LARGE', retryable: false },
-  rate_limited: { status: 429, trpc: 'TOO_MANY_REQUESTS', retryable: true },
-  at_capacity: { status: 503, trpc: 'TOO_MANY_REQUESTS', retryable: true },
-  shutting_down: { status: 503, trpc: 'PRECONDITION_FAILED', retryable: true },
-  upstream_auth: { status: 502, trpc: 'UNPROCESSABLE_CONTENT', retryable: false },
-  upstream_invalid_request: { status: 502, trpc: 'UNPROCESSABLE_CONTENT', retryable: false },
-  upstream_rate_limited: { status: 502, trpc: 'UNPROCESSABLE_CONTENT', retryable: true },
-  upstream_overloaded: { status: 502, trpc: 'UNPROCESSABLE_CONTENT', retryable: true },
-  upstream_unreachable: { status: 502, trpc: 'UNPROCESSABLE_CONTENT', retryable: true },
-  upstream_timeout: { status: 504, trpc: 'UNPROCESSABLE_CONTENT', retryable: true },
-  upstream_truncated: { status: 502, trpc: 'UNPROCESSABLE_CONTENT', retryable: true },
-  upstream_error: { status: 502, trpc: 'UNPROCESSABLE_CONTENT', retryable: true },
-  log_limit: { status: 500, trpc: 'UNPROCESSABLE_CONTENT', retryable: false },
-  producer_lost: { status: 500, trpc: 'UNPROCESSABLE_CONTENT', retryable: true },
-  internal: { status: 500, trpc: 'UNPROCESSABLE_CONTENT', retryable: false },
+  invalid_input: {
+    status: 400,
+    trpc: 'BAD_REQUEST',
+    retryable: false,
+    refuses: ['stream', 'follow', 'cancel'],
+    meaning: 'the request is malformed',
+  },
+  unauthorized: {
+    status: 401,
+    trpc: 'UNAUTHORIZED',
+    retryable: false,
+    refuses: anyOperation,
+    meaning: 'no key, or an unknown one',
+  },
+  forbidden: {
+    status: 403,
+    trpc: 'FORBIDDEN',
+    retryable: false,
+    refuses: anyOperation,
+    meaning: 'the page of another site, or a host name that is not this service’s',
+  },
+  config_not_found: {
+    status: 404,
+    trpc: 'NOT_FOUND',
+    retryable: false,
+    refuses: ['stream'],
+    meaning: 'no such config; the message names those that exist',
+  },
+  generation_not_found: {
+    status: 404,
+    trpc: 'NOT_FOUND',
+    retryable: false,
+    refuses: ['stream', 'follow', 'cancel'],
+    meaning: 'the generation never was, is no longer kept, or belongs to somebody else',
+  },
+  conflict: {
+    status: 409,
+    trpc: 'CONFLICT',
+    retryable: false,
+    refuses: ['stream'],
+    meaning: 'the generationId belongs to another request',
+  },
+  too_large: {
+    status: 413,
+    trpc: 'PAYLOAD_TOO_LARGE',
+    retryable: false,
+    refuses: ['stream'],
+    meaning: 'the body is over the limit, in bytes or in values of its JSON',
+  },
+  rate_limited: {
+    status: 429,
+    trpc: 'TOO_MANY_REQUESTS',
+    retryable: true,
+    refuses: ['stream', 'follow', 'cancel'],
+    meaning: 'a limit for each caller is reached',
+  },
+  at_capacity: {
+    status: 503,
+    trpc: 'TOO_MANY_REQUESTS',
+    retryable: true,
+    refuses: ['stream', 'follow'],
+    meaning: 'a limit of the whole service is reached',
+  },
+  shutting_down: {
+    status: 503,
+    trpc: 'PRECONDITION_FAILED',
+    retryable: true,
+    refuses: ['stream'],
+    meaning: 'the service takes no new generations',
+  },
+  upstream_auth: event(502, false, 'upstream refused the service’s credentials'),
+  upstream_invalid_request: event(502, false, 'upstream refused the request'),
+  upstream_rate_limited: event(502, true, 'upstream’s rate limit is reached'),
+  upstream_overloaded: event(502, true, 'upstream is overloaded'),
+  upstream_unreachable: event(502, true, 'no connection to upstream'),
+  upstream_timeout: event(504, true, 'upstream sent no first byte, no next event, or no end in time'),
+  upstream_truncated: event(502, true, 'upstream’s answer ended before it was whole'),
+  upstream_error: event(502, true, 'upstream failed in another way'),
+  log_limit: event(500, false, 'the answer is larger than its log may be'),
+  producer_lost: event(500, true, 'the process that ran the generation is gone'),
+  internal: {
+    status: 500,
+    trpc: 'UNPROCESSABLE_CONTENT',
+    retryable: false,
+    refuses: anyOperation,
+    meaning: 'a fault of the service itself',
+  },
 };
+
+/** The traits of a code that comes as an `error` event. Status and tRPC code are for whoever maps such an event to a refusal. */
+function event(status: number, retryable: boolean, meaning: string): ErrorTraits {
+  return { status, trpc: 'UNPROCESSABLE_CONTENT', retryable, refuses: [], meaning };
+}
+
+/** The codes that an operation can be refused with, in the order of the table. */
+export function refusalsOf(operation: Operation): ErrorCode[] {
+  return errorCodes.filter((code) => errorTable[code].refuses.includes(operation));
+}
 
 export interface LlmErrorOptions {
   readonly retryAfterMs?: number | undefined;

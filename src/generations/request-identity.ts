@@ -4,7 +4,7 @@
  * walk through it counts.
  */
 import { createHash, type Hash } from 'node:crypto';
-import type { StreamRequest } from '../protocol.ts';
+import { optionsOutsideIdentity, type StreamRequest } from '../protocol.ts';
 
 export interface MeasuredRequest {
   /** SHA-256 in hex: equal for equal requests, whatever the order in which a client wrote the fields of an object. */
@@ -20,10 +20,11 @@ const pieceChars = 64 * 1_024;
 
 /** Takes some tenths of a microsecond for each value in the request, and builds no copy of it. */
 export function measureRequest(request: StreamRequest): MeasuredRequest {
-  const { generationId: _generationId, lastEventId: _lastEventId, ...asked } = request;
+  const identifying = Object.entries(request).filter(([name]) => !optionsOutsideIdentity.has(name));
   const hash = createHash('sha256');
   const writer = new Writer(hash);
-  writer.value({ ...asked, variables: asked.variables ?? {} });
+  // No variables and an empty record of them are one request.
+  writer.value({ ...Object.fromEntries(identifying), variables: request.variables ?? {} });
   writer.flush();
   return { identity: hash.digest('hex'), heldBytes: writer.heldBytes };
 }

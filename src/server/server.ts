@@ -134,7 +134,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await app.register(async (guarded) => {
     guard(guarded, access);
     const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
-    await guarded.register(async (scope) => registerRest(scope, { generations, configs, authenticate, schemas, sse, refusals }));
+    await guarded.register(async (scope) =>
+      registerRest(scope, { generations, configs, authenticate, schemas, sse, refusals }),
+    );
     const checkStart = (request: IncomingMessage) => access.checkStart(request);
     const roomForResponses = () => new ResponseRoom(held, limits.answerBytesMax);
     await guarded.register(async (scope) =>

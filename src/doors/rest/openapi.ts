@@ -4,7 +4,7 @@
  * https://spec.openapis.org/oas/v3.1.1.html
  */
 import { z } from 'zod';
-import { errorTable } from '../../errors.ts';
+import { errorTable, refusalsOf, type Operation } from '../../errors.ts';
 import {
   cancelOutcomes,
   configSummarySchema,
@@ -24,17 +24,6 @@ const cancellationSchema = z.object({ outcome: z.enum(cancelOutcomes) }).meta({ 
 const configListSchema = z.array(configSummarySchema).meta({ id: 'ConfigList' });
 const statusSchema = z.object({ status: z.string() }).meta({ id: 'Status' });
 
-const startRefusals = [
-  'invalid_input',
-  'config_not_found',
-  'generation_not_found',
-  'conflict',
-  'too_large',
-  'rate_limited',
-  'at_capacity',
-  'shutting_down',
-] as const satisfies readonly ErrorCode[];
-
 /** Events are no part of any body as OpenAPI 3.1 sees bodies, so `data` refers to their schema by an extension. */
 const eventStream: Json = {
   type: 'string',
@@ -50,16 +39,17 @@ const eventStream: Json = {
 
 /** @param schemas Of the inputs, with the limits that this service has. */
 export function createOpenApiDocument(schemas: InputSchemas): Json {
+  const { config, lastEventId: cursor } = schemas.stream.shape;
   const generationId = withoutRefs(schemas.generationId);
   const idempotencyKey = header('Idempotency-Key', generationId, 'The generationId: asked again, it is not run again.');
   const lastEventId = header(
     'Last-Event-ID',
-    { type: 'string' },
+    withoutRefs(cursor.unwrap().unwrap()),
     'The last event that was seen: sends what follows it.',
   );
   const lastEventIdInUrl = query(
     'lastEventId',
-    { type: 'string' },
+    withoutRefs(cursor.unwrap().unwrap()),
     'The same, for clients that can’t set headers. Last-Event-ID outranks it.',
   );
   const events = (what: string): Json => ({
@@ -84,7 +74,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           operationId: 'processStream',
           summary: 'Starts a generation, or attaches to the one of that Idempotency-Key, and streams its events.',
           parameters: [
-            pathParameter('config', { type: 'string' }, 'The name of a config.'),
+            pathParameter('config', withoutRefs(config), 'The name of a config.'),
             idempotencyKey,
             lastEventId,
             lastEventIdInUrl,
@@ -92,7 +82,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           requestBody: { required: true, content: content('ProcessStreamRequest') },
           responses: {
             ...events('The events of the generation.'),
-            ...refusals(startRefusals),
+            ...refusals('stream'),
           },
         },
       },
@@ -103,7 +93,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           parameters: [pathParameter('id', generationId, 'The generationId.'), lastEventId, lastEventIdInUrl],
           responses: {
             ...events('The events from the first on, or from after Last-Event-ID.'),
-            ...refusals(['invalid_input', 'generation_not_found', 'rate_limited', 'at_capacity']),
+            ...refusals('follow'),
           },
         },
       },
@@ -114,7 +104,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           parameters: [pathParameter('id', generationId, 'The generationId.')],
           responses: {
             200: response('What became of it.', 'Cancellation'),
-            ...refusals(['invalid_input', 'generation_not_found', 'rate_limited']),
+            ...refusals('cancel'),
           },
         },
       },
@@ -124,7 +114,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           summary: 'Lists the configs.',
           responses: {
             200: response('What may be known of each config.', 'ConfigList'),
-            ...refusals([]),
+            ...refusals('list configs'),
           },
         },
       },
@@ -184,19 +174,19 @@ function jsonSchema(schema: z.ZodType) {
   });
 }
 
-/** One response for each status that these codes come under, and those that any request may be refused with. */
-function refusals(codes: readonly ErrorCode[]): Json {
-  const byStatus = new Map<number, ErrorCode[]>();
-  for (const code of [...codes, 'unauthorized', 'forbidden', 'internal'] as const) {
-    const { status } = errorTable[code];
-    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
-  }
-  return Object.fromEntries([...byStatus].map(([status, group]) => [status, refusal(group)]));
+/** A response for each HTTP status that an operation can be refused with. */
+function refusals(operation: Operation): Json {
+  const codes = refusalsOf(operation);
+  const statuses = new Set(codes.map((code) => errorTable[code].status));
+  return Object.fromEntries(
+    [...statuses].map((status) => [status, refusal(codes.filter((code) => errorTable[code].status === status))]),
+  );
 }
 
 function refusal(codes: readonly ErrorCode[]): Json {
   const headers = { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } };
-  const described = response(codes.map((code) => `\`${code}\``).join(' or '), 'Refusal');
+  const meanings = codes.map((code) => `\`${code}\`: ${errorTable[code].meaning}.`);
+  const described = response(meanings.join(' '), 'Refusal');
   return codes.some((code) => errorTable[code].retryable) ? { ...described, headers } : described;
 }
 

@@ -8,7 +8,7 @@ import type { Caller } from '../../caller.ts';
 import type { ConfigNames, ConfigSnapshot, Expected, VariablesOf } from '../../configs/configs.ts';
 import { LlmError } from '../../errors.ts';
 import type { Generations, LogView } from '../../generations/generations.ts';
-import type { InputSchemas, Message, Resumable } from '../../protocol.ts';
+import type { InputSchemas, StreamRequest } from '../../protocol.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import { untilRoom, type FlowLimits } from '../flow-control.ts';
 import type { AuthRequest, LlmContext } from './context.ts';
@@ -30,11 +30,10 @@ export interface RouterOptions {
 /** The input of `llm.stream`: a union by config, so that each config takes exactly its own prompt's variables. */
 export type StreamInput<C> = {
   [Name in ConfigNames<C>]: {
+    /** Name of the config that answers. */
     readonly config: Name;
-    readonly messages: readonly Message[];
-    readonly generationId?: string | undefined;
   } & VariablesInput<Name, VariablesOf<C, Name>> &
-    Resumable;
+    Omit<StreamRequest, 'config' | 'variables'>;
 }[ConfigNames<C>];
 
 type VariablesInput<Config extends string, Names extends string> = [Names] extends [never]

@@ -131,12 +131,12 @@ export function publicError(thrown: unknown, { telemetry, embedded }: PublicErro
 }
 
 /** The error under tRPC's name for its code. Formatters find the LlmError as the cause. */
-export function toTrpcError(cause: LlmError): TRPCError {
+function toTrpcError(cause: LlmError): TRPCError {
   return new TRPCError({ code: cause.traits.trpc, message: cause.message, cause });
 }
 
 /** Any throw as an LlmError. */
-export function codedError(thrown: unknown): LlmError {
+function codedError(thrown: unknown): LlmError {
   return thrown instanceof TRPCError ? fromTrpcError(thrown) : LlmError.from(thrown);
 }
 
