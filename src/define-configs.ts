@@ -25,7 +25,7 @@ export interface PromptFileInput {
 }
 
 /** An inferred type takes any key; this is what makes a misspelt one in a literal an error. */
-type NoOtherKeys<P> = P extends string
+export type NoOtherKeys<P> = P extends string
   ? unknown
   : {
       readonly [
@@ -115,13 +115,13 @@ export type ConfigNames<C> = C extends Configs<infer Variables> ? keyof Variable
 /** The union of the prompt variables of one config; `never` if it has none, `string` where they are not known. */
 export type VariablesOf<C, Name extends ConfigNames<C>> = C extends Configs<infer Variables> ? Variables[Name] : never;
 
-type VariablesOfPrompt<P extends PromptInput> = P extends string
+export type VariablesOfPrompt<P extends PromptInput> = P extends string
   ? VariablesIn<P>
   : P extends { readonly variables: readonly (infer Variable extends string)[] }
     ? Variable
     : string;
 
-type OtherNames<Names, Name> = string extends Names
+export type OtherNames<Names, Name> = string extends Names
   ? string
   : [Exclude<Names, Name>] extends [never]
     ? Expected<'the name of another config, and there is none'>

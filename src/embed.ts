@@ -52,7 +52,7 @@ export interface LlmRouterOptions {
   readonly telemetry?: Partial<Omit<TelemetryOptions, 'logger'>> | undefined;
 }
 
-type Authenticated = Caller | null | undefined;
+export type Authenticated = Caller | null | undefined;
 
 /**
  * Makes the router that serves the given configs. Mount its procedures under `llm`, where clients look for them:

@@ -1,16 +1,16 @@
 /**
- * One error class and one table. Code branches on `code`; people read `message`. The cause is for logs and stays
- * off the wire, so no message may hold a prompt, a key or a stack.
+ * One error class, and one table of everything that follows from a code. Code branches on `code`, people read `message`. A
+ * message reaches clients, so none may hold a prompt, a key or a stack; the cause is logged and never sent.
  */
 import { z } from 'zod';
 import { boundedIssues, errorCodes, inputIssues, type ErrorCode, type ErrorData, type InputIssue } from './protocol.ts';
 
-/** What a client may ask for, on any door that is not tRPC's: a route of such a door is one of these. */
+/** What a client may ask a door for. Each route of REST is one of these operations. */
 export type Operation = 'stream' | 'follow' | 'cancel' | 'list configs';
 const anyOperation: readonly Operation[] = ['stream', 'follow', 'cancel', 'list configs'];
 
 /** Everything that follows from a code. */
-interface ErrorTraits {
+export interface ErrorTraits {
   /** HTTP status of a refusal over REST. */
   readonly status: number;
   /**
@@ -26,7 +26,8 @@ interface ErrorTraits {
   readonly meaning: string;
 }
 
-type TrpcCode =
+/** tRPC's names for the codes. */
+export type TrpcCode =
   | 'BAD_REQUEST'
   | 'UNAUTHORIZED'
   | 'FORBIDDEN'
@@ -137,10 +138,13 @@ export function refusalsOf(operation: Operation): ErrorCode[] {
   return errorCodes.filter((code) => errorTable[code].refuses.includes(operation));
 }
 
+/** What an LlmError may carry beside code and message. */
 export interface LlmErrorOptions {
+  /** How long a client is to wait before it asks again, in milliseconds. */
   readonly retryAfterMs?: number | undefined;
+  /** What is wrong with the input, for `invalid_input`. */
   readonly issues?: readonly InputIssue[] | undefined;
-  /** Upstream's id of the request that failed; of one that was refused, the id under which it is logged. */
+  /** Upstream's id of the request that failed; for a request that was refused, the id under which the refusal is logged. */
   readonly requestId?: string | undefined;
   /** What lay behind it. Logged, never sent. */
   readonly cause?: unknown;
@@ -149,9 +153,13 @@ export interface LlmErrorOptions {
 /** A failure with a code that a client can act on. */
 export class LlmError extends Error {
   override readonly name = 'LlmError';
+  /** What code branches on. */
   readonly code: ErrorCode;
+  /** How long a client is to wait before it asks again, in milliseconds; undefined where that isn't known. */
   readonly retryAfterMs: number | undefined;
+  /** What is wrong with the input; undefined for every code but `invalid_input`. */
   readonly issues: readonly InputIssue[] | undefined;
+  /** Upstream's id of the request that failed, or the id under which a refusal is logged; undefined if there is neither. */
   readonly requestId: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: LlmErrorOptions = {}) {
@@ -162,11 +170,12 @@ export class LlmError extends Error {
     this.requestId = options.requestId;
   }
 
+  /** What follows from the code. */
   get traits(): ErrorTraits {
     return errorTable[this.code];
   }
 
-  /** What may be told of it. */
+  /** What a client reads of it: neither its cause nor its stack. */
   get data(): ErrorData {
     return {
       code: this.code,
@@ -177,21 +186,25 @@ export class LlmError extends Error {
     };
   }
 
-  /** Makes any throw an LlmError; to be called once at each boundary. What it doesn't know becomes `internal`. */
+  /** Makes any throw an LlmError, once at each boundary. A throw that has neither a code nor issues becomes `internal`. */
   static from(thrown: unknown): LlmError {
     if (thrown instanceof LlmError) return thrown;
     if (thrown instanceof z.core.$ZodError) return LlmError.invalidInput(inputIssues(thrown));
-    // TRPCError wraps what a procedure threw, and another copy of this module may have made it.
+    // TRPCError wraps what a procedure threw, and its class may come from another copy of tRPC than ours: so no `instanceof` of it.
     const cause = thrown instanceof Error ? thrown.cause : undefined;
     if (cause instanceof LlmError) return cause;
     if (cause instanceof z.core.$ZodError) return LlmError.invalidInput(inputIssues(cause));
     return new LlmError('internal', 'Internal error', { cause: thrown });
   }
 
-  /** @param found All faults; the error holds the first of them, and their number. */
+  /**
+   * An LlmError `invalid_input`.
+   *
+   * @param found All issues; the error holds the first twenty, and the number of the others.
+   */
   static invalidInput(found: readonly InputIssue[]): LlmError {
     const issues = boundedIssues(found);
-    const told = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
-    return new LlmError('invalid_input', told.join('; '), { issues });
+    const lines = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
+    return new LlmError('invalid_input', lines.join('; '), { issues });
   }
 }

@@ -1,42 +1,71 @@
-/** The package's face: what a config file and an embedding app import, and the types that those mention. */
+/** The package's face: what a config file and an embedding app import, and every type that those exports name. */
 export type { ApiKey } from './access/api-keys.ts';
 export type { Credentials } from './access/access.ts';
 export type { Caller } from './caller.ts';
+export { ConfigError } from './configs/configs.ts';
+export type { VariablesIn } from './configs/prompt.ts';
 export {
-  ConfigError,
   defineConfigs,
   type ConfigInput,
   type ConfigNames,
   type Configs,
   type Expected,
+  type NoOtherKeys,
+  type OtherNames,
   type PromptFileInput,
   type PromptInput,
   type VariablesOf,
-} from './configs/configs.ts';
-export { createLlmRouter, type LlmRouterOptions } from './embed.ts';
-export { LlmError, type LlmErrorOptions } from './errors.ts';
-export type { Fault } from './settings/faults.ts';
+  type VariablesOfPrompt,
+} from './define-configs.ts';
+export type { AuthRequest, LlmContext, RequestNote } from './doors/trpc/context.ts';
+export type { LlmRouter, NoVariables, StreamInput, StreamInputOf, VariablesInput } from './doors/trpc/router.ts';
+export { llmErrorFormatter, type LlmErrorShape, type LlmErrorShapeData } from './doors/trpc/wire-errors.ts';
+export { createLlmRouter, type Authenticated, type LlmRouterOptions } from './embed.ts';
+export { LlmError, type ErrorTraits, type LlmErrorOptions, type Operation, type TrpcCode } from './errors.ts';
 export type { EndedGeneration, OnGenerationEnd } from './generations/generation-end.ts';
-export type { Limits } from './settings/limits.ts';
 export type {
+  Account,
+  BlockEvent,
+  CancelledEvent,
   CancelOutcome,
+  CancelReason,
   ConfigSummary,
   ContentBlock,
+  DoneEvent,
   ErrorCode,
   ErrorData,
+  ErrorEvent,
+  FollowRequest,
   GenerationSnapshot,
+  GenerationState,
   GenerationSummary,
   InputIssue,
   LlmEvent,
   Message,
+  PageRequest,
+  Resumable,
+  StartEvent,
+  StreamRequest,
   TerminalEvent,
+  TextEvent,
+  ThinkingEvent,
+  Timing,
   Usage,
 } from './protocol.ts';
-export type { AuthRequest, LlmContext } from './doors/trpc/context.ts';
-export type { LlmRouter, StreamInput, StreamInputOf } from './doors/trpc/router.ts';
-export { llmErrorFormatter } from './doors/trpc/wire-errors.ts';
 export { startService, type Service, type ServiceOptions } from './service.ts';
+export type { Fault, FaultsError } from './settings/faults.ts';
+export type { Limits } from './settings/limits.ts';
 export { readSettings, SettingsError, type LogLevel, type Settings } from './settings/settings.ts';
+export type { UpstreamSettings } from './settings/upstream-variables.ts';
 export type { LlmLogger } from './telemetry/log-lines.ts';
-export { Telemetry, type TelemetryOptions } from './telemetry/telemetry.ts';
+export type { Refusal, RefusalDoor } from './telemetry/refusal-lines.ts';
+export {
+  Telemetry,
+  type AttemptFailure,
+  type ConfigChanges,
+  type GenerationEnd,
+  type TelemetryOptions,
+} from './telemetry/telemetry.ts';
+export type { ApiKeyHeader, Headers as UpstreamHeaders } from './upstream/address/headers.ts';
+export type { Proxies } from './upstream/address/proxies.ts';
 export type { RetryTiming } from './upstream/retry.ts';

@@ -39,6 +39,7 @@ export interface AccessOptions {
 
 /** What a door knows of a request. */
 export interface Credentials {
+  /** Headers of the request, of which `authorization` may hold a key. */
   readonly headers: IncomingHttpHeaders;
   /** What a WebSocket's client sent first: `{token}`. */
   readonly connectionParams?: Readonly<Record<string, string | undefined>> | null | undefined;

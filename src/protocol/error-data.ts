@@ -42,6 +42,7 @@ export interface InputIssue {
   readonly message: string;
 }
 
+/** The schema of `ErrorData`. */
 export const errorDataSchema = z
   .object({
     code: z.enum(errorCodes),

@@ -198,6 +198,7 @@ export interface ErrorEvent extends Account {
   requestId?: string | undefined;
 }
 
+/** The schema of `LlmEvent`. */
 export const llmEventSchema = z
   .discriminatedUnion('type', [
     startSchema,

@@ -18,6 +18,7 @@ export interface InputLimits {
   readonly variableCharsMax: number;
 }
 
+/** The bounds of a service whose settings name no others. */
 export const defaultInputLimits: InputLimits = {
   messagesMax: 2_000,
   blocksPerMessageMax: 1_000,

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { TerminalEvent } from './events.ts';
 
+/** The schema of `ConfigSummary`. */
 export const configSummarySchema = z
   .object({
     name: z.string(),
@@ -53,6 +54,7 @@ export interface GenerationSnapshot extends GenerationSummary {
   text: string;
 }
 
+/** Every `CancelOutcome`. */
 export const cancelOutcomes = ['cancelled', 'already_ended'] as const;
 /** What `llm.cancel` answers as `outcome`: whether this cancel ended the generation, or it had ended before. */
 export type CancelOutcome = (typeof cancelOutcomes)[number];

@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Credentials } from '../../access/access.ts';
-import type { ResponseRoom } from '../../access/response-room.ts';
+import type { Caller } from '../../caller.ts';
 import type { RefusalDoor } from '../../telemetry/refusal-lines.ts';
 
 /** What `authenticate` of `createLlmRouter` is called with. */
@@ -22,7 +22,10 @@ export interface RequestNote {
   /** @throws LlmError where the request may attach to a generation, but start none. */
   readonly checkStart?: (() => void) | undefined;
   /** Counts long answers until they have left the socket. Absent where the door can't know when that is. */
-  readonly room?: ResponseRoom;
+  readonly room?: {
+    /** Settles when the answer may be made; undefined where it may be made now. @throws LlmError where there is no room. */
+    take(caller: Caller, bytes: number): Promise<void> | undefined;
+  };
 }
 
 /** The context that the procedures read. tRPC's adapters pass these fields to `createContext`; each may be absent. */

@@ -36,17 +36,27 @@ export type StreamInput<C> = {
     Omit<StreamRequest, 'config' | 'variables'>;
 }[ConfigNames<C>];
 
-type VariablesInput<Config extends string, Names extends string> = [Names] extends [never]
-  ? { readonly variables?: NoVariables<Config> | undefined }
+/** The `variables` of one config: required where its prompt has some, open where only the running service knows them. */
+export type VariablesInput<Config extends string, Names extends string> = [Names] extends [never]
+  ? {
+      /** The prompt of this config has no variables. */
+      readonly variables?: NoVariables<Config> | undefined;
+    }
   : string extends Names
-    ? { readonly variables?: Readonly<Record<string, string>> | undefined }
-    : { readonly variables: Readonly<Record<Names, string>> };
+    ? {
+        /** Exactly the variables of the config's prompt, by name. */
+        readonly variables?: Readonly<Record<string, string>> | undefined;
+      }
+    : {
+        /** Exactly the variables of the config's prompt, by name. */
+        readonly variables: Readonly<Record<Names, string>>;
+      };
 
 /**
- * The variables of a config whose prompt has none. With a key that nobody can write, since the compiler finds no fault in a
- * key too many of `{}`, and complains of `never` in place of a name that is misspelt where another config takes any key.
+ * The variables of a config whose prompt has none. It has one optional key that nobody can write. `{}` would not do, since the
+ * compiler accepts any object for it, and `never` would not either, since its error messages name nothing.
  */
-type NoVariables<Config extends string> = { readonly [noVariable]?: Config };
+export type NoVariables<Config extends string> = { readonly [noVariable]?: Config };
 declare const noVariable: unique symbol;
 
 /** What `llm.stream` of a router takes: config names and variables are literal types. */
