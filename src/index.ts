@@ -2,21 +2,19 @@
 export type { ApiKey } from './access/api-keys.ts';
 export type { Credentials } from './access/access.ts';
 export type { Caller } from './caller.ts';
-export { ConfigError } from './configs/configs.ts';
-export type { VariablesIn } from './configs/prompt.ts';
 export {
+  ConfigError,
   defineConfigs,
   type ConfigInput,
   type ConfigNames,
   type Configs,
   type Expected,
-  type NoOtherKeys,
-  type OtherNames,
   type PromptFileInput,
   type PromptInput,
   type VariablesOf,
-  type VariablesOfPrompt,
-} from './define-configs.ts';
+} from './configs/configs.ts';
+export type { VariablesIn } from './configs/prompt.ts';
+export type { NoOtherKeys, OtherNames, VariablesOfPrompt } from './define-configs.ts';
 export type { AuthRequest, LlmContext, RequestNote } from './doors/trpc/context.ts';
 export type { LlmRouter, NoVariables, StreamInput, StreamInputOf, VariablesInput } from './doors/trpc/router.ts';
 export { llmErrorFormatter, type LlmErrorShape, type LlmErrorShapeData } from './doors/trpc/wire-errors.ts';

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { LlmError } from '../errors.ts';
 import type { Hold } from '../access/held-bytes.ts';
+import type { BodyPieces } from './body-pieces.ts';
 import { excessOf, type JsonBounds } from '../json/json-bounds.ts';
 
 /** Whether a content type names JSON, with whatever parameters. */
@@ -13,11 +14,9 @@ export function isJson(contentType: string | undefined): boolean {
 export interface BodyLimits {
   readonly bytesMax: number;
   readonly json: JsonBounds;
+  readonly pieces: BodyPieces;
 }
 
-/** So many pieces may come in whatever they hold; beyond it they hold this many bytes each, on average. */
-const piecesFree = 10_000;
-const bytesPerPieceMin = 16;
 const bufferBytesMin = 16 * 1_024;
 
 /**
@@ -28,7 +27,11 @@ const bufferBytesMin = 16 * 1_024;
  * @throws LlmError `too_large`, `invalid_input` (a body that is compressed, too), and what `hold` throws. The rest of the
  *   body is not kept then.
  */
-export async function readBody(source: IncomingMessage, bytesMax: number, hold?: Hold): Promise<Buffer> {
+export async function readBody(
+  source: IncomingMessage,
+  { bytesMax, pieces: allPieces }: Pick<BodyLimits, 'bytesMax' | 'pieces'>,
+  hold?: Hold,
+): Promise<Buffer> {
   const { 'content-encoding': encoding = 'identity' } = source.headers;
   if (!/^[\t ]*(identity)?[\t ]*$/i.test(encoding)) {
     source.resume();
@@ -42,7 +45,7 @@ export async function readBody(source: IncomingMessage, bytesMax: number, hold?:
       const take = (piece: Buffer) => {
         pieces += 1;
         bytes += piece.length;
-        if (pieces > piecesFree + bytes / bytesPerPieceMin) {
+        if (!allPieces.count(pieces, bytes)) {
           // Each piece costs as much work as a kilobyte: this one's sender isn't listened to any more.
           source.destroy();
           return reject(refusal('The body comes in more pieces than its size explains'));

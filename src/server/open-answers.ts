@@ -69,6 +69,15 @@ export class OpenAnswers {
     });
   }
 
+  /** Reads no connection until the promise is fulfilled, or its owner reads on by itself. Answers go out meanwhile. */
+  pauseUntil(fulfilled: Promise<void>): void {
+    const paused = [...this.#open.keys()].filter((socket) => !socket.isPaused());
+    for (const socket of paused) socket.pause();
+    void fulfilled.then(() => {
+      for (const socket of paused) if (!socket.destroyed) socket.resume();
+    });
+  }
+
   /** How many there are. */
   get size(): number {
     let size = 0;

@@ -11,6 +11,7 @@ import type { Access } from '../access/access.ts';
 import { ResponseRoom } from '../access/response-room.ts';
 import type { ConfigSnapshot } from '../configs/configs.ts';
 import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
+import { BodyPieces } from '../doors/body-pieces.ts';
 import { livenessFor } from '../doors/liveness.ts';
 import { registerTrpc } from '../doors/trpc/http.ts';
 import type { Admit } from '../doors/trpc/sse.ts';
@@ -76,7 +77,6 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const flow: FlowLimits = { socketBufferBytesMax, socketStallMs };
   const sse: SseOptions = { socketBufferBytesMax, socketStallMs, heartbeatMs, reconnectMs };
   const json: JsonBounds = { valuesMax: limits.jsonValuesMax, depthMax: limits.blockDepthMax + envelopeDepth };
-  const body: BodyLimits = { bytesMax: bodyBytesMax, json };
   const liveness = () => livenessFor(configs(), heartbeatMs);
   const refusals = new HttpRefusals(telemetry);
   const prepare = (request: FastifyRequest, reply: FastifyReply) => {
@@ -84,6 +84,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     allowCrossOrigin(request, reply, access);
   };
   const answers = new OpenAnswers(limits.pipelinedMax);
+  const pieces = new BodyPieces((turnEnds) => answers.pauseUntil(turnEnds));
+  const body: BodyLimits = { bytesMax: bodyBytesMax, json, pieces };
   const app = fastify({
     bodyLimit: bodyBytesMax,
     forceCloseConnections: true,
@@ -95,6 +97,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
         requestTimeout: requestTimeoutMs,
       };
       return createServer(optionsOfNode as ServerOptionsOfNode, (request, response) => {
+        pieces.boundUnread(request, response);
         if (answers.admit(request, response)) route(request, response);
       });
     },
@@ -211,6 +214,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     },
     async [Symbol.asyncDispose]() {
       stalls[Symbol.dispose]();
+      pieces[Symbol.dispose]();
       const impatient = new AbortController();
       const patience = setTimeout(() => impatient.abort(), closeMs);
       await Promise.all([webSockets[Symbol.asyncDispose](), answers.left(impatient.signal)]);
@@ -232,7 +236,7 @@ function registerBodies(app: FastifyInstance, body: BodyLimits, admit: Admit): v
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', async ({ raw, headers }: FastifyRequest) => {
     using held = admit(raw);
-    const bytes = await readBody(raw, body.bytesMax, held);
+    const bytes = await readBody(raw, body, held);
     // Clients that always name a content type do so without a body, too.
     return bytes.length === 0 ? undefined : parseJsonBody(bytes, headers['content-type'], body.json);
   });

@@ -83,7 +83,7 @@ async function giveBody({ raw, method }: FastifyRequest, { body, admit }: SseDoo
   if (method !== 'POST') return;
   // A form on any site can send a body of another content type, and tRPC's handler would read it.
   if (!isJson(raw.headers['content-type'])) throw invalidRequest('Expected a body of content-type application/json');
-  const bytes = await readBody(raw, body.bytesMax, held);
+  const bytes = await readBody(raw, body, held);
   checkJsonBounds(bytes, body.json);
   Object.assign(raw, { body: bytes.toString() });
 }

@@ -50,9 +50,10 @@ const framesOf = onceForBatch((batch) => {
 /** Whether a request is for this door; every other one is for tRPC's handler of queries and mutations. */
 export function isSubscription(router: AnyTRPCRouter, path: string, accept: string | undefined): boolean {
   const procedures: Record<string, { _def: { type: string } } | undefined> = router._def.procedures;
-  // An unknown path is answered here too if an event stream is wanted: a bare 404 tells an EventSource nothing.
-  const known = Object.hasOwn(procedures, path);
-  return known ? procedures[path]?._def.type === 'subscription' : accept === 'text/event-stream';
+  if (Object.hasOwn(procedures, path)) return procedures[path]?._def.type === 'subscription';
+  // An unknown path is answered here too if an event stream is wanted: of a response with another status than 200 an EventSource
+  // shows its page nothing. No EventSource asks for a batch.
+  return accept === 'text/event-stream' && !path.includes(',');
 }
 
 /** Serves one subscription until it ends or its client leaves. Never throws: what goes wrong is told on the stream. */
@@ -101,7 +102,7 @@ async function readInput(request: IncomingMessage, url: URL, { admit, body }: Ss
       message: 'Expected a body of content-type application/json',
     });
   }
-  const bytes = await readBody(request, body.bytesMax, held);
+  const bytes = await readBody(request, body, held);
   return bytes.length === 0 ? undefined : parseJsonBody(bytes, contentType, body.json);
 }
 
