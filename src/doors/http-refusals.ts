@@ -37,7 +37,7 @@ export class HttpRefusals {
   }
 
   /** An error handler for the routes of one door. */
-  handler(style: RefusalStyle): (thrown: FastifyError, request: FastifyRequest, reply: FastifyReply) => FastifyReply {
+  handler(style: RefusalStyle): (thrown: Error, request: FastifyRequest, reply: FastifyReply) => FastifyReply {
     return (thrown, request, reply) => this.send(request, reply, thrown, { style });
   }
 
@@ -45,7 +45,7 @@ export class HttpRefusals {
   send(
     request: FastifyRequest,
     reply: FastifyReply,
-    thrown: FastifyError | LlmError,
+    thrown: Error,
     { style = plainStyle, status }: { readonly style?: RefusalStyle; readonly status?: number } = {},
   ): FastifyReply {
     const error = asLlmError(thrown);
@@ -66,7 +66,7 @@ export function invalidRequest(message: string): LlmError {
 }
 
 /** fastify's own refusals under the service's codes; https://fastify.dev/docs/latest/Reference/Errors/ */
-function asLlmError(error: FastifyError | LlmError): LlmError {
+function asLlmError(error: Error & Partial<Pick<FastifyError, 'code' | 'statusCode'>>): LlmError {
   if (error instanceof LlmError) return error;
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
