@@ -79,7 +79,7 @@ const issueCharsMax = 300;
 export function boundedIssues(issues: readonly InputIssue[]): readonly InputIssue[] {
   const first = issues.slice(0, issuesMax).map(({ path, message }) => ({ path: cut(path), message: cut(message) }));
   const others = issues.length - first.length;
-  return others === 0 ? first : [...first, { path: '', message: `and ${others} more faults` }];
+  return others === 0 ? first : [...first, { path: '', message: `and ${others} more issues` }];
 }
 
 function cut(text: string): string {
