@@ -1,16 +1,16 @@
 /**
- * Bounds the pieces in which bodies arrive. A client may send a body in chunks of one byte, and Node calls back for each: 64 KiB of
- * them, which is one read, take some ten milliseconds, and one turn of the event loop may read two megabytes from each connection.
- * Knows bytes, nothing of what they are for.
+ * Bounds the pieces in which bodies arrive. A client may send a body in chunks of one byte, and Node calls back for each chunk. One
+ * read brings 64 KiB of such chunks, which take some ten milliseconds, and in one turn of the event loop Node may read thirty-two
+ * times from each connection. Knows bytes, and nothing of what they are for.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-/** Any body may come in this many pieces; in a larger number of them, each holds this many bytes on average. */
+/** Any body may come in this many pieces. If it comes in more, the pieces must hold `bytesPerPieceMin` bytes on average. */
 const piecesFree = 10_000;
-/** The same for a body that nobody reads, since its request is answered already. */
+/** The same for a body whose bytes are dropped. */
 const unreadPiecesFree = 100;
 const bytesPerPieceMin = 16;
-/** Pieces of all bodies in one turn of the event loop at which other connections have to wait for the next. */
+/** Pieces of all bodies in one turn of the event loop. When there are more, all connections wait for the next turn. */
 const piecesPerTurnMax = 1_000;
 
 export class BodyPieces implements Disposable {
@@ -20,8 +20,8 @@ export class BodyPieces implements Disposable {
   #turnEnds: () => void = () => {};
 
   /**
-   * @param onMany Called where a turn has brought as many pieces as it may: nothing more is to be read until the promise is
-   *   fulfilled. What the system has handed over by then is parsed all the same.
+   * @param onMany Called when a turn has brought as many pieces as it may. It stops all reading until the promise is fulfilled. Node
+   *   still parses the bytes that it has read by then.
    */
   constructor(onMany: (turnEnds: Promise<void>) => void) {
     this.#onMany = onMany;
@@ -36,23 +36,27 @@ export class BodyPieces implements Disposable {
   }
 
   /**
-   * Counts the pieces of a body that nobody has read when its request is answered. Node would read it to its end, so that the
-   * connection can take another request; here a connection whose chunks are tiny is closed. To be called before Node listens
-   * for the end of the response.
+   * Drops the body of a request that is answered before anybody has read its body. Node would read it to its end, whatever its
+   * pieces, so that the connection can take another request.
    */
   boundUnread(request: IncomingMessage, response: ServerResponse): void {
     if (request.headers['transfer-encoding'] === undefined) return;
     response.prependOnceListener('finish', () => {
       if (request.complete || request.readableFlowing !== null) return;
-      let pieces = 0;
-      let bytes = 0;
-      request.on('data', (piece: Buffer) => {
-        pieces += 1;
-        bytes += piece.length;
-        if (!this.count(pieces, bytes, unreadPiecesFree)) request.destroy();
-      });
-      // Node leaves a body alone that somebody has begun to read.
+      this.drop(request);
+      // Marks the body as one that somebody reads, so that Node doesn't read it.
       request.read(0);
+    });
+  }
+
+  /** Reads a body to its end and keeps none of it. Closes a connection whose chunks are tiny. */
+  drop(request: IncomingMessage): void {
+    let pieces = 0;
+    let bytes = 0;
+    request.on('data', (piece: Buffer) => {
+      pieces += 1;
+      bytes += piece.length;
+      if (!this.count(pieces, bytes, unreadPiecesFree)) request.destroy();
     });
   }
 

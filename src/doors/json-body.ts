@@ -13,19 +13,21 @@ export function isJson(contentType: string | undefined): boolean {
 /** What a body may hold. */
 export interface BodyLimits {
   readonly bytesMax: number;
+  /** Values and levels of its JSON. */
   readonly json: JsonBounds;
+  /** Counts the pieces in which bodies arrive. */
   readonly pieces: BodyPieces;
 }
 
 const bufferBytesMin = 16 * 1_024;
 
 /**
- * Reads a body whole, into one buffer that grows: a list of pieces would hold some 350 bytes for each, and a client may send
- * it byte by byte. What is over the limit is read on and dropped, since a client that still sends would not see the answer.
+ * Reads a whole body into one buffer, which grows. A list of pieces would hold some 350 bytes for each piece, and a client may send
+ * pieces of one byte. A body over the limit is read to its end and dropped: many clients read no response before they have sent all.
  *
- * @param hold Is resized to what the body holds in memory, as it is read.
- * @throws LlmError `too_large`, `invalid_input` (a body that is compressed, too), and what `hold` throws. The rest of the
- *   body is not kept then.
+ * @param hold It is resized, while the body is read, to the bytes that the body holds in memory.
+ * @throws LlmError `too_large`, `invalid_input` (also for a compressed body), and what `hold` throws. Nothing of the body is kept
+ *   then.
  */
 export async function readBody(
   source: IncomingMessage,
@@ -34,7 +36,7 @@ export async function readBody(
 ): Promise<Buffer> {
   const { 'content-encoding': encoding = 'identity' } = source.headers;
   if (!/^[\t ]*(identity)?[\t ]*$/i.test(encoding)) {
-    source.resume();
+    allPieces.drop(source);
     throw refusal('Expected a body that is not compressed, found a content-encoding in its head');
   }
   let buffer = Buffer.allocUnsafe(bufferBytesMin);
@@ -46,7 +48,7 @@ export async function readBody(
         pieces += 1;
         bytes += piece.length;
         if (!allPieces.count(pieces, bytes)) {
-          // Each piece costs as much work as a kilobyte: this one's sender isn't listened to any more.
+          // Each piece costs as much work as a kilobyte of a larger one, so the connection is closed.
           source.destroy();
           return reject(refusal('The body comes in more pieces than its size explains'));
         }
@@ -54,7 +56,8 @@ export async function readBody(
         try {
           hold?.resize(heldPerByte * bytes);
         } catch (error) {
-          source.off('data', take).resume();
+          source.off('data', take);
+          allPieces.drop(source);
           return reject(LlmError.from(error));
         }
         if (bytes > buffer.length) {
@@ -74,21 +77,21 @@ export async function readBody(
     if (bytes > bytesMax) throw new LlmError('too_large', `The body is larger than ${bytesMax} bytes`);
     return buffer.subarray(0, bytes);
   } finally {
-    // The listeners are the request's for as long as it is answered, and this buffer would be held by them.
+    // The request keeps its listeners until it is answered, and they would keep this buffer alive.
     buffer = none;
   }
 }
 
 const none = Buffer.alloc(0);
-/** The buffer, and the text or the values that are made of it. */
+/** The buffer, and the text or the values that are made from it. */
 const heldPerByte = 2;
 
 /**
- * The JSON of a body. A byte order mark before it is passed over, since editors and shells of Windows put one there.
+ * The JSON of a body. A byte order mark before it is skipped, since editors and shells of Windows write one.
  *
- * @throws LlmError `invalid_input` for what is not JSON, with the place where it stops being that but no quotation; and for
- *   what is not UTF-8, or is declared as something else: read as UTF-8 all the same, its letters would reach the model
- *   garbled, and nobody would know why. `too_large` for more values or levels than the bounds allow.
+ * @throws LlmError `invalid_input` for a text that is no JSON: the message names the position of the error and quotes nothing. The
+ *   same for bytes that are not UTF-8, or are declared as another charset: if they were read as UTF-8, garbled letters would reach
+ *   the model, and nobody would know why. `too_large` for more values than the bounds allow.
  */
 export function parseJsonBody(bytes: Buffer, contentType: string | undefined, bounds: JsonBounds): unknown {
   const charset = /;[\t ]*charset="?([^";\t ]*)/i.exec(contentType ?? '')?.[1]?.toLowerCase();
@@ -115,7 +118,7 @@ export function emptyBody(): LlmError {
   return refusal('The body is empty; expected JSON');
 }
 
-/** @throws LlmError `too_large` for JSON of more values or levels than the bounds allow, before any of it is parsed */
+/** @throws LlmError `too_large` for more values than the bounds allow, `invalid_input` for more levels. Parses nothing. */
 export function checkJsonBounds(json: Buffer, bounds: JsonBounds): void {
   const excess = excessOf(json, bounds);
   if (excess === 'values') {
@@ -127,7 +130,7 @@ export function checkJsonBounds(json: Buffer, bounds: JsonBounds): void {
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
-/** ASCII is UTF-8, too. */
+/** Names of UTF-8, and of ASCII, which is a part of it. */
 const asUtf8: ReadonlySet<string> = new Set(['utf-8', 'utf8', 'us-ascii', 'ascii']);
 
 function refusal(message: string): LlmError {

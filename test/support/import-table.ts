@@ -1,14 +1,14 @@
 /**
- * The table of who may import whom in src/, and the check of source texts against it. Reads no files.
+ * Checks source texts of src/ against the table of who may import whom. Reads no files.
  *
- * A module is a file or a folder of src/ that the ranks name; whatever stands in a folder belongs to the nearest that is named.
+ * A module is a file or a folder of src/ that the ranks name. A file in a folder belongs to the nearest named folder.
  */
 import { posix } from 'node:path';
 
-/** Modules from the top down. One imports from lower ranks only: never upward, never from its own rank. */
+/** Modules from the top down. A module imports from lower ranks only: never from a higher rank, never from its own. */
 export type Ranks = readonly (readonly string[])[];
 
-/** The ranks, as the page that describes them has them: the first block of lines that all but the first begin with `›`. */
+/** Reads the ranks from ARCHITECTURE.md: the first code block in which every line but the first begins with `›`. */
 export function readRanks(page: string): Ranks {
   const block = /^```\n([^`›]+\n(?:› [^`\n]+\n)+)```$/m.exec(page)?.[1];
   if (block === undefined) throw new Error('expected a block of lines that begin with ›');
@@ -18,10 +18,10 @@ export function readRanks(page: string): Ranks {
     .map((line) => line.replace('› ', '').split(', '));
 }
 
-/** A file that is imported by its own name from outside, and so stands beside the folder that it belongs to. */
+/** Files that belong to a folder and stand beside it, since users of the package import them by name. */
 const partOf: Readonly<Record<string, string>> = { 'define-configs': 'configs' };
 
-/** Who alone may import a package, or one of its subpaths. */
+/** The only modules that may import a package, or a subpath of it. */
 const packageUsers: Readonly<Record<string, readonly string[]>> = {
   '@anthropic-ai/sdk': ['upstream/llm-service'],
   '@trpc/client': ['client', 'cli'],
@@ -31,13 +31,13 @@ const packageUsers: Readonly<Record<string, readonly string[]>> = {
   redis: ['stream-log/redis'],
 };
 
-/** Who alone may import a file: everyone else knows the stream log by its interface. */
+/** The only modules that may import a file. All others know the stream log by its interface. */
 const fileUsers: Readonly<Record<string, readonly string[]>> = {
   'stream-log/memory': ['core', 'index'],
   'stream-log/redis': ['core', 'index'],
 };
 
-/** It runs in browsers, so it takes types alone: the values of the protocol would bring zod along. */
+/** The client runs in browsers, so it imports types alone: the values of the protocol would bring zod into its bundle. */
 const clientImports = new Set(['protocol', 'doors/trpc']);
 
 const vagueNames = new Set(['utils', 'util', 'common', 'types', 'lib', 'helpers', 'helper', 'misc', 'shared']);
@@ -67,7 +67,7 @@ export function findBreaches(sources: ReadonlyMap<string, string>, ranks: Ranks)
 
 class Table {
   readonly #ranks: Ranks;
-  /** The longest first, so that the nearest is found. */
+  /** The longest names first, so that the search finds the nearest folder. */
   readonly #modules: readonly string[];
 
   constructor(ranks: Ranks) {
@@ -80,7 +80,7 @@ class Table {
     return this.#modules.find((module) => isWithin(path, module)) ?? partOf[name] ?? name;
   }
 
-  /** 0 at the top; -1 for a module that the table doesn't know. */
+  /** 0 is the highest rank; -1 stands for a module that the table lacks. */
   rankOf(path: string): number {
     const module = this.moduleOf(path);
     return this.#ranks.findIndex((modules) => modules.includes(module));
@@ -123,7 +123,7 @@ function breachesOfImport(path: string, { specifier, typeOnly }: Import, table: 
   return breach(`${from} does not stand above ${to}, and imports go down only`);
 }
 
-/** Static and dynamic imports and re-exports, in a text without comments. What stands in a string is not told apart. */
+/** Static and dynamic imports and re-exports in a text without comments. An import inside a string counts, too. */
 function importsOf(code: string): Import[] {
   const statements = code.matchAll(
     /^(?:import|export)\b(\s+type\b(?=\s*[\w$*{]))?(?:[\w$*{},\s]*?\bfrom)?\s*(['"])(.+?)\2/gm,
@@ -144,7 +144,7 @@ function isOneOf(path: string, parents: readonly string[]): boolean {
   return parents.some((parent) => isWithin(path, parent));
 }
 
-/** Whether a path is the named file, with or without its extension, or stands in the named folder. */
+/** Whether a path is the named file, with or without its extension, or lies in the named folder. */
 function isWithin(path: string, parent: string): boolean {
   return withoutExtension(path) === parent || path === parent || path.startsWith(`${parent}/`);
 }

@@ -1,7 +1,6 @@
 /**
- * The REST door as an OpenAPI 3.1 document, its schemas made from those that the service itself checks by. Knows the
- * routes by name only: rest.ts serves them, and a test holds the two together.
- * https://spec.openapis.org/oas/v3.1.1.html
+ * The REST door as an OpenAPI 3.1 document. Its schemas are those that the service checks requests by, its refusals those of the table
+ * of errors. rest.ts serves the routes; test/openapi.test.ts fails where the two differ. https://spec.openapis.org/oas/v3.1.1.html
  */
 import { z } from 'zod';
 import { errorTable, refusalsOf, type Operation } from '../../errors.ts';
@@ -24,7 +23,7 @@ const cancellationSchema = z.object({ outcome: z.enum(cancelOutcomes) }).meta({ 
 const configListSchema = z.array(configSummarySchema).meta({ id: 'ConfigList' });
 const statusSchema = z.object({ status: z.string() }).meta({ id: 'Status' });
 
-/** Events are no part of any body as OpenAPI 3.1 sees bodies, so `data` refers to their schema by an extension. */
+/** OpenAPI 3.1 has no words for the events of a stream, so an extension (`x-event-data`) refers to the schema of their `data`. */
 const eventStream: Json = {
   type: 'string',
   contentMediaType: 'text/event-stream',
@@ -37,15 +36,19 @@ const eventStream: Json = {
   'x-event-data': { $ref: '#/components/schemas/LlmEvent' },
 };
 
-/** @param schemas Of the inputs, with the limits that this service has. */
+/** @param schemas The schemas of the inputs, with the limits of this service. */
 export function createOpenApiDocument(schemas: InputSchemas): Json {
   const { config, lastEventId: cursor } = schemas.stream.shape;
   const generationId = withoutRefs(schemas.generationId);
-  const idempotencyKey = header('Idempotency-Key', generationId, 'The generationId: asked again, it is not run again.');
+  const idempotencyKey = header(
+    'Idempotency-Key',
+    generationId,
+    'The generationId. A request that is sent again under the same id is not run again.',
+  );
   const lastEventId = header(
     'Last-Event-ID',
     withoutRefs(cursor.unwrap().unwrap()),
-    'The last event that was seen: sends what follows it.',
+    'The id of the last event that the client has seen; the events after it follow.',
   );
   const lastEventIdInUrl = query(
     'lastEventId',
@@ -54,19 +57,19 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
   );
   const events = (what: string): Json => ({
     200: response(what, 'EventStream', 'text/event-stream'),
-    204: { description: 'There is nothing after that event.' },
+    204: { description: 'No event follows the one of Last-Event-ID.' },
   });
   return {
     openapi: '3.1.1',
     info: {
       title: 'llm-service',
       version: String(protocolVersion),
-      description: 'Streams the answers of language models. PROTOCOL.md tells what an event means and how to resume.',
+      description: 'Streams the answers of language models. PROTOCOL.md says what each event means and how to resume.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    // Relative to this document: behind a proxy that strips a prefix, the routes are under it, too.
+    // Relative to this document, so that it is right behind a proxy that strips a prefix from the path.
     servers: [{ url: '.', description: 'Where this document was found.' }],
-    // Without keys everyone may ask; with them, a bearer is needed.
+    // A service without keys needs no credentials; one with keys needs a bearer token.
     security: [{}, { key: [] }],
     paths: {
       '/api/llm/process_stream/{config}': {
@@ -157,16 +160,16 @@ function components(schemas: InputSchemas): Json {
 }
 
 function withoutRefs(schema: z.ZodType): Json {
-  const { $schema: _$schema, ...rest } = jsonSchema(schema);
-  return rest;
+  const { $schema: _$schema, ...shape } = jsonSchema(schema);
+  return shape;
 }
 
 function jsonSchema(schema: z.ZodType) {
   return z.toJSONSchema(schema, {
-    // As readers must take it: with fields that they don't know.
+    // The form of inputs allows unknown fields, which readers of events must allow.
     io: 'input',
     override: ({ jsonSchema: made }) => {
-      // Implied by the type wherever numbers are JavaScript's.
+      // zod writes these two bounds for every integer of JavaScript. They would only be noise.
       if (made.minimum === Number.MIN_SAFE_INTEGER) delete made.minimum;
       if (made.maximum === Number.MAX_SAFE_INTEGER) delete made.maximum;
       if (made.format !== undefined) delete made.pattern;

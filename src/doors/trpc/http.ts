@@ -1,6 +1,6 @@
 /**
  * The tRPC door over HTTP: the route of all procedures. Subscriptions go to sse.ts. Queries and mutations go to tRPC's own
- * handler, which finds their body read already: by itself it would read a body before it knows who asks, and would parse
+ * handler, which finds their body read already: by itself it would read a body before it knows the caller, and would parse
  * however many values the body holds.
  */
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';

@@ -5,11 +5,11 @@ export interface ProcedureCall {
   readonly type: TRPCProcedureType;
   readonly path: string;
   readonly input: unknown;
-  /** What a client that reconnects says beside its input; outranks what is in there. */
+  /** The cursor that a client which reconnects sends beside its input. It outranks the cursor in the input. */
   readonly lastEventId?: string | undefined;
 }
 
-/** @throws TRPCError for a path that there isn't, and what the procedure throws. */
+/** @throws TRPCError for an unknown path, and what the procedure throws. */
 export function callProcedure(
   router: AnyTRPCRouter,
   { type, path, input, lastEventId }: ProcedureCall,

@@ -19,11 +19,12 @@ import { errorFormatter, publicError } from './wire-errors.ts';
 export interface RouterOptions {
   readonly generations: Generations;
   readonly configs: () => ConfigSnapshot;
+  /** The caller of a request. Whatever it throws refuses the request. */
   readonly authenticate: (request: AuthRequest) => Caller | Promise<Caller>;
   readonly schemas: InputSchemas;
   readonly telemetry: Telemetry;
   readonly flow: FlowLimits;
-  /** Whether it is to be mounted in somebody else's app, whose error formatter may send all that it finds. */
+  /** Whether it is mounted in somebody else's app, whose error formatter may send everything that it finds on an error. */
   readonly embedded?: boolean;
 }
 
@@ -59,7 +60,7 @@ export type VariablesInput<Config extends string, Names extends string> = [Names
 export type NoVariables<Config extends string> = { readonly [noVariable]?: Config };
 declare const noVariable: unique symbol;
 
-/** What `llm.stream` of a router takes: config names and variables are literal types. */
+/** The input of a router's `llm.stream`: config names and variables are literal types. */
 export type StreamInputOf<TRouter extends AnyTRPCRouter> =
   inferRouterInputs<TRouter> extends { llm: { stream: infer Input } }
     ? Input
@@ -68,13 +69,17 @@ export type StreamInputOf<TRouter extends AnyTRPCRouter> =
 /** The type of the router that serves the given configs: `type AppRouter = LlmRouter<typeof configs>`. */
 export type LlmRouter<C> = ReturnType<typeof createRouter<C>>;
 
-/** Builds the router over what serves it. */
+/**
+ * Builds the router.
+ *
+ * @param C The type of the configs, as `defineConfigs` returns it.
+ */
 export function createRouter<C>(options: RouterOptions) {
   const { generations, schemas } = options;
   const t = initTRPC.context<LlmContext>().create({ transformer, errorFormatter, isDev: false });
 
-  // What `errors` formats is final: a host's own formatter isn't asked. Our own service needs none of it, and its SSE
-  // door takes what a subscription returns as it is, without the generator that `errors` puts around it.
+  // `errors` formats the errors of these procedures whatever the formatter of the host is. It also puts a generator around what a
+  // subscription returns. The service's own doors need neither, and pipe the `EventBatches` that a subscription returns.
   const first = options.embedded ? t.procedure.errors(errorFormatter) : t.procedure;
   const procedure = first.use(async ({ ctx, next }) => {
     const caller = await callerOf(ctx, options);
@@ -84,12 +89,12 @@ export function createRouter<C>(options: RouterOptions) {
     return result;
   });
   const byId = procedure.input(parse(schemas.generation));
-  // Names and variables are literal types to clients; on the wire they are strings, judged when they are looked up.
+  // Clients see config names and variables as literal types. On the wire they are strings, and `generations` looks them up.
   const parseStream: (input: unknown) => unknown = parse(schemas.stream);
 
   const roomFor = (ctx: LlmContext & { readonly caller: Caller }) => (bytes: number) =>
     ctx.note?.room?.take(ctx.caller, bytes);
-  const answer = (ctx: LlmContext & { readonly caller: Caller }, signal: AbortSignal, view: LogView) =>
+  const eventsOf = (ctx: LlmContext & { readonly caller: Caller }, signal: AbortSignal, view: LogView) =>
     new EventBatches(view, {
       refusal: (thrown) => publicError(thrown, options, ctx.caller),
       ready: () => webSocketReady(ctx, signal, options.flow),
@@ -102,13 +107,13 @@ export function createRouter<C>(options: RouterOptions) {
       stream: procedure
         .input(parseStream as (input: unknown) => StreamInput<C>)
         .subscription(({ ctx, input, signal = neverAborts() }) =>
-          answer(ctx, signal, generations.stream(ctx.caller, input, signal, ctx.note?.checkStart)),
+          eventsOf(ctx, signal, generations.stream(ctx.caller, input, signal, ctx.note?.checkStart)),
         ),
 
       follow: procedure
         .input(parse(schemas.follow))
         .subscription(({ ctx, input, signal = neverAborts() }) =>
-          answer(ctx, signal, generations.follow(ctx.caller, input, signal)),
+          eventsOf(ctx, signal, generations.follow(ctx.caller, input, signal)),
         ),
 
       cancel: byId.mutation(async ({ ctx, input }) => ({
@@ -150,8 +155,8 @@ function authRequest(context: LlmContext | null | undefined): AuthRequest {
 }
 
 /**
- * tRPC's WebSocket adapter passes the WebSocket as `res` and the request that it was opened by as `req`, and hands all it
- * gets to the socket at once: in a host's app, this is where a slow reader is waited for.
+ * Waits until a WebSocket of a host's app has room. tRPC's WebSocket adapter writes every event at once, however slowly its client
+ * reads. It passes the WebSocket as `res`, and the request that opened it as `req`.
  */
 function webSocketReady({ req, res }: LlmContext, signal: AbortSignal, flow: FlowLimits): Promise<void> | undefined {
   if (typeof res !== 'object' || res === null || !('bufferedAmount' in res) || !req?.socket) return undefined;
@@ -159,7 +164,7 @@ function webSocketReady({ req, res }: LlmContext, signal: AbortSignal, flow: Flo
   return untilRoom(req.socket, signal, flow, () => webSocket.bufferedAmount);
 }
 
-/** Callers within the process need not pass a signal: they stop by no longer iterating. */
+/** For callers within the process that pass no signal. They leave by ending their iteration. */
 function neverAborts(): AbortSignal {
   return new AbortController().signal;
 }

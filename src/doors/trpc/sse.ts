@@ -1,7 +1,7 @@
 /**
- * The tRPC door over SSE, GET and POST: runs a subscription through tRPC's public functions and writes its events on
- * the wire that `httpSubscriptionLink` reads, one write a batch. tRPC's own writer passes each event through two web
- * streams and costs five to seven times as much (docs/decisions/own-sse-writer.md).
+ * The tRPC door over SSE, by GET and POST: runs a subscription by tRPC's public functions, and writes its events on the wire that
+ * `httpSubscriptionLink` reads, one write for each batch. tRPC's own writer passes each event through two web streams, which costs
+ * five to seven times as much (docs/decisions/own-sse-writer.md).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
@@ -19,7 +19,7 @@ import { wrapJson } from './wire.ts';
 import { errorOnWire, logRefusal } from './wire-errors.ts';
 
 /**
- * Judges the credentials in a request's head, before a byte of its body is read. Gives the account that the body is read on.
+ * Judges the credentials in a request's head, before a byte of its body is read. Returns the hold on which the body is counted.
  *
  * @throws LlmError `unauthorized`
  */
@@ -32,12 +32,12 @@ export interface SseDoorOptions {
   /** @throws LlmError `forbidden` for a request that may start no generation. */
   readonly checkStart: (request: IncomingMessage) => void;
   readonly sse: SseOptions;
-  /** Asked for each subscription. */
+  /** Called for each subscription, since the configs may have changed. */
   readonly liveness: () => Liveness;
   readonly telemetry: Telemetry;
 }
 
-/** tRPC's words, to the byte: its links look at the name alone, and readers of this wire know that the data is empty. */
+/** These frames are tRPC's own, to the byte. tRPC's links look at the event's name alone; other clients may expect the empty data. */
 const heartbeat = 'event: ping\ndata: \n\n';
 const returned = 'event: return\ndata: \n\n';
 
@@ -47,7 +47,7 @@ const framesOf = onceForBatch((batch) => {
   return frames;
 });
 
-/** Whether a request is for this door; every other one is for tRPC's handler of queries and mutations. */
+/** Whether a request is for this door. All other requests go to tRPC's handler of queries and mutations. */
 export function isSubscription(router: AnyTRPCRouter, path: string, accept: string | undefined): boolean {
   const procedures: Record<string, { _def: { type: string } } | undefined> = router._def.procedures;
   if (Object.hasOwn(procedures, path)) return procedures[path]?._def.type === 'subscription';
@@ -56,7 +56,10 @@ export function isSubscription(router: AnyTRPCRouter, path: string, accept: stri
   return accept === 'text/event-stream' && !path.includes(',');
 }
 
-/** Serves one subscription until it ends or its client leaves. Never throws: what goes wrong is told on the stream. */
+/**
+ * Serves one subscription until it ends or its client leaves. Never throws: a refusal is an event of the stream. Its status is 200, as
+ * that of tRPC's own writer is, since an EventSource shows its page nothing of a response with another status.
+ */
 export async function serveSubscription(
   request: IncomingMessage,
   response: ServerResponse,
@@ -73,7 +76,7 @@ export async function serveSubscription(
   try {
     const url = new URL(request.url ?? '', 'http://localhost');
     const wire = await readInput(request, url, options);
-    // Opened before the procedure runs: `start` is to follow at once, and an error is told as an event in any case.
+    // Written before the procedure runs: a refusal is an event in any case, and a client learns early that it is connected.
     const client = { reconnectAfterInactivityMs: silenceMs, graceMs };
     void stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
 
@@ -92,7 +95,7 @@ export async function serveSubscription(
 
 /** @throws LlmError as `admit`, `readBody` and `parseJsonBody` do; TRPCError UNSUPPORTED_MEDIA_TYPE */
 async function readInput(request: IncomingMessage, url: URL, { admit, body }: SseDoorOptions): Promise<unknown> {
-  // Given back when the input is read: from there on the generation's own account holds it.
+  // Given back when the input is read. From then on the generation counts the request.
   using held = admit(request);
   if (request.method !== 'POST') return readUrl(url, body);
   const contentType = request.headers['content-type'];

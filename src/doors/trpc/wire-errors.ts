@@ -109,7 +109,7 @@ export function logRefusal(telemetry: Telemetry, cause: unknown, { door, request
 
 export interface PublicErrorOptions {
   readonly telemetry: Telemetry;
-  /** Whether the router is mounted in somebody else's app. Then no door of ours logs the refusal, so it is logged here. */
+  /** Whether the router is mounted in somebody else's app. Then no door logs its refusals, so `publicError` does. */
   readonly embedded?: boolean;
 }
 
