@@ -65,8 +65,8 @@ describe('the check', () => {
     ],
     [
       'doors/rest/rest.ts',
-      'imports ../trpc/router.ts: doors/rest does not stand above doors/trpc',
-      "import { a } from '../trpc/router.ts';",
+      'imports ../trpc/wire.ts: doors/rest does not stand above doors/trpc',
+      "import { a } from '../trpc/wire.ts';",
     ],
     [
       'upstream/http/a.ts',
@@ -107,6 +107,11 @@ describe('the check', () => {
       'generations/generations.ts',
       'imports ../stream-log/a.ts: of stream-log/, others know',
       "import { a } from '../stream-log/a.ts';",
+    ],
+    [
+      'doors/trpc/sse.ts',
+      'imports ./router.ts: only core, server, embed, client, cli, index may',
+      "import type { A } from './router.ts';",
     ],
     ['stream-log/redis.ts', 'imports ./memory.ts: only core, index may', "import { a } from './memory.ts';"],
     [

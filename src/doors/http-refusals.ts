@@ -1,7 +1,7 @@
 /**
  * How a request over HTTP is refused: every failure becomes an LlmError, is logged once, and goes out with the HTTP status of
  * its code. A door says under which name its refusals are logged and what their body looks like. Knows fastify's own errors,
- * and nothing of who is refused for what.
+ * and no rule by which a request is refused.
  */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { Caller } from '../caller.ts';

@@ -31,7 +31,7 @@ const headers = {
   'x-content-type-options': 'nosniff',
 } as const;
 
-/** Statuses for a file that exists, but not in the version, or with the part, that the request asks for. */
+/** Statuses of a file that exists, but not in the version (412), or not with the part (416), that the request asks for. */
 const unmetConditions: ReadonlySet<number> = new Set([412, 416]);
 
 /** Serves the page, if it has been built. */

@@ -88,8 +88,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 
   const app = createApp({ bodyBytesMax, access, refusals, responses, pieces });
   const stalls = new StallWatch(app.server, socketStallMs);
-  // Node closes a connection that is quiet for this long, unless a listener does it. A connection that owes a response is the
-  // stall watch's.
+  // Since this listens for the timeout, Node itself closes no quiet connection. The stall watch looks after those that owe a response.
   app.server.setTimeout(socketStallMs, (socket) => {
     if (responses.isIdle(socket)) socket.destroy();
   });

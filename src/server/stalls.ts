@@ -6,7 +6,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Looks in the time that a connection may take nothing. */
+/** How often the timer looks within `stallMs`. */
 const looksPerStall = 4;
 
 /** What a connection had taken at the last look. */
