@@ -1,8 +1,9 @@
 /** Credentials in the head are judged before a body is read, and a body is bounded in pieces as well as in bytes. */
 import { createHash } from 'node:crypto';
-import { connect } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { BodyPieces } from '../src/doors/body-pieces.ts';
+import { ReadingTurns } from '../src/server/reading-turns.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { postJson } from './support/raw-http.ts';
 import { openSocket } from './support/raw-websocket.ts';
@@ -80,17 +81,38 @@ describe('a body in one-byte chunks that nobody reads', () => {
   });
 });
 
-it('a turn of the event loop that brings many pieces of bodies reads no other connection until the next', async () => {
-  const turns: Promise<void>[] = [];
-  using pieces = new BodyPieces((turnEnds) => turns.push(turnEnds));
+it('a turn of the event loop that brings many pieces of bodies is cut', async () => {
+  let cuts = 0;
+  using pieces = new BodyPieces(() => (cuts += 1));
   for (let piece = 1; piece <= 5_000; piece += 1) expect(pieces.count(piece, 0)).toBe(true);
-  expect(turns).toHaveLength(1);
-  await turns[0];
+  expect(cuts).toBe(1);
+  await new Promise((resolve) => setImmediate(resolve));
   for (let piece = 1; piece <= 999; piece += 1) pieces.count(piece, 0);
-  expect(turns).toHaveLength(1);
+  expect(cuts).toBe(1);
   expect(pieces.count(10_001, 0)).toBe(false);
-  expect(turns).toHaveLength(2);
+  expect(cuts).toBe(2);
   expect(pieces.count(10_001, 16)).toBe(true);
+});
+
+it('connections whose reading was cut are read again in turn, also while every turn is cut', async () => {
+  const sockets = Array.from({ length: 20 }, () => new Socket());
+  // Flowing, as those of a server are.
+  for (const socket of sockets) socket.resume();
+  const paused = () => sockets.filter((socket) => socket.isPaused());
+  using turns = new ReadingTurns(() => sockets);
+  turns.cut();
+  expect(paused()).toHaveLength(20);
+  const resumed = new Set<Socket>();
+  for (let turn = 1; turn <= 3; turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const socket of sockets) if (!socket.isPaused()) resumed.add(socket);
+    expect(paused().length).toBeGreaterThanOrEqual(12);
+    turns.cut();
+  }
+  expect(resumed.size).toBe(20);
+  // Two turns: the first was cut, the second is not.
+  for (let turn = 1; turn <= 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  expect(paused()).toHaveLength(0);
 });
 
 describe('JSON of many values or levels', () => {

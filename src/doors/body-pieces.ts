@@ -10,28 +10,30 @@ const piecesFree = 10_000;
 /** The same for a body whose bytes are dropped. */
 const unreadPiecesFree = 100;
 const bytesPerPieceMin = 16;
-/** Pieces of all bodies in one turn of the event loop. When there are more, all connections wait for the next turn. */
+/** Pieces of all bodies in one turn of the event loop. When there are more, connections wait for later turns. */
 const piecesPerTurnMax = 1_000;
 
 export class BodyPieces implements Disposable {
-  readonly #onMany: (turnEnds: Promise<void>) => void;
+  readonly #onMany: () => void;
   #inTurn = 0;
   #turn: NodeJS.Immediate | undefined;
-  #turnEnds: () => void = () => {};
 
-  /**
-   * @param onMany Called when a turn has brought as many pieces as it may. It stops all reading until the promise is fulfilled. Node
-   *   still parses the bytes that it has read by then.
-   */
-  constructor(onMany: (turnEnds: Promise<void>) => void) {
+  /** @param onMany Called when a turn has brought as many pieces as it may. It stops all reading in this turn. */
+  constructor(onMany: () => void) {
     this.#onMany = onMany;
   }
 
-  /** Counts one piece. `pieces` and `bytes` are those of its body so far. False where the body has too many. */
+  /**
+   * Counts one piece. Returns false where its body has too many.
+   *
+   * @param pieces Pieces of the same body so far, this one included.
+   * @param bytes Bytes of the same body so far.
+   * @param free Pieces that a body may have whatever they hold.
+   */
   count(pieces: number, bytes: number, free = piecesFree): boolean {
     this.#turn ??= setImmediate(() => this.#endTurn());
     this.#inTurn += 1;
-    if (this.#inTurn === piecesPerTurnMax) this.#onMany(new Promise((resolve) => (this.#turnEnds = resolve)));
+    if (this.#inTurn === piecesPerTurnMax) this.#onMany();
     return pieces <= free + bytes / bytesPerPieceMin;
   }
 
@@ -63,11 +65,9 @@ export class BodyPieces implements Disposable {
   #endTurn(): void {
     this.#turn = undefined;
     this.#inTurn = 0;
-    this.#turnEnds();
   }
 
   [Symbol.dispose](): void {
     clearImmediate(this.#turn);
-    this.#endTurn();
   }
 }

@@ -71,16 +71,9 @@ export class OpenResponses {
     });
   }
 
-  /**
-   * Reads from no connection until the promise is fulfilled. Responses are written meanwhile. A connection that somebody has
-   * paused before stays paused.
-   */
-  pauseUntil(fulfilled: Promise<void>): void {
-    const paused = [...this.#open.keys()].filter((socket) => !socket.isPaused());
-    for (const socket of paused) socket.pause();
-    void fulfilled.then(() => {
-      for (const socket of paused) if (!socket.destroyed) socket.resume();
-    });
+  /** The connections that are open and speak HTTP. */
+  get connections(): Iterable<Socket> {
+    return this.#open.keys();
   }
 
   /** Responses that all connections owe. */

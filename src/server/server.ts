@@ -31,6 +31,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts';
 import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
 import { OpenResponses } from './open-responses.ts';
 import { registerPage } from './page.ts';
+import { ReadingTurns } from './reading-turns.ts';
 import { StallWatch } from './stalls.ts';
 import { serveWithoutUpgrade, wantsWebSocket } from './unwanted-upgrade.ts';
 
@@ -82,7 +83,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const liveness = () => livenessFor(configs(), heartbeatMs);
   const refusals = new HttpRefusals(telemetry);
   const responses = new OpenResponses(limits.pipelinedMax);
-  const pieces = new BodyPieces((turnEnds) => responses.pauseUntil(turnEnds));
+  const turns = new ReadingTurns(() => responses.connections);
+  const pieces = new BodyPieces(() => turns.cut());
   const body: BodyLimits = { bytesMax: bodyBytesMax, json, pieces };
   const admit: Admit = (request) => held.take(access.authenticate(request).name, 0);
 
@@ -174,6 +176,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     async [Symbol.asyncDispose]() {
       stalls[Symbol.dispose]();
       pieces[Symbol.dispose]();
+      turns[Symbol.dispose]();
       const impatient = new AbortController();
       const patience = setTimeout(() => impatient.abort(), closeMs);
       await Promise.all([webSockets[Symbol.asyncDispose](), responses.allLeft(impatient.signal)]);
