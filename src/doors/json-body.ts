@@ -1,5 +1,6 @@
 /** The body of a request, read as JSON. Knows bytes and content types, not what the JSON is for. RFC 8259, section 8.1. */
 import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { LlmError } from '../errors.ts';
 import type { Hold } from '../access/held-bytes.ts';
 import type { BodyPieces } from './body-pieces.ts';
@@ -17,6 +18,24 @@ export interface BodyLimits {
   readonly json: JsonBounds;
   /** Counts the pieces in which bodies arrive. */
   readonly pieces: BodyPieces;
+}
+
+/**
+ * Judges the credentials in a request's head, before a byte of its body is read. Returns the hold on which the body is counted.
+ *
+ * @throws LlmError `unauthorized`
+ */
+export type Admit = (request: IncomingMessage) => Hold;
+
+/** Takes JSON as the only body. Every key in it is data, while fastify's own parser refuses `__proto__` and calls it no JSON. */
+export function registerJsonBodies(app: FastifyInstance, body: BodyLimits, admit: Admit): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', async ({ raw, headers }: FastifyRequest) => {
+    using held = admit(raw);
+    const bytes = await readBody(raw, body, held);
+    // Some clients name a content type without sending a body.
+    return bytes.length === 0 ? undefined : parseJsonBody(bytes, headers['content-type'], body.json);
+  });
 }
 
 const bufferBytesMin = 16 * 1_024;

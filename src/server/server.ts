@@ -14,13 +14,12 @@ import type { ConfigSnapshot } from '../configs/configs.ts';
 import { BodyPieces } from '../doors/body-pieces.ts';
 import type { FlowLimits } from '../doors/flow-control.ts';
 import { HttpRefusals, invalidRequest } from '../doors/http-refusals.ts';
-import { parseJsonBody, readBody, type BodyLimits } from '../doors/json-body.ts';
+import { registerJsonBodies, type Admit, type BodyLimits } from '../doors/json-body.ts';
 import { livenessFor } from '../doors/liveness.ts';
 import { registerRest } from '../doors/rest/rest.ts';
 import type { SseOptions } from '../doors/sse-response.ts';
 import { registerTrpc } from '../doors/trpc/http.ts';
 import type { LlmRouter } from '../doors/trpc/router.ts';
-import type { Admit } from '../doors/trpc/sse.ts';
 import { createWebSocketDoor, refuseUpgrade } from '../doors/trpc/websocket.ts';
 import { LlmError } from '../errors.ts';
 import type { Generations } from '../generations/generations.ts';
@@ -94,7 +93,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   app.server.setTimeout(socketStallMs, (socket) => {
     if (responses.isIdle(socket)) socket.destroy();
   });
-  registerBodies(app, body, admit);
+  registerJsonBodies(app, body, admit);
   registerHealth(app, generations);
   await registerPage(app);
   await app.register(async (guarded) => {
@@ -241,17 +240,6 @@ function createApp({ bodyBytesMax, access, refusals, responses, pieces }: AppPar
     return undefined;
   });
   return app;
-}
-
-/** Takes JSON as the only body. Every key in it is data, while fastify's own parser refuses `__proto__` and calls it no JSON. */
-function registerBodies(app: FastifyInstance, body: BodyLimits, admit: Admit): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', async ({ raw, headers }: FastifyRequest) => {
-    using held = admit(raw);
-    const bytes = await readBody(raw, body, held);
-    // Some clients name a content type without sending a body.
-    return bytes.length === 0 ? undefined : parseJsonBody(bytes, headers['content-type'], body.json);
-  });
 }
 
 /**

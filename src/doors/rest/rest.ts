@@ -3,7 +3,6 @@
  * this one; resume, cancel and configs stand beside it. Knows no sockets; event-response.ts sends.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { z } from 'zod';
 import type { Caller } from '../../caller.ts';
 import type { ConfigSnapshot } from '../../configs/configs.ts';
 import { LlmError } from '../../errors.ts';
@@ -13,6 +12,7 @@ import { onceForBatch } from '../../stream-log/stream-log.ts';
 import { sendEvents, type EventDialect } from '../event-response.ts';
 import { plainBody, type HttpRefusals } from '../http-refusals.ts';
 import { emptyBody } from '../json-body.ts';
+import { parseInput } from '../parse-input.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
 import type { SseOptions } from '../sse-response.ts';
 import { createOpenApiDocument } from './openapi.ts';
@@ -54,9 +54,9 @@ export function registerRest(scope: FastifyInstance, options: RestOptions): void
   scope.post<{ Params: { config: string } }>('/api/llm/process_stream/:config', async (request, reply) => {
     const caller = authenticate(request);
     if (request.body === undefined) throw emptyBody();
-    const body = parse(schemas.restBody, request.body);
+    const body = parseInput(schemas.restBody, request.body);
     const key = header(request, 'idempotency-key');
-    const named = key === undefined ? undefined : parse(schemas.generationId, key, 'Idempotency-Key');
+    const named = key === undefined ? undefined : parseInput(schemas.generationId, key, 'Idempotency-Key');
     if (named !== undefined && body.generationId !== undefined && named !== body.generationId) {
       throw LlmError.invalidInput([{ path: 'generationId', message: 'differs from the header Idempotency-Key' }]);
     }
@@ -71,24 +71,15 @@ export function registerRest(scope: FastifyInstance, options: RestOptions): void
 
   scope.get<{ Params: { id: string } }>('/api/llm/generations/:id/events', async (request, reply) => {
     const caller = authenticate(request);
-    const asked = { generationId: parse(schemas.generationId, request.params.id, 'id'), ...cursor(request) };
+    const asked = { generationId: parseInput(schemas.generationId, request.params.id, 'id'), ...cursor(request) };
     await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal));
   });
 
   scope.delete<{ Params: { id: string } }>('/api/llm/generations/:id', async (request) => {
     const caller = authenticate(request);
-    const generationId = parse(schemas.generationId, request.params.id, 'id');
+    const generationId = parseInput(schemas.generationId, request.params.id, 'id');
     return { outcome: await generations.cancel(caller, generationId) };
   });
-}
-
-/** @param name What the value is called in the request; a refusal names it in place of the path within the value. */
-function parse<T>(schema: z.ZodType<T>, value: unknown, name?: string): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const refusal = LlmError.from(parsed.error);
-  if (name === undefined || !refusal.issues) throw refusal;
-  throw LlmError.invalidInput(refusal.issues.map(({ message }) => ({ path: name, message })));
 }
 
 function cursor(request: FastifyRequest): { lastEventId?: string | undefined } {

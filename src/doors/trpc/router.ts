@@ -6,11 +6,11 @@ import { initTRPC, type AnyTRPCRouter, type inferRouterInputs } from '@trpc/serv
 import type { z } from 'zod';
 import type { Caller } from '../../caller.ts';
 import type { ConfigNames, ConfigSnapshot, Expected, VariablesOf } from '../../configs/configs.ts';
-import { LlmError } from '../../errors.ts';
 import type { Generations, LogView } from '../../generations/generations.ts';
 import type { InputSchemas, StreamRequest } from '../../protocol.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import { untilRoom, type FlowLimits } from '../flow-control.ts';
+import { parseInput } from '../parse-input.ts';
 import type { AuthRequest, LlmContext } from './context.ts';
 import { EventBatches } from './event-batches.ts';
 import { transformer } from './wire.ts';
@@ -130,11 +130,7 @@ export function createRouter<C>(options: RouterOptions) {
 }
 
 function parse<T>(schema: z.ZodType<T>): (input: unknown) => T {
-  return (input) => {
-    const parsed = schema.safeParse(input);
-    if (!parsed.success) throw LlmError.from(parsed.error);
-    return parsed.data;
-  };
+  return (input) => parseInput(schema, input);
 }
 
 async function callerOf(context: LlmContext, options: RouterOptions): Promise<Caller> {

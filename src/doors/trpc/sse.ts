@@ -6,8 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
 import type { EventBatches } from './event-batches.ts';
-import type { Hold } from '../../access/held-bytes.ts';
-import { checkJsonBounds, isJson, parseJsonBody, readBody, type BodyLimits } from '../json-body.ts';
+import { checkJsonBounds, isJson, parseJsonBody, readBody, type Admit, type BodyLimits } from '../json-body.ts';
 import type { RequestNote } from './context.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
@@ -17,13 +16,6 @@ import type { Liveness } from '../liveness.ts';
 import { callProcedure } from './procedure-call.ts';
 import { wrapJson } from './wire.ts';
 import { errorOnWire, logRefusal } from './wire-errors.ts';
-
-/**
- * Judges the credentials in a request's head, before a byte of its body is read. Returns the hold on which the body is counted.
- *
- * @throws LlmError `unauthorized`
- */
-export type Admit = (request: IncomingMessage) => Hold;
 
 export interface SseDoorOptions {
   readonly router: AnyTRPCRouter;
