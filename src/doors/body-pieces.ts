@@ -16,9 +16,10 @@ const piecesPerTurnMax = 1_000;
 export class BodyPieces implements Disposable {
   readonly #onMany: () => void;
   #inTurn = 0;
+  #cut = false;
   #turn: NodeJS.Immediate | undefined;
 
-  /** @param onMany Called when a turn has brought as many pieces as it may. It stops all reading in this turn. */
+  /** @param onMany Called once in a turn that has brought too many pieces, of all bodies or of one. It stops all reading in this turn. */
   constructor(onMany: () => void) {
     this.#onMany = onMany;
   }
@@ -33,8 +34,13 @@ export class BodyPieces implements Disposable {
   count(pieces: number, bytes: number, free = piecesFree): boolean {
     this.#turn ??= setImmediate(() => this.#endTurn());
     this.#inTurn += 1;
-    if (this.#inTurn === piecesPerTurnMax) this.#onMany();
-    return pieces <= free + bytes / bytesPerPieceMin;
+    const few = pieces <= free + bytes / bytesPerPieceMin;
+    // Its connection is closed then, but Node still calls back for each chunk of the read that brought this one.
+    if (!this.#cut && (!few || this.#inTurn >= piecesPerTurnMax)) {
+      this.#cut = true;
+      this.#onMany();
+    }
+    return few;
   }
 
   /**
@@ -65,6 +71,7 @@ export class BodyPieces implements Disposable {
   #endTurn(): void {
     this.#turn = undefined;
     this.#inTurn = 0;
+    this.#cut = false;
   }
 
   [Symbol.dispose](): void {
