@@ -1,5 +1,5 @@
-/** Who asks, as authentication found it. */
+/** Who sent a request, as authentication found it. */
 export interface Caller {
-  /** Owns the generations that it starts; the same generationId under another name is another generation. */
+  /** Owns the generations that are started under it. The same generationId under another name is another generation. */
   readonly name: string;
 }

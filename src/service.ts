@@ -123,21 +123,7 @@ function listen(core: ServiceCore, { host, port, limits }: Settings): Promise<Se
     held: core.held,
     telemetry: core.telemetry,
     schemas: createInputSchemas(limits),
-    bodyBytesMax: limits.bodyBytesMax,
-    jsonValuesMax: limits.jsonValuesMax,
-    blockDepthMax: limits.blockDepthMax,
-    answerBytesMax: limits.answerBytesMax,
-    pipelinedMax: limits.pipelinedMax,
-    heartbeatMs: limits.heartbeatMs,
-    reconnectMs: limits.reconnectMs,
-    socketBufferBytesMax: limits.socketBufferBytesMax,
-    socketStallMs: limits.socketStallMs,
-    socketsMax: limits.socketsMax,
-    socketsPerCallerMax: limits.socketsPerCallerMax,
-    unprovenSocketsMax: limits.unprovenSocketsMax,
-    connectionParamsMs: limits.connectionParamsMs,
-    subscriptionsPerSocketMax: limits.subscriptionsPerSocketMax,
-    callsPerSocketMax: limits.callsPerSocketMax,
+    limits,
   });
 }
 

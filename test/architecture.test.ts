@@ -65,8 +65,8 @@ describe('the check', () => {
     ],
     [
       'doors/rest/rest.ts',
-      'imports ../trpc/router.ts: doors/rest does not stand above doors/trpc',
-      "import { a } from '../trpc/router.ts';",
+      'imports ../trpc/wire.ts: doors/rest does not stand above doors/trpc',
+      "import { a } from '../trpc/wire.ts';",
     ],
     [
       'upstream/http/a.ts',
@@ -108,6 +108,11 @@ describe('the check', () => {
       'imports ../stream-log/a.ts: of stream-log/, others know',
       "import { a } from '../stream-log/a.ts';",
     ],
+    [
+      'doors/trpc/sse.ts',
+      'imports ./router.ts: only core, server, embed, client, cli, index may',
+      "import type { A } from './router.ts';",
+    ],
     ['stream-log/redis.ts', 'imports ./memory.ts: only core, index may', "import { a } from './memory.ts';"],
     [
       'client.ts',
@@ -142,7 +147,7 @@ describe('the check', () => {
     ['stream-log/memory.ts', 'imports redis: only stream-log/redis may', "import { createClient } from 'redis';"],
     [
       'doors/rest/rest.ts',
-      'imports @trpc/server: only doors/trpc, server, client may',
+      'imports @trpc/server: only doors/trpc, client may',
       "import { initTRPC } from '@trpc/server';",
     ],
     ['service.ts', 'imports @trpc/client: only client, cli may', "import { createTRPCClient } from '@trpc/client';"],

@@ -175,7 +175,7 @@ describe('a connection on which nothing is asked', () => {
     await request.text('still here');
     request.finish();
     expect(textOf(await readAll(view))).toBe('still here');
-    await eventually(() => expect(service.server.answers).toBe(0));
+    await eventually(() => expect(service.server.openResponses).toBe(0));
     // As if a kept connection had been idle for long.
     socket!.emit('timeout');
     expect(socket!.destroyed).toBe(true);
@@ -209,7 +209,7 @@ describe('requests that were sent at once on one connection', () => {
     socket.destroy();
     await eventually(() => expect(service.core.access.load.viewers).toBe(0));
     // The waiting request was not run, and nothing still waits for it.
-    await eventually(() => expect(service.server.answers).toBe(0));
+    await eventually(() => expect(service.server.openResponses).toBe(0));
     expect(upstream.requestCount).toBe(3);
   });
 });

@@ -7,7 +7,7 @@ import { defineConfigs } from '../src/configs/configs.ts';
 import { LlmError } from '../src/errors.ts';
 import type { EndedGeneration } from '../src/generations/generation-end.ts';
 import { isTerminal, type ErrorData, type LlmEvent } from '../src/protocol.ts';
-import type { AuthRequest } from '../src/doors/trpc/router.ts';
+import type { AuthRequest } from '../src/doors/trpc/context.ts';
 import { startSimulator, type Simulator } from '../src/simulator.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import {

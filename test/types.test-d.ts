@@ -1,9 +1,30 @@
 /** What the compiler must accept and refuse; test/types.test.ts compiles this file. */
 import type { TRPCClient } from '@trpc/client';
 import { expectTypeOf } from 'vitest';
+import type { z } from 'zod';
 import { defineConfigs, type ConfigNames, type Configs, type VariablesOf } from '../src/configs/configs.ts';
-import type { ConfigSummary, ErrorData, LlmEvent, Message } from '../src/protocol.ts';
+import type {
+  configSummarySchema,
+  ConfigSummary,
+  ErrorData,
+  errorDataSchema,
+  llmEventSchema,
+  LlmEvent,
+  Message,
+} from '../src/protocol.ts';
 import type { LlmRouter } from '../src/doors/trpc/router.ts';
+
+// ------------------------------------------------------------------------------- interfaces and schemas of the protocol
+
+// Each stands twice: the interface for people, whose comments editors show, and the schema for machines.
+type Writable<T> = T extends readonly (infer Each)[]
+  ? Writable<Each>[]
+  : T extends object
+    ? { -readonly [Key in keyof T]: Writable<T[Key]> }
+    : T;
+expectTypeOf<z.infer<typeof llmEventSchema>>().toEqualTypeOf<LlmEvent>();
+expectTypeOf<Writable<z.infer<typeof errorDataSchema>>>().toEqualTypeOf<Writable<ErrorData>>();
+expectTypeOf<z.infer<typeof configSummarySchema>>().toEqualTypeOf<ConfigSummary>();
 
 // ---------------------------------------------------------------------------------------------------------- configs
 

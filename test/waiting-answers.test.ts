@@ -164,7 +164,7 @@ describe('over HTTP', () => {
     await eventually(() => expect(sockets.open).toHaveLength(20));
     for (const client of clients) client.write(head, () => client.resetAndDestroy());
     await eventually(() => expect(sockets.open).toHaveLength(0));
-    await eventually(() => expect(service.server.answers).toBe(0));
+    await eventually(() => expect(service.server.openResponses).toBe(0));
     await eventually(() => expect(service.core.held.total).toBe(0));
     const response = await fetch(`${url}/trpc/llm.configs`);
     expect(response.status).toBe(200);
@@ -185,10 +185,10 @@ describe('over HTTP', () => {
     );
     const request = await upstream.nextRequest();
     socket.write(`GET /healthz HTTP/1.1\r\n${head}\r\n`.repeat(9));
-    await eventually(() => expect(service.server.answers).toBe(10));
+    await eventually(() => expect(service.server.openResponses).toBe(10));
     socket.write(`GET /healthz HTTP/1.1\r\n${head}\r\n`.repeat(1_000));
     await closed;
     expect(await request.outcome).toBe('client_closed');
-    await eventually(() => expect(service.server.answers).toBe(0));
+    await eventually(() => expect(service.server.openResponses).toBe(0));
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Who may ask, and how much: credentials to a Caller, the page that a browser asks from, rates and numbers per caller.
- * Knows headers, not transports. What it refuses has cost nothing yet.
+ * Who may use the service, and how much: it turns credentials into a Caller, refuses pages of other sites, and counts generations,
+ * viewers and starts for each caller. Knows headers, not transports. It refuses a request before the request costs anything.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
@@ -15,36 +15,39 @@ import { showsMoreThanUrl } from './web-pages.ts';
 export interface AccessLimits {
   /** Generations that may run at once, of all callers. */
   readonly generationsMax: number;
+  /** Generations of one caller that may run at once. */
   readonly generationsPerCallerMax: number;
-  /** Viewers that may be there at once, of all callers. */
+  /** Viewers that may be open at once, of all callers. */
   readonly viewersMax: number;
+  /** Viewers of one caller that may be open at once. */
   readonly viewersPerCallerMax: number;
   /** Generations that one caller may start in a minute. */
   readonly startsPerMinuteMax: number;
 }
 
 export interface AccessOptions {
-  /** None: everyone is `anonymous`. */
+  /** Keys of callers, by the SHA-256 of each in hex. Without any, everyone is the caller `anonymous`. */
   readonly keys: readonly { readonly name: string; readonly sha256: string }[];
   /** Origins of other sites whose pages may use the service. */
   readonly allowedOrigins: readonly string[];
-  /** Host names to answer to beside the loopback ones. None: where it isn't `loopback`, any. */
+  /** Host names that requests may name beside the loopback ones. Without any, and not on loopback, they may name every host. */
   readonly allowedHosts: readonly string[];
-  /** Whether the service listens on loopback only: then any foreign Host means a name that was rebound to it. */
+  /** Whether the service listens on loopback only. Then another name in `Host` is one that somebody rebound to loopback. */
   readonly loopback: boolean;
   readonly limits: AccessLimits;
-  /** The account of what is held for callers. */
+  /** The account of memory that is held for callers. */
   readonly held: HeldBytes;
 }
 
-/** What a door knows of a request. */
+/** What a door knows of who sent a request. */
 export interface Credentials {
+  /** Headers of the request, of which `authorization` may hold a key. */
   readonly headers: IncomingHttpHeaders;
-  /** What a WebSocket's client sent first: `{token}`. */
+  /** The first message of a WebSocket's client, which may hold a key as `token`. */
   readonly connectionParams?: Readonly<Record<string, string | undefined>> | null | undefined;
 }
 
-/** The longest host name that a refusal repeats. */
+/** A refusal repeats a host name of at most this length. */
 const namedHostCharsMax = 100;
 const capacityRetryAfterMs = 1_000;
 
@@ -68,8 +71,8 @@ export class Access {
   }
 
   /**
-   * Refuses a Host that isn't ours, where we are on loopback or our names are known: a page that has its own name resolve to
-   * our address would otherwise pass for same-origin.
+   * Refuses a `Host` that isn't the service's. Only a service on loopback, or one whose names are set, can know. Without this check
+   * a page whose own name resolves to the service's address (DNS rebinding) would pass for a page of the same origin.
    *
    * @throws LlmError `forbidden`
    */
@@ -78,15 +81,15 @@ export class Access {
     if (!loopback && this.#hosts.size === 0) return;
     const name = hostNameOf(host);
     if (this.#hosts.has(name) || isLoopback(name)) return;
-    // An address can't be rebound, as a name can. Health checks ask by one, some of them without a Host, as no browser does.
+    // Nobody can rebind an address. Health checks use an address, and some of them send no Host, as no browser does.
     if (!loopback && (host === undefined || isAddress(name))) return;
-    // Behind a proxy this is what its operator meets first, so it says which name arrived.
+    // The operator of a proxy meets this refusal first, so it names the host that arrived.
     const found = name !== '' && name.length <= namedHostCharsMax ? ` "${name}"` : '';
     throw new LlmError('forbidden', `The host name${found} is not allowed; LLM_ALLOWED_HOSTS can name it`);
   }
 
   /**
-   * Refuses what another site's page asks for: it could spend tokens on behalf of whoever looks at it.
+   * Refuses a request that a page of another site made the browser send: that page could spend tokens of whoever looks at it.
    *
    * @throws LlmError `forbidden`
    */
@@ -105,8 +108,8 @@ export class Access {
   }
 
   /**
-   * Refuses to start a generation for a request that shows no more than a URL, which any page could have a browser ask for. A
-   * key is more: it never stands in a URL.
+   * Refuses to start a generation for a request that shows no more than a URL: any page can make a browser request any URL. A
+   * request with a key shows more, since no key stands in a URL.
    *
    * @throws LlmError `forbidden`
    */
@@ -118,18 +121,18 @@ export class Access {
     );
   }
 
-  /** The request's origin if it is another site's that is allowed, to be echoed in CORS headers. */
+  /** The request's `Origin` if the settings allow it, for CORS headers to echo; undefined for every other origin. */
   allowedOrigin({ origin }: IncomingHttpHeaders): string | undefined {
     return origin !== undefined && this.#allowedOrigins.has(canonicalOrigin(origin)) ? origin : undefined;
   }
 
-  /** Whether everyone is `anonymous`. */
+  /** Whether the service has no keys, so that everyone is the caller `anonymous`. */
   get keyless(): boolean {
     return this.#keys.length === 0;
   }
 
   /**
-   * As `authenticate`; undefined where a key is needed and none was shown, which may still come.
+   * As `authenticate`, but undefined where a key is needed and the credentials hold none: a WebSocket's client may send it later.
    *
    * @throws LlmError `unauthorized`
    */
@@ -146,16 +149,16 @@ export class Access {
     }
     const digest = createHash('sha256').update(token).digest();
     let found: Caller | undefined;
-    // Every key is compared, so that the time taken tells nothing of which one came near.
+    // It compares with every key, so that the time it takes doesn't depend on which key matches.
     for (const key of this.#keys) if (timingSafeEqual(digest, key.digest)) found = { name: key.name };
     if (!found) throw new LlmError('unauthorized', 'This key is not known here');
     return found;
   }
 
   /**
-   * Takes a place among the running generations, and room for the request; disposing it gives both back.
+   * Takes a place among the running generations, and memory for the request. Disposing the result gives both back.
    *
-   * @param requestBytes What the request holds in memory while it runs.
+   * @param requestBytes Bytes that the request holds in memory while its generation runs.
    * @throws LlmError `rate_limited`, `at_capacity`
    */
   async admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable> {
@@ -191,7 +194,7 @@ export class Access {
   }
 
   /**
-   * Takes a place among the caller's viewers; disposing it gives it back.
+   * Takes a place among the caller's viewers. Disposing the result gives it back.
    *
    * @throws LlmError `rate_limited`, `at_capacity`
    */
@@ -212,7 +215,7 @@ export class Access {
     };
   }
 
-  /** Places taken, for tests and gauges. */
+  /** Places that are taken now. */
   get load(): { readonly generations: number; readonly viewers: number } {
     return { generations: this.#running, viewers: this.#watching };
   }
@@ -223,10 +226,11 @@ function tokenIn({ headers, connectionParams }: Credentials): string | undefined
 }
 
 /**
- * Takes one of a caller's places; disposing it gives it back.
+ * Takes one of a caller's places. Disposing the result gives it back.
  *
- * @param places How many each caller has taken.
- * @param what As a refusal names them: "viewers at once".
+ * @param places The number of places that each caller has taken, by the caller's name.
+ * @param max The places that one caller may take.
+ * @param what The refusal's words for the places: "viewers at once".
  * @throws LlmError `rate_limited`
  */
 export function takePlace(places: Map<string, number>, { name }: Caller, max: number, what: string): Disposable {
@@ -237,9 +241,9 @@ export function takePlace(places: Map<string, number>, { name }: Caller, max: nu
   places.set(name, taken + 1);
   return {
     [Symbol.dispose]() {
-      const left = places.get(name)! - 1;
-      if (left === 0) places.delete(name);
-      else places.set(name, left);
+      const remaining = places.get(name)! - 1;
+      if (remaining === 0) places.delete(name);
+      else places.set(name, remaining);
     },
   };
 }

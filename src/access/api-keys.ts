@@ -1,21 +1,21 @@
 /**
- * The keys of callers: made, and read as an operator writes them. The service knows a key by its SHA-256 alone, which is
- * enough, since a key of ours has far more random bits than anybody can try.
+ * The keys of callers: makes them, and reads them from the setting that an operator writes. The service knows a key by its SHA-256
+ * alone. A plain hash is enough, since a key has more random bits than anybody can try.
  */
 import { createHash, randomBytes } from 'node:crypto';
 
-/** A key that callers may show, known by its digest only. Several keys may bear one name, so that one can follow another. */
+/** A key of a caller, known by its digest only. Two keys may have one name, so that a new key can replace an old one. */
 export interface ApiKey {
-  /** The caller's name. */
+  /** Name of the caller that shows this key. */
   readonly name: string;
-  /** 64 hex digits, lower case. */
+  /** SHA-256 of the key: 64 hex digits, in lower case. */
   readonly sha256: string;
 }
 
 const namePattern = /^[A-Za-z0-9_.-]{1,64}$/;
 export const keyNameExpected = '1 to 64 letters, digits, "_", "-" and "."';
 
-/** With what `sha256sum` and `shasum` print behind the digest of their input. */
+/** `sha256sum` and `shasum` print a blank and a `-` behind the digest of their standard input, so these may follow. */
 const digestPattern = /^([0-9a-f]{64})(?:\s+\*?-)?$/i;
 
 const digestOfNothing = sha256Of('');
@@ -24,14 +24,14 @@ export function isKeyName(name: string): boolean {
   return namePattern.test(name);
 }
 
-/** An entry of `LLM_API_KEYS`, `name:sha256`; undefined if it is none. */
+/** An entry of `LLM_API_KEYS`, `name:sha256`; undefined if the text is no such entry. */
 export function parseApiKey(entry: string): ApiKey | undefined {
   const { name, digest } = partsOf(entry);
   const sha256 = digestPattern.exec(digest)?.[1]?.toLowerCase();
   return isKeyName(name) && sha256 !== undefined && sha256 !== digestOfNothing ? { name, sha256 } : undefined;
 }
 
-/** What is wrong with an entry that is none, without a word of it: it may hold a key. */
+/** What is wrong with a text that `parseApiKey` doesn't take. Quotes none of the text, which may hold a key. */
 export function flawOfApiKey(entry: string): string {
   const { name, digest } = partsOf(entry);
   if (!entry.includes(':')) return 'no "name:" before a digest';
@@ -49,12 +49,12 @@ function partsOf(entry: string): { readonly name: string; readonly digest: strin
 
 const keyBytes = 32;
 
-/** A new key of 256 random bits, which begins with a word that scanners for secrets can look for. */
+/** A new key of 256 random bits. It begins with `llm_`, so that programs which search for leaked secrets can find it. */
 export function createKey(): string {
   return `llm_${randomBytes(keyBytes).toString('base64url')}`;
 }
 
-/** The entry of `LLM_API_KEYS` by which the service knows the key. */
+/** The entry of `LLM_API_KEYS` for a key. */
 export function entryOf(name: string, key: string): string {
   return `${name}:${sha256Of(key)}`;
 }

@@ -1,7 +1,7 @@
 /**
- * The account of memory that is held for callers: bodies that are being read, requests that run, blocks that are open,
- * answers that wait in sockets. Each is taken here before it is held, against a bound per caller and one for the process.
- * Knows nothing of what the bytes are.
+ * The account of memory that the service holds for callers: bodies that it reads, requests that run, content blocks that are not
+ * whole yet, responses that wait in sockets. Whoever holds bytes takes them here first, against a limit for each caller and a limit
+ * for the process. Knows nothing of what the bytes are.
  */
 import { LlmError } from '../errors.ts';
 
@@ -12,18 +12,18 @@ export interface HeldBytesLimits {
   readonly heldBytesPerCallerMax: number;
 }
 
-/** Some bytes that are held for a caller; dispose it when they no longer are. */
+/** Some bytes that are held for a caller. Whoever took them disposes it when they are no longer held. */
 export interface Hold extends Disposable {
   /**
-   * Changes how many they are.
+   * Changes the number of bytes.
    *
-   * @throws LlmError `rate_limited` where the caller's bound is in the way, `at_capacity` where the process's is; what was
-   *   held before is held still.
+   * @throws LlmError `rate_limited` at the caller's limit, `at_capacity` at the limit of the process. The bytes from before stay
+   *   held then.
    */
   resize(bytes: number): void;
 }
 
-/** How long a client is asked to wait for others' requests to end. */
+/** How long a refusal asks the client to wait. */
 const retryAfterMs = 1_000;
 
 export class HeldBytes {
@@ -40,7 +40,7 @@ export class HeldBytes {
     return this.#total;
   }
 
-  /** @throws LlmError as `Hold.resize` does; nothing is held then. */
+  /** @throws LlmError as `Hold.resize` does. Nothing is held then. */
   take(caller: string, bytes: number): Hold {
     let held = 0;
     const resize = (wanted: number) => {

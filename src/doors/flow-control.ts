@@ -1,35 +1,35 @@
 /**
- * Back pressure for the doors: wait until a client has room again. No door queues; while it waits, the log holds what
- * its viewer has not taken. To close the connection of a client that takes nothing for too long is the listener's.
+ * Back pressure for the doors: a door waits here until its client's connection has room again. No door queues events; while it waits,
+ * the log holds them. The listener closes the connection of a client that takes nothing for too long.
  */
 import type { Socket } from 'node:net';
 
 export interface FlowLimits {
-  /** Unsent bytes of one connection at which its viewers wait. */
+  /** The viewers of a connection wait while it holds more unsent bytes than this. */
   readonly socketBufferBytesMax: number;
-  /** How long a connection may take nothing of what is there for it. */
+  /** How long a connection may take none of its unsent bytes before it is closed. */
   readonly socketStallMs: number;
 }
 
 /** What a door writes to: an HTTP response, or the TCP socket under a WebSocket. */
 export interface Outlet {
   readonly destroyed: boolean;
-  /** Bytes that it holds unsent. */
+  /** Bytes that were written to it and have not left. */
   readonly writableLength: number;
-  /** Whether a 'drain' is to come. */
+  /** Whether it will emit 'drain'. */
   readonly writableNeedDrain: boolean;
   on(event: 'drain' | 'close', listener: () => void): unknown;
 }
 
-/** Who waits for an outlet; all subscriptions of one WebSocket may do so at once. */
+/** The waiting viewers of each outlet. All subscriptions of one WebSocket may wait for it at once. */
 const waiting = new WeakMap<Outlet, Set<() => void>>();
 
 /**
- * Waits while the outlet holds more than its limit: undefined if it doesn't, so that nothing is awaited where nothing has
- * to be; else settles when there is room, it has closed, or the signal aborts.
+ * Waits while the outlet holds more unsent bytes than the limit. Returns undefined if it doesn't, so that the hot path awaits nothing.
+ * Otherwise the promise settles when the outlet has room or has closed, or when the signal aborts.
  *
- * @param unsentBytes What it holds, where that isn't what it says itself. Asked anew each time, since other viewers
- *   may fill the same one again.
+ * @param unsentBytes The number of unsent bytes, for an outlet whose own `writableLength` doesn't count them all. It is called after
+ *   each 'drain' again, since other viewers may have filled the same outlet meanwhile.
  */
 export function untilRoom(
   outlet: Outlet,
@@ -49,7 +49,7 @@ async function waitForRoom(
   signal: AbortSignal,
   bytesMax: number,
 ): Promise<void> {
-  // A limit below the outlet's own high-water mark is met by no 'drain'; then that mark is the limit.
+  // Below its own high-water mark an outlet emits no 'drain'. Where the limit is lower, the mark is the limit.
   while (unsentBytes() > bytesMax && outlet.writableNeedDrain && !outlet.destroyed && !signal.aborted) {
     await new Promise<void>((resolve) => {
       const waiters = waitersOf(outlet);
@@ -65,8 +65,8 @@ async function waitForRoom(
 }
 
 /**
- * What is written to the socket before the promises at hand have settled leaves in one piece: each write to the system costs
- * as much as half a token.
+ * Sends everything that is written to the socket before the next tick in one write to the system. Each write to the system costs as
+ * much as half a token's way through the service.
  */
 export function leaveTogether(socket: Socket): void {
   socket.cork();

@@ -1,7 +1,9 @@
 /** The body of a request, read as JSON. Knows bytes and content types, not what the JSON is for. RFC 8259, section 8.1. */
 import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { LlmError } from '../errors.ts';
 import type { Hold } from '../access/held-bytes.ts';
+import type { BodyPieces } from './body-pieces.ts';
 import { excessOf, type JsonBounds } from '../json/json-bounds.ts';
 
 /** Whether a content type names JSON, with whatever parameters. */
@@ -12,26 +14,48 @@ export function isJson(contentType: string | undefined): boolean {
 /** What a body may hold. */
 export interface BodyLimits {
   readonly bytesMax: number;
+  /** Values and levels of its JSON. */
   readonly json: JsonBounds;
+  /** Counts the pieces in which bodies arrive. */
+  readonly pieces: BodyPieces;
 }
 
-/** So many pieces may come in whatever they hold; beyond it they hold this many bytes each, on average. */
-const piecesFree = 10_000;
-const bytesPerPieceMin = 16;
+/**
+ * Judges the credentials in a request's head, before a byte of its body is read. Returns the hold on which the body is counted.
+ *
+ * @throws LlmError `unauthorized`
+ */
+export type Admit = (request: IncomingMessage) => Hold;
+
+/** Takes JSON as the only body. Every key in it is data, while fastify's own parser refuses `__proto__` and calls it no JSON. */
+export function registerJsonBodies(app: FastifyInstance, body: BodyLimits, admit: Admit): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', async ({ raw, headers }: FastifyRequest) => {
+    using held = admit(raw);
+    const bytes = await readBody(raw, body, held);
+    // Some clients name a content type without sending a body.
+    return bytes.length === 0 ? undefined : parseJsonBody(bytes, headers['content-type'], body.json);
+  });
+}
+
 const bufferBytesMin = 16 * 1_024;
 
 /**
- * Reads a body whole, into one buffer that grows: a list of pieces would hold some 350 bytes for each, and a client may send
- * it byte by byte. What is over the limit is read on and dropped, since a client that still sends would not see the answer.
+ * Reads a whole body into one buffer, which grows. A list of pieces would hold some 350 bytes for each piece, and a client may send
+ * pieces of one byte. A body over the limit is read to its end and dropped: many clients read no response before they have sent all.
  *
- * @param hold Is resized to what the body holds in memory, as it is read.
- * @throws LlmError `too_large`, `invalid_input` (a body that is compressed, too), and what `hold` throws. The rest of the
- *   body is not kept then.
+ * @param hold It is resized, while the body is read, to the bytes that the body holds in memory.
+ * @throws LlmError `too_large`, `invalid_input` (also for a compressed body), and what `hold` throws. Nothing of the body is kept
+ *   then.
  */
-export async function readBody(source: IncomingMessage, bytesMax: number, hold?: Hold): Promise<Buffer> {
+export async function readBody(
+  source: IncomingMessage,
+  { bytesMax, pieces: allPieces }: Pick<BodyLimits, 'bytesMax' | 'pieces'>,
+  hold?: Hold,
+): Promise<Buffer> {
   const { 'content-encoding': encoding = 'identity' } = source.headers;
   if (!/^[\t ]*(identity)?[\t ]*$/i.test(encoding)) {
-    source.resume();
+    allPieces.drop(source);
     throw refusal('Expected a body that is not compressed, found a content-encoding in its head');
   }
   let buffer = Buffer.allocUnsafe(bufferBytesMin);
@@ -42,8 +66,8 @@ export async function readBody(source: IncomingMessage, bytesMax: number, hold?:
       const take = (piece: Buffer) => {
         pieces += 1;
         bytes += piece.length;
-        if (pieces > piecesFree + bytes / bytesPerPieceMin) {
-          // Each piece costs as much work as a kilobyte: this one's sender isn't listened to any more.
+        if (!allPieces.count(pieces, bytes)) {
+          // Each piece costs as much work as a kilobyte of a larger one, so the connection is closed.
           source.destroy();
           return reject(refusal('The body comes in more pieces than its size explains'));
         }
@@ -51,7 +75,8 @@ export async function readBody(source: IncomingMessage, bytesMax: number, hold?:
         try {
           hold?.resize(heldPerByte * bytes);
         } catch (error) {
-          source.off('data', take).resume();
+          source.off('data', take);
+          allPieces.drop(source);
           return reject(LlmError.from(error));
         }
         if (bytes > buffer.length) {
@@ -71,21 +96,21 @@ export async function readBody(source: IncomingMessage, bytesMax: number, hold?:
     if (bytes > bytesMax) throw new LlmError('too_large', `The body is larger than ${bytesMax} bytes`);
     return buffer.subarray(0, bytes);
   } finally {
-    // The listeners are the request's for as long as it is answered, and this buffer would be held by them.
+    // The request keeps its listeners until it is answered, and they would keep this buffer alive.
     buffer = none;
   }
 }
 
 const none = Buffer.alloc(0);
-/** The buffer, and the text or the values that are made of it. */
+/** The buffer, and the text or the values that are made from it. */
 const heldPerByte = 2;
 
 /**
- * The JSON of a body. A byte order mark before it is passed over, since editors and shells of Windows put one there.
+ * The JSON of a body. A byte order mark before it is skipped, since editors and shells of Windows write one.
  *
- * @throws LlmError `invalid_input` for what is not JSON, with the place where it stops being that but no quotation; and for
- *   what is not UTF-8, or is declared as something else: read as UTF-8 all the same, its letters would reach the model
- *   garbled, and nobody would know why. `too_large` for more values or levels than the bounds allow.
+ * @throws LlmError `invalid_input` for a text that is no JSON: the message names the position of the error and quotes nothing. The
+ *   same for bytes that are not UTF-8, or are declared as another charset: if they were read as UTF-8, garbled letters would reach
+ *   the model, and nobody would know why. `too_large` for more values than the bounds allow.
  */
 export function parseJsonBody(bytes: Buffer, contentType: string | undefined, bounds: JsonBounds): unknown {
   const charset = /;[\t ]*charset="?([^";\t ]*)/i.exec(contentType ?? '')?.[1]?.toLowerCase();
@@ -112,7 +137,7 @@ export function emptyBody(): LlmError {
   return refusal('The body is empty; expected JSON');
 }
 
-/** @throws LlmError `too_large` for JSON of more values or levels than the bounds allow, before any of it is parsed */
+/** @throws LlmError `too_large` for more values than the bounds allow, `invalid_input` for more levels. Parses nothing. */
 export function checkJsonBounds(json: Buffer, bounds: JsonBounds): void {
   const excess = excessOf(json, bounds);
   if (excess === 'values') {
@@ -124,7 +149,7 @@ export function checkJsonBounds(json: Buffer, bounds: JsonBounds): void {
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
-/** ASCII is UTF-8, too. */
+/** Names of UTF-8, and of ASCII, which is a part of it. */
 const asUtf8: ReadonlySet<string> = new Set(['utf-8', 'utf8', 'us-ascii', 'ascii']);
 
 function refusal(message: string): LlmError {

@@ -1,24 +1,24 @@
 /**
- * How often a quiet connection gives a sign of life, and for how long a client is to believe one that gives none. A client
- * must notice and be back before its answer's grace time is over, so the shortest grace of the configs bounds both.
+ * How often a quiet connection sends a sign of life, and after which silence a client should reconnect. A client must notice a lost
+ * connection, and be back, before the grace time of its generation is over, so the shortest grace time of all configs bounds both.
  */
 import type { ConfigSnapshot } from '../configs/configs.ts';
 
 export interface Liveness {
-  /** Between two signs of life. */
+  /** Milliseconds between two signs of life. */
   readonly heartbeatMs: number;
-  /** After how long a client is to take a silent connection for dead: two signs of life are missing then. */
+  /** Milliseconds of silence after which a client should take the connection for dead: two signs of life are missing then. */
   readonly silenceMs: number;
-  /** The shortest time that an answer goes on without a viewer; null where no config ever cancels. */
+  /** The shortest time, in milliseconds, that a generation goes on without a viewer; null where no config ever cancels. */
   readonly graceMs: number | null;
 }
 
-/** In a grace time, so that two of them may be missing and the last third is left for coming back. */
+/** Signs of life in one grace time. After two missing ones, the last third of the time remains for reconnecting. */
 const heartbeatsPerGrace = 3;
-/** A shorter grace is meant to end answers at a lost connection: nothing could notice and be back in it. */
+/** Nobody can notice a lost connection and be back within a shorter grace time, so shorter ones don't count. */
 const graceMsMin = 1_500;
 
-/** @param heartbeatMs What the settings say, which the configs may shorten. */
+/** @param heartbeatMs The interval of the settings. The grace times of the configs may shorten it. */
 export function livenessFor(configs: ConfigSnapshot, heartbeatMs: number): Liveness {
   const graces = configs.names.map((name) => configs.get(name)!.onDisconnect).filter((each) => each !== 'continue');
   const times = graces.map(({ cancelAfterMs }) => cancelAfterMs);

@@ -1,10 +1,10 @@
-/** Where a client of an event stream says which event it saw last. Knows nothing of what an event's id looks like. */
+/** Reads from a request which event its client saw last. Knows nothing of the form of an event id. */
 import type { IncomingMessage } from 'node:http';
 
 /**
- * The last event id of a request: from the header, as a browser's EventSource sends it, or from the URL, as clients do that
- * can't set headers (event-source-polyfill asks again with `?lastEventId=`, others with `last_event_id` or `Last-Event-ID`).
- * The header outranks the URL, which is written once and may be older. Empty counts as absent.
+ * The last event id of a request. A browser's EventSource sends it as a header. Clients that can't set headers put it in the URL
+ * (event-source-polyfill writes `?lastEventId=`, others write `last_event_id` or `Last-Event-ID`). The header outranks the URL: an
+ * EventSource reconnects to the URL that it was made with, whose id is older by then. An empty id counts as absent.
  */
 export function lastEventIdOf({ headers, url = '' }: Pick<IncomingMessage, 'headers' | 'url'>): string | undefined {
   const header = headers['last-event-id'];

@@ -1,12 +1,12 @@
 /**
- * An HTTP response as a stream of server-sent events: headers, frames, heartbeats, back pressure. Knows of the frames only
- * that whatever in them is beyond ASCII is JSON. https://html.spec.whatwg.org/multipage/server-sent-events.html
+ * An HTTP response as a stream of server-sent events: head, frames, heartbeats, back pressure. Knows one thing of the frames: all
+ * characters beyond ASCII stand in JSON. https://html.spec.whatwg.org/multipage/server-sent-events.html
  *
- * Node writes the head; the chunks of the body go to the socket past it, which halves what a frame costs. Nothing in Node's
- * documents says that this is allowed. It holds on Node 20 to 26 for these reasons, and test/framing.test.ts fails where one
- * of them no longer does: `flushHeaders` writes the head to the socket in the same call, where `write` may keep it until the
- * next tick (as it does from Node 26.9 on); of several responses on one connection only the one whose turn it is has a
- * `socket`; `end` writes the last chunk after all that the socket was given before.
+ * Node writes the head. The chunks of the body bypass Node's response and go straight to the socket, which halves the cost of a frame.
+ * Node's documentation doesn't allow it. It works on Node 20 to 26 for three reasons, and test/framing.test.ts fails when one of them
+ * no longer holds. First, `flushHeaders` writes the head to the socket in the same call, while `write` may keep it until the next tick
+ * (as it does from Node 26.9 on). Second, of several responses on one connection only the one whose turn it is has a `socket`. Third,
+ * `end` writes the last chunk after everything that was written to the socket before.
  */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -15,9 +15,9 @@ import { escapeLineEnds } from '../json/json-line.ts';
 import { soon } from '../flow/turns.ts';
 
 export interface SseOptions extends FlowLimits {
-  /** The longest silence: a heartbeat ends it, at the earliest after half of it. */
+  /** The longest silence in milliseconds. A heartbeat ends it, at the earliest after half of it. */
   readonly heartbeatMs: number;
-  /** How long the client is told to wait before it reconnects; browsers wait three seconds if nobody tells them. */
+  /** Milliseconds that the stream asks the client to wait before it reconnects. Without it, browsers wait three seconds. */
   readonly reconnectMs: number;
 }
 
@@ -29,38 +29,42 @@ export class SseResponse {
   readonly #heartbeat: NodeJS.Timeout;
   #left = false;
   #opened = false;
-  /** Takes the chunks of the body past node, once the head is out; undefined for a client of HTTP/1.0, which knows no chunks. */
+  /** Takes the chunks of the body, once the head is out. Undefined for a client of HTTP/1.0, which knows no chunks. */
   #socket: Socket | undefined;
-  /** Set where many end in one turn: the tokens of others go first. */
+  /** Set where many streams end in one turn: the tokens of other streams go first. */
   #endsLater: Promise<void> | undefined;
-  /** Whether nothing was written since the timer last looked. */
+  /** Whether nothing was written since the heartbeat's timer last looked. */
   #silent = true;
 
-  /** Takes the response over. Nothing is sent before the first `write`. `heartbeat` is the frame that says nothing. */
+  /**
+   * Takes the response over. Nothing is sent before the first `write`.
+   *
+   * @param heartbeat The frame that is sent as a sign of life.
+   */
   constructor(response: ServerResponse, heartbeat: string, options: SseOptions) {
     this.#response = response;
     this.#options = options;
     const left = new AbortController();
     this.signal = left.signal;
-    // Twice in its time, so that a write has only to leave a note: to wind the timer up anew at each is dearer.
+    // The timer looks twice in the longest silence, and a write only clears a flag. Restarting a timer at each write would cost more.
     this.#heartbeat = setInterval(() => {
-      // A full socket needs no sign of life, and must not be given more to hold.
+      // A client that doesn't read needs no sign of life, and its socket must not hold more.
       if (this.#silent && this.#opened && response.writableLength === 0) void this.write(heartbeat);
       else this.#silent = true;
     }, options.heartbeatMs / 2);
     response.once('close', () => {
       clearInterval(this.#heartbeat);
       this.#left = true;
-      // A reason, for without one an exception is made, and its stack.
+      // With a reason, since without one `abort` makes an exception, and captures its stack.
       left.abort('the client has left');
     });
   }
 
   /**
-   * Sends whole frames, of which the first must hold data: it bears `retry` as well, for some readers take a block of that
-   * alone for an event. Undefined if the client has room for more; else settles when it has, or has left.
+   * Sends whole frames. The first frame must hold data: `retry` is put in front of it, and some parsers would take `retry` in a block
+   * of its own for an event. Returns undefined if the client has room for more. Otherwise the promise settles when it has, or has left.
    *
-   * @param last Whether `finish` is to follow: as a rule they leave with the end then, in one piece.
+   * @param last Whether `finish` follows. Then, as a rule, these frames and the end leave in one write.
    */
   write(frames: string, last = false): Promise<void> | undefined {
     if (this.#left) return undefined;
@@ -83,17 +87,17 @@ export class SseResponse {
     return untilRoom(socket, this.signal, this.#options);
   }
 
-  /** Ends it after an answer that is complete, with these frames as the last ones: at once, or when there is time for it. */
+  /** Ends the stream of a generation that has ended, with these last frames. Where many streams end in one turn, it waits its turn. */
   async finish(frames?: string): Promise<void> {
     await this.#endsLater;
     this.end(frames);
   }
 
-  /** Ends it at once, with these frames as the last ones. */
+  /** Ends the stream at once, with these last frames. */
   end(frames = ''): void {
     clearInterval(this.#heartbeat);
     const socket = this.#socket;
-    // Node takes the socket's timeout into its own hands when all has left.
+    // For a client that doesn't read the end. Node sets a timeout of its own when everything has left.
     socket?.setTimeout(this.#options.socketStallMs);
     socket?.cork();
     if (frames !== '') void this.write(frames);
@@ -107,18 +111,18 @@ export class SseResponse {
     response.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache, no-transform',
-      // nginx holds back what it proxies unless told not to.
+      // Without it, nginx buffers a response that it proxies.
       'x-accel-buffering': 'no',
     });
     if (!response.chunkedEncoding || !response.socket) return;
     this.#socket = response.socket;
     leaveTogether(this.#socket);
-    // It may be quiet for as long as it likes.
+    // A stream may be quiet for any time.
     this.#socket.setTimeout(0);
     response.flushHeaders();
   }
 
-  /** Gives the response back, unsent, to be answered in another way. */
+  /** Gives the response back before anything was sent, so that somebody else can write it. */
   release(): void {
     clearInterval(this.#heartbeat);
   }
@@ -133,8 +137,8 @@ interface Chunk {
 let lastChunk: Chunk = { frames: '', text: '', encoding: 'latin1' };
 
 /**
- * Frames as one HTTP chunk and one string, where node would hand the system three pieces. The viewers of one generation are
- * given the same frames one after the other, hence the memory for one.
+ * Frames as one HTTP chunk in one string. Node would hand the system three pieces. The viewers of one generation are sent the same
+ * frames one after the other, so the last chunk is kept.
  */
 function chunkOf(frames: string): Chunk {
   if (frames !== lastChunk.frames) {

@@ -1,39 +1,43 @@
 /**
- * What makes two requests the same one: every field but those that only say which generation is meant and from where to
- * read it. A field that is added to a request counts without being named here. And what a request weighs, which the same
- * walk through it counts.
+ * The identity of a request: two requests under one generationId are the same if their identities are. The table of options in
+ * protocol/inputs.ts says which options are part of it; a field that the table lacks is. The same walk through the request also counts
+ * what it holds in memory.
  */
 import { createHash, type Hash } from 'node:crypto';
-import type { StreamRequest } from '../protocol.ts';
+import { optionsOutsideIdentity, type StreamRequest } from '../protocol.ts';
 
 export interface MeasuredRequest {
-  /** SHA-256 in hex: equal for equal requests, whatever the order in which a client wrote the fields of an object. */
+  /** SHA-256 in hex. Equal requests have the same, in whatever order a client wrote the fields of an object. */
   readonly identity: string;
-  /** About what it costs in memory while it runs: its strings twice, as they are and in the body for upstream, and its objects. The config's prompt is not among them. */
+  /**
+   * About the bytes that it holds in memory while it runs: its strings, the same strings once more in the body for upstream, and its
+   * objects. The config's prompt is not counted.
+   */
   readonly heldBytes: number;
 }
 
-/** Bytes of an object, or of a property and its value. */
+/** Bytes that are counted for each object, and for each property with its value. */
 const valueBytes = 64;
-/** Characters that are hashed in one call. A call for each small value would cost more than the hashing. */
+/** Characters that are hashed in one call. One call for each small value would cost more than the hashing itself. */
 const pieceChars = 64 * 1_024;
 
-/** Takes some tenths of a microsecond for each value in the request, and builds no copy of it. */
+/** Takes some tenths of a microsecond for each value in the request, and copies none of them. */
 export function measureRequest(request: StreamRequest): MeasuredRequest {
-  const { generationId: _generationId, lastEventId: _lastEventId, ...asked } = request;
+  const identifying = Object.entries(request).filter(([name]) => !optionsOutsideIdentity.has(name));
   const hash = createHash('sha256');
   const writer = new Writer(hash);
-  writer.value({ ...asked, variables: asked.variables ?? {} });
+  // No variables and an empty record of them are one request.
+  writer.value({ ...Object.fromEntries(identifying), variables: request.variables ?? {} });
   writer.flush();
   return { identity: hash.digest('hex'), heldBytes: writer.heldBytes };
 }
 
-/** Writes JSON values in a form that no two different values share. */
+/** Writes JSON values in a form in which two different values never look alike. */
 class Writer {
   #values = 0;
-  /** Of all strings, keys included. */
+  /** Characters of all strings, keys included. */
   #chars = 0;
-  /** Of those that have a letter beyond ASCII, of which V8 keeps two bytes for each letter. */
+  /** Characters of the strings that have one beyond ASCII: V8 may store such a string in two bytes for each character. */
   #wideChars = 0;
   readonly #hash: Hash;
   #pending = '';
@@ -43,7 +47,7 @@ class Writer {
   }
 
   get heldBytes(): number {
-    // The body is one text: a letter beyond ASCII makes all of it wide.
+    // The body is one string, so one character beyond ASCII doubles the memory of all of it.
     const bodyBytes = this.#wideChars > 0 ? 2 * this.#chars : this.#chars;
     return this.#chars + this.#wideChars + bodyBytes + valueBytes * this.#values;
   }
@@ -71,7 +75,7 @@ class Writer {
     this.#write('{');
     for (const key of Object.keys(object).toSorted()) {
       const value = object[key];
-      // Callers in the process may write what JSON leaves out.
+      // A caller within the process may pass `undefined`, which JSON leaves out.
       if (value === undefined) continue;
       this.#text(key);
       this.value(value);
@@ -79,7 +83,7 @@ class Writer {
     this.#write('}');
   }
 
-  /** Its length goes first, so that nothing in it has to be escaped. */
+  /** Writes the length of a text first, so that no character in it has to be escaped. */
   #text(text: string): void {
     this.#chars += text.length;
     if (Buffer.byteLength(text) > text.length) this.#wideChars += text.length;

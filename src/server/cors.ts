@@ -1,16 +1,16 @@
 /**
- * What a browser has to hear before a page of another origin may ask, and read what it is answered. An origin that is allowed
- * at all is allowed what it asks for: methods and headers guard nothing here, since the key and the Origin check do. Knows
- * headers alone. https://fetch.spec.whatwg.org/#http-cors-protocol
+ * The CORS headers that a browser needs before it lets a page of another origin send a request, and read the response. An origin
+ * that is allowed may use whatever methods and headers it asks for: the key and the check of `Origin` guard the service, methods and
+ * headers don't. Knows headers alone. https://fetch.spec.whatwg.org/#http-cors-protocol
  */
 import type { IncomingHttpHeaders } from 'node:http';
 
 type CorsHeaders = Readonly<Record<string, string>>;
 
-/** What clients of ours send, for whoever looks at a preflight by hand; what else is asked for joins them. */
+/** What this project's clients send, for people who look at a preflight by hand. What a preflight asks for is added. */
 const methods = ['GET', 'HEAD', 'POST', 'DELETE'];
 const requestHeaders = ['authorization', 'content-type', 'idempotency-key', 'last-event-id', 'trpc-accept'];
-/** Those that browsers hide from pages unless told not to. */
+/** Response headers that a browser hides from pages unless they are listed. */
 const exposed = 'retry-after, x-request-id';
 const maxAgeS = 600;
 
@@ -18,15 +18,15 @@ const maxAgeS = 600;
 const token = /^[!#$%&'*+.^_`|~\w-]{1,100}$/;
 const tokensMax = 100;
 
-/** For every answer, as caches must keep answers to different origins apart. */
+/** The `vary` of every response, since caches must keep responses to different origins apart. */
 export const varyByOrigin = 'origin';
 
-/** For any answer to an allowed origin, a refusal too: else its page could not read why. */
+/** Headers of every response to an allowed origin. Refusals need them too: without them the page could not read the reason. */
 export function corsHeaders(origin: string): CorsHeaders {
   return { 'access-control-allow-origin': origin, 'access-control-expose-headers': exposed };
 }
 
-/** For the answer to an OPTIONS request of an allowed origin, beside those of any answer. */
+/** More headers, for the response to an OPTIONS request of an allowed origin. */
 export function preflightHeaders(asked: IncomingHttpHeaders): CorsHeaders {
   const method = tokensIn(asked['access-control-request-method']).slice(0, 1);
   const headers = tokensIn(asked['access-control-request-headers']).map((name) => name.toLowerCase());
@@ -34,7 +34,7 @@ export function preflightHeaders(asked: IncomingHttpHeaders): CorsHeaders {
     'access-control-allow-methods': [...new Set([...methods, ...method])].join(', '),
     'access-control-allow-headers': [...new Set([...requestHeaders, ...headers])].join(', '),
     'access-control-max-age': String(maxAgeS),
-    // A page on the internet asks a service on loopback or in a private network: the operator has allowed that page by name.
+    // A page on the internet wants to reach a service on loopback or in a private network. The operator has allowed its origin by name.
     ...(asked['access-control-request-private-network'] === 'true'
       ? { 'access-control-allow-private-network': 'true' }
       : {}),
@@ -47,7 +47,7 @@ export function preflightHeaders(asked: IncomingHttpHeaders): CorsHeaders {
   };
 }
 
-/** The tokens of a list; what is none is left out, so that nothing else is ever echoed. */
+/** The tokens of a list. Everything else is left out, so that a response echoes nothing but tokens. */
 function tokensIn(list: string | string[] | undefined): string[] {
   const entries = String(list ?? '').split(',', tokensMax);
   return entries.map((entry) => entry.trim()).filter((entry) => token.test(entry));

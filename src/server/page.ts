@@ -1,6 +1,6 @@
 /**
- * The page: the files that client-example is built into, at `/`, under a policy that runs no code but theirs and talks
- * to no other service. Knows files; what they ask for comes in through the doors like anyone's requests.
+ * The page: the built files of client-example, at `/`, under a content security policy that runs no other code and connects to no
+ * other service. Knows files alone. The page's requests come in by the doors, as those of any client do.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { send } from '@fastify/send';
 import type { FastifyInstance } from 'fastify';
 
-/** Beside src/ and dist/ alike. */
+/** The same path from src/server/ and from dist/server/. */
 const builtPage = fileURLToPath(new URL('../../client-example/dist', import.meta.url));
 
 const headers = {
@@ -31,7 +31,7 @@ const headers = {
   'x-content-type-options': 'nosniff',
 } as const;
 
-/** Statuses about what a request asks of a file that is there: its version, and a part of it. */
+/** Statuses of a file that exists, but not in the version (412), or not with the part (416), that the request asks for. */
 const unmetConditions: ReadonlySet<number> = new Set([412, 416]);
 
 /** Serves the page, if it has been built. */
@@ -43,9 +43,9 @@ export async function registerPage(app: FastifyInstance): Promise<void> {
     async handler(request, reply) {
       const [path = '/'] = request.raw.url!.split('?', 1);
       const file = await send(request.raw, path, { root: builtPage, cacheControl: false });
-      // What can't be a file of the page isn't there: a path out of its folder, or one that no disk has.
+      // A path out of the folder, or one that no file system allows, is refused as a file that doesn't exist.
       if (file.type !== 'file' && !unmetConditions.has(file.statusCode)) return reply.callNotFound();
-      // Names under assets/ hold a hash of the content.
+      // A name under assets/ holds a hash of the content, so the content under it never changes.
       const lasting = file.type === 'file' && file.metadata.path.startsWith(join(builtPage, 'assets'));
       return reply
         .code(file.statusCode)

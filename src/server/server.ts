@@ -1,41 +1,43 @@
 /**
- * One listener: tRPC over HTTP, SSE and WebSocket under /trpc, REST under /api, health, the page. Knows which request
- * goes to which door, and who is kept out before any; nothing of what the doors say.
+ * One listener: tRPC over HTTP, SSE and WebSocket under /trpc, REST under /api, health, the page. Knows which request goes to which
+ * door, and whom it keeps out before any door. Knows nothing of what the doors write.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerOptions as ServerOptionsOfNode } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
-import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from '../access/access.ts';
+import type { HeldBytes } from '../access/held-bytes.ts';
 import { ResponseRoom } from '../access/response-room.ts';
 import type { ConfigSnapshot } from '../configs/configs.ts';
-import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
+import { BodyPieces } from '../doors/body-pieces.ts';
+import type { FlowLimits } from '../doors/flow-control.ts';
+import { HttpRefusals, invalidRequest } from '../doors/http-refusals.ts';
+import { registerJsonBodies, type Admit, type BodyLimits } from '../doors/json-body.ts';
 import { livenessFor } from '../doors/liveness.ts';
-import { errorOnWire, logRefusal } from '../doors/trpc/procedure-call.ts';
-import { isSubscription, serveSubscription, type Admit, type SseDoorOptions } from '../doors/trpc/sse.ts';
+import { registerRest } from '../doors/rest/rest.ts';
+import type { SseOptions } from '../doors/sse-response.ts';
+import { registerTrpc } from '../doors/trpc/http.ts';
+import type { LlmRouter } from '../doors/trpc/router.ts';
 import { createWebSocketDoor, refuseUpgrade } from '../doors/trpc/websocket.ts';
 import { LlmError } from '../errors.ts';
-import type { FlowLimits } from '../doors/flow-control.ts';
 import type { Generations } from '../generations/generations.ts';
-import type { HeldBytes } from '../access/held-bytes.ts';
-import { asLlmError, HttpRefusals, invalidRequest } from './http-refusals.ts';
-import { checkJsonBounds, isJson, parseJsonBody, readBody, type BodyLimits } from '../doors/json-body.ts';
-import { OpenAnswers } from './open-answers.ts';
-import { registerPage } from './page.ts';
+import type { JsonBounds } from '../json/json-bounds.ts';
 import type { InputSchemas } from '../protocol.ts';
-import { registerRest } from '../doors/rest/rest.ts';
-import { asTrpcError, type LlmRouter, type RequestNote } from '../doors/trpc/router.ts';
-import type { SseOptions } from '../doors/sse-response.ts';
-import { StallWatch } from './stalls.ts';
+import type { Limits } from '../settings/limits.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import { ownTurn } from '../flow/turns.ts';
+import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
+import { OpenResponses } from './open-responses.ts';
+import { registerPage } from './page.ts';
+import { ReadingTurns } from './reading-turns.ts';
+import { StallWatch } from './stalls.ts';
 import { serveWithoutUpgrade, wantsWebSocket } from './unwanted-upgrade.ts';
 
-export interface ServerOptions extends FlowLimits {
+export interface ServerOptions {
+  /** The name or address to listen on. */
   readonly host: string;
-  /** 0 takes a free one. */
+  /** The port to listen on; 0 takes a free one. */
   readonly port: number;
   readonly router: LlmRouter<never>;
   readonly generations: Generations;
@@ -44,35 +46,22 @@ export interface ServerOptions extends FlowLimits {
   readonly held: HeldBytes;
   readonly schemas: InputSchemas;
   readonly telemetry: Telemetry;
-  readonly bodyBytesMax: number;
-  readonly jsonValuesMax: number;
-  readonly blockDepthMax: number;
-  readonly heartbeatMs: number;
-  readonly reconnectMs: number;
-  readonly pipelinedMax: number;
-  readonly socketsMax: number;
-  readonly socketsPerCallerMax: number;
-  readonly unprovenSocketsMax: number;
-  readonly connectionParamsMs: number;
-  readonly subscriptionsPerSocketMax: number;
-  readonly callsPerSocketMax: number;
-  readonly answerBytesMax: number;
+  readonly limits: Limits;
 }
 
+/** A listener. Disposing it closes every connection, after it has given finished responses a moment to leave. */
 export interface Server extends AsyncDisposable {
   /** Where it listens, e.g. `http://127.0.0.1:3000`. */
   readonly url: string;
   /** WebSockets that are open. */
   readonly sockets: number;
-  /** Requests that have not been answered whole. */
-  readonly answers: number;
+  /** Responses that have not left whole. */
+  readonly openResponses: number;
 }
 
-/** Calls that one batched request of tRPC's links may hold. */
-const batchSizeMax = 100;
 /** The part of all WebSockets that one caller may have. */
 const callerShareMax = 4 / 5;
-/** A refusal repeats no more of a path than this. */
+/** A refusal repeats no more characters of a path than this. */
 const namedPathCharsMax = 200;
 /** Levels of a request's JSON around a content block: batch, call, input, messages, content. */
 const envelopeDepth = 10;
@@ -80,79 +69,53 @@ const envelopeDepth = 10;
 const keepAliveMs = 72_000;
 /** How long a client may take to send a request whole. */
 const requestTimeoutMs = 120_000;
-/** How long answers that have been given may take to leave when the listener closes. */
+/** How long finished responses may take to leave when the listener closes. */
 const closeMs = 1_000;
 
-/** Listens; disposing it lets what has been answered leave, for a moment, and closes every connection. */
+/** @throws The listener's own error if the address can't be had. */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { router, access, telemetry, bodyBytesMax, heartbeatMs, reconnectMs } = options;
-  const { socketBufferBytesMax, socketStallMs } = options;
+  const { router, generations, configs, access, held, schemas, telemetry, limits } = options;
+  const { bodyBytesMax, heartbeatMs, reconnectMs, socketBufferBytesMax, socketStallMs } = limits;
   const flow: FlowLimits = { socketBufferBytesMax, socketStallMs };
-  const sse: SseOptions = { ...flow, heartbeatMs, reconnectMs };
-  const json = { valuesMax: options.jsonValuesMax, depthMax: options.blockDepthMax + envelopeDepth };
-  const body: BodyLimits = { bytesMax: bodyBytesMax, json };
-  const liveness = () => livenessFor(options.configs(), heartbeatMs);
+  const sse: SseOptions = { socketBufferBytesMax, socketStallMs, heartbeatMs, reconnectMs };
+  const json: JsonBounds = { valuesMax: limits.jsonValuesMax, depthMax: limits.blockDepthMax + envelopeDepth };
+  const liveness = () => livenessFor(configs(), heartbeatMs);
   const refusals = new HttpRefusals(telemetry);
-  const prepare = (request: FastifyRequest, reply: FastifyReply) => {
-    reply.raw.setHeader('x-request-id', request.id);
-    allowCrossOrigin(request, reply, access);
-  };
-  const answers = new OpenAnswers(options.pipelinedMax);
-  const app = fastify({
-    bodyLimit: bodyBytesMax,
-    forceCloseConnections: true,
-    serverFactory(route) {
-      // Of Node 24.9 and later, which ask; earlier ones hand over every offer of an upgrade.
-      const optionsOfNode = {
-        shouldUpgradeCallback: wantsWebSocket,
-        keepAliveTimeout: keepAliveMs,
-        requestTimeout: requestTimeoutMs,
-      };
-      return createServer(optionsOfNode as ServerOptionsOfNode, (request, response) => {
-        if (answers.admit(request, response)) route(request, response);
-      });
-    },
-    // Else a HEAD would run what GET runs, and a subscription is among that.
-    exposeHeadRoutes: false,
-    // A config's name that isn't one must reach the handler, to be told which there are.
-    routerOptions: { maxParamLength: 1_000 },
-    // Ours alone: one that a client sends could be anything, and twice the same.
-    genReqId: () => randomUUID(),
-    frameworkErrors(_error, request, reply) {
-      prepare(request, reply);
-      refusals.send(request, reply, invalidRequest('The URL can’t be read'));
-    },
-  });
-  answers.watch(app.server);
-  // A client that is closed so resumes where it was.
+  const responses = new OpenResponses(limits.pipelinedMax);
+  const turns = new ReadingTurns(() => responses.connections);
+  const pieces = new BodyPieces(() => turns.cut());
+  const body: BodyLimits = { bytesMax: bodyBytesMax, json, pieces };
+  const admit: Admit = (request) => held.take(access.authenticate(request).name, 0);
+
+  const app = createApp({ bodyBytesMax, access, refusals, responses, pieces });
   const stalls = new StallWatch(app.server, socketStallMs);
+  // Since this listens for the timeout, Node itself closes no quiet connection. The stall watch looks after those that owe a response.
   app.server.setTimeout(socketStallMs, (socket) => {
-    if (answers.isIdle(socket)) socket.destroy();
+    if (responses.isIdle(socket)) socket.destroy();
   });
-  registerRefusals(app, refusals);
-  const admit: Admit = (request) => options.held.take(access.authenticate(request).name, 0);
-  registerBodies(app, body, admit);
-  app.addHook('onRequest', async (request, reply) => {
-    const { socket } = request.raw;
-    await answers.turnOf(reply.raw, socket);
-    // Its client has left before its turn came: there is nobody to run it for.
-    if (socket.destroyed) return reply.hijack();
-    prepare(request, reply);
-    access.checkHost(request.headers);
-    // Before its body is read: nobody asked for one.
-    if (request.is404) return refusals.send(request, reply, noSuchRoute(request), 404);
-    return undefined;
-  });
-  registerHealth(app, options.generations);
+  registerJsonBodies(app, body, admit);
+  registerHealth(app, generations);
   await registerPage(app);
   await app.register(async (guarded) => {
     guard(guarded, access);
     const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
-    registerRest(guarded, { ...options, sse, authenticate });
-    const checkStart = (request: IncomingMessage) => access.checkStart(request);
-    const roomForResponses = () => new ResponseRoom(options.held, options.answerBytesMax);
-    const door = { router, body, admit, checkStart, sse, liveness, telemetry, roomForResponses };
-    await guarded.register((scope) => registerTrpc(scope, refusals, door));
+    await guarded.register(async (scope) =>
+      registerRest(scope, { generations, configs, authenticate, schemas, sse, refusals }),
+    );
+    await guarded.register(async (scope) =>
+      registerTrpc(scope, {
+        router,
+        body,
+        admit,
+        checkStart: (request) => access.checkStart(request),
+        sse,
+        liveness,
+        telemetry,
+        refusals,
+        roomForResponses: () => new ResponseRoom(held, limits.answerBytesMax),
+        vary: varyByOrigin,
+      }),
+    );
   });
 
   const refuseSocket = (socket: Duplex, error: LlmError, status?: number) => {
@@ -161,15 +124,24 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     refuseUpgrade(socket, error, requestId, status);
   };
   const webSockets = createWebSocketDoor({
-    ...options,
+    router,
     flow,
     json,
     liveness,
     telemetry,
-    // A caller leaves some for others; where there are no keys, there are no others.
+    held,
+    bodyBytesMax,
+    answerBytesMax: limits.answerBytesMax,
+    connectionParamsMs: limits.connectionParamsMs,
+    subscriptionsPerSocketMax: limits.subscriptionsPerSocketMax,
+    callsPerSocketMax: limits.callsPerSocketMax,
+    socketBufferBytesMax,
+    socketsMax: limits.socketsMax,
+    unprovenSocketsMax: limits.unprovenSocketsMax,
+    // A caller leaves some sockets for others. Where there are no keys, there are no other callers.
     socketsPerCallerMax: access.keyless
-      ? options.socketsPerCallerMax
-      : Math.min(options.socketsPerCallerMax, Math.ceil(options.socketsMax * callerShareMax)),
+      ? limits.socketsPerCallerMax
+      : Math.min(limits.socketsPerCallerMax, Math.ceil(limits.socketsMax * callerShareMax)),
     identify: (credentials) => access.identify(credentials),
     check: ({ headers }) => access.checkOrigin(headers),
     refuse: refuseSocket,
@@ -197,41 +169,82 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     get sockets() {
       return webSockets.sockets;
     },
-    get answers() {
-      return answers.size;
+    get openResponses() {
+      return responses.size;
     },
     async [Symbol.asyncDispose]() {
       stalls[Symbol.dispose]();
+      pieces[Symbol.dispose]();
+      turns[Symbol.dispose]();
       const impatient = new AbortController();
       const patience = setTimeout(() => impatient.abort(), closeMs);
-      await Promise.all([webSockets[Symbol.asyncDispose](), answers.left(impatient.signal)]);
+      await Promise.all([webSockets[Symbol.asyncDispose](), responses.allLeft(impatient.signal)]);
       clearTimeout(patience);
       await app.close();
     },
   };
 }
 
-/** Gives every failure the shape that the doors share. */
-function registerRefusals(app: FastifyInstance, refusals: HttpRefusals): void {
-  app.setErrorHandler((error: FastifyError, request, reply) => refusals.send(request, reply, error));
-  // The page says so of files that it hasn't; every other request is refused before it comes here.
-  app.setNotFoundHandler((request, reply) => refusals.send(request, reply, noSuchRoute(request), 404));
+interface AppParts {
+  readonly bodyBytesMax: number;
+  readonly access: Access;
+  readonly refusals: HttpRefusals;
+  readonly responses: OpenResponses;
+  readonly pieces: BodyPieces;
 }
 
-/** JSON is the only body, and every key in it is data: fastify's own parser refuses `__proto__`, and says it is no JSON. */
-function registerBodies(app: FastifyInstance, body: BodyLimits, admit: Admit): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', async ({ raw, headers }: FastifyRequest) => {
-    using held = admit(raw);
-    const bytes = await readBody(raw, body.bytesMax, held);
-    // Clients that always name a content type do so without a body, too.
-    return bytes.length === 0 ? undefined : parseJsonBody(bytes, headers['content-type'], body.json);
+/** Fastify over Node's server, with what holds for every request: its turn, its id, CORS headers, its Host, how it is refused. */
+function createApp({ bodyBytesMax, access, refusals, responses, pieces }: AppParts): FastifyInstance {
+  const prepare = (request: FastifyRequest, reply: FastifyReply) => {
+    reply.raw.setHeader('x-request-id', request.id);
+    allowCrossOrigin(request, reply, access);
+  };
+  const app = fastify({
+    bodyLimit: bodyBytesMax,
+    forceCloseConnections: true,
+    serverFactory(route) {
+      const optionsOfNode = {
+        // Node asks it from 24.9 on. Earlier versions emit 'upgrade' for every offer.
+        shouldUpgradeCallback: wantsWebSocket,
+        keepAliveTimeout: keepAliveMs,
+        requestTimeout: requestTimeoutMs,
+      };
+      return createServer(optionsOfNode as ServerOptionsOfNode, (request, response) => {
+        pieces.boundUnread(request, response);
+        if (responses.admit(request, response)) route(request, response);
+      });
+    },
+    // Otherwise a HEAD would run what a GET runs, which may be a subscription.
+    exposeHeadRoutes: false,
+    // A wrong config name must reach the handler, whose refusal names the configs that exist. By default it may have 100 characters.
+    routerOptions: { maxParamLength: 1_000 },
+    // The service makes every id: one that a client sends could be anything, and the same twice.
+    genReqId: () => randomUUID(),
+    frameworkErrors(_error, request, reply) {
+      prepare(request, reply);
+      refusals.send(request, reply, invalidRequest('The URL can’t be read'));
+    },
   });
+  responses.watch(app.server);
+  app.setErrorHandler((error: Error, request, reply) => refusals.send(request, reply, error));
+  // The page calls it for files that it lacks. Every other unknown route is refused in the hook below, before its body is read.
+  app.setNotFoundHandler((request, reply) => refusals.send(request, reply, noSuchRoute(request), { status: 404 }));
+  app.addHook('onRequest', async (request, reply) => {
+    const { socket } = request.raw;
+    await responses.turnOf(reply.raw, socket);
+    // The client has left before its turn came: nobody would read the response.
+    if (socket.destroyed) return reply.hijack();
+    prepare(request, reply);
+    access.checkHost(request.headers);
+    if (request.is404) return refusals.send(request, reply, noSuchRoute(request), { status: 404 });
+    return undefined;
+  });
+  return app;
 }
 
 /**
- * Keeps other sites' pages from what is registered on this scope. Bound to the routes rather than to a URL's text, which
- * can be written in other ways (`/%61pi/…`) than the router understands it.
+ * Keeps pages of other sites from the routes that are registered on this scope. The check is bound to the routes, since the text of a
+ * URL can be written in other ways (`/%61pi/…`) than the router understands it.
  */
 function guard(scope: FastifyInstance, access: Access): void {
   scope.addHook('onRequest', async (request) => {
@@ -241,8 +254,8 @@ function guard(scope: FastifyInstance, access: Access): void {
 }
 
 /**
- * Lets pages of allowed origins read the answer, whatever it is. On the raw response, since the streams take it over and
- * fastify's own headers would be lost.
+ * Lets pages of allowed origins read the response, whatever it is. The headers are set on the raw response: streams take that over,
+ * and the headers that fastify keeps would be lost.
  */
 function allowCrossOrigin({ method, headers }: FastifyRequest, { raw }: FastifyReply, access: Access): void {
   raw.setHeader('vary', varyByOrigin);
@@ -259,77 +272,7 @@ function registerHealth(app: FastifyInstance, generations: Generations): void {
   );
 }
 
-interface TrpcOptions extends SseDoorOptions {
-  readonly roomForResponses: () => ResponseRoom;
-}
-
-async function registerTrpc(scope: FastifyInstance, refusals: HttpRefusals, options: TrpcOptions): Promise<void> {
-  const { router, telemetry } = options;
-  // The handler below reads the body, once it knows who asks.
-  scope.removeAllContentTypeParsers();
-  scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
-  scope.setErrorHandler((thrown: FastifyError, request, reply) => {
-    const refusal = asLlmError(thrown);
-    const path = (request.params as { '*': string })['*'];
-    const door = isSubscription(router, path, request.headers.accept) ? 'sse' : 'trpc';
-    refusals.log(request, refusal, door);
-    const note = { door, requestId: request.id } as const;
-    const error = errorOnWire(router, asTrpcError(refusal), { path }, { note });
-    return reply.code(refusal.traits.status).send({ error });
-  });
-  const method = ['GET', 'POST'];
-  scope.route<{ Params: { '*': string } }>({ method, url: '/trpc/*', handler });
-
-  async function handler(request: FastifyRequest<{ Params: { '*': string } }>, reply: FastifyReply): Promise<void> {
-    const path = request.params['*'];
-    if (isSubscription(router, path, request.headers.accept)) {
-      reply.hijack();
-      await serveSubscription(request.raw, reply.raw, { path, requestId: request.id }, options);
-      return;
-    }
-    // Before anything is waited for, or its end could pass unheard.
-    const room = options.roomForResponses();
-    reply.raw.once('close', () => room[Symbol.dispose]());
-    await giveBody(request, options);
-    // A batch is up to a hundred calls, which all begin at once.
-    if (path.includes(',')) await ownTurn();
-    reply.hijack();
-    if (request.raw.socket.destroyed) return;
-    const note: RequestNote = { door: 'trpc', requestId: request.id, room };
-    await nodeHTTPRequestHandler({
-      router,
-      path,
-      req: request.raw,
-      res: reply.raw,
-      createContext: ({ req, res, info }) => ({ req, res, info: { ...info, connectionParams: null }, note }),
-      onError: ({ error }) => logRefusal(telemetry, error, note),
-      maxBodySize: options.body.bytesMax,
-      maxBatchSize: batchSizeMax,
-      allowMethodOverride: true,
-      // It replaces what was said before, and has more to say itself.
-      responseMeta: () => ({ headers: new Headers({ vary: varyByOrigin }) }),
-    });
-  }
-}
-
-/**
- * Reads the body of a query or a mutation, which tRPC's handler takes from `body` where it finds one: by itself it would
- * read it before it knows who asks, and parse however many values it holds.
- */
-async function giveBody({ raw, method }: FastifyRequest, { body, admit }: SseDoorOptions): Promise<void> {
-  using held = admit(raw);
-  if (method !== 'POST') return;
-  // Other types are what a form of any site can send, and tRPC's handler would read them by itself.
-  if (!isJson(raw.headers['content-type'])) throw invalidRequest('Expected a body of content-type application/json');
-  const bytes = await readBody(raw, body.bytesMax, held);
-  checkJsonBounds(bytes, body.json);
-  Object.assign(raw, { body: bytes.toString() });
-}
-
-function noSuchRoute(request: FastifyRequest): LlmError {
-  return invalidRequest(`No such route: ${request.method} ${pathOf(request).slice(0, namedPathCharsMax)}`);
-}
-
-function pathOf(request: FastifyRequest): string {
-  return request.url.split('?', 1)[0] ?? '';
+function noSuchRoute({ method, url }: Pick<IncomingMessage, 'method'> & { readonly url: string }): LlmError {
+  const [path = ''] = url.split('?', 1);
+  return invalidRequest(`No such route: ${method} ${path.slice(0, namedPathCharsMax)}`);
 }

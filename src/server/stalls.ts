@@ -1,18 +1,21 @@
 /**
- * Closes connections whose peers take nothing of what waits for them. Node's own timeout of a socket begins anew with each
- * byte that the peer sends, so whoever sends and never reads would be waited for without end: here only what was taken is
- * progress. One clock for all connections, whatever they speak, so that none winds a timer up at each write.
+ * Closes connections whose peers read nothing while bytes wait for them. Node's own timeout of a socket starts again with each byte
+ * that the peer sends, so it never closes a peer that sends and never reads; here only bytes that the peer took are progress. One
+ * timer looks at all connections, so that no write has to restart a timer of its own.
  */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** How often it looks in the time that a connection may take nothing. */
+/** How often the timer looks within `stallMs`. */
 const looksPerStall = 4;
 
-/** What a connection had taken when it was looked at, and how often that has been the same since. */
+/** What a connection had taken at the last look. */
 interface Mark {
+  /** Bytes that had left Node's buffer. */
   readonly left: number;
+  /** Bytes of the current write that the system had not taken. */
   readonly queued: number | undefined;
+  /** Looks since both numbers last changed. */
   readonly looks: number;
 }
 
@@ -20,13 +23,13 @@ export class StallWatch implements Disposable {
   readonly #marks = new Map<Socket, Mark | undefined>();
   readonly #clock: NodeJS.Timeout;
 
-  /** @param stallMs A connection that takes nothing is closed after this time, and a quarter of it at the most. */
+  /** @param stallMs A connection that takes nothing is closed after this time, or up to a quarter later. */
   constructor(server: Server, stallMs: number) {
     server.on('connection', (socket: Socket) => {
       this.#marks.set(socket, undefined);
       socket.once('close', () => this.#marks.delete(socket));
     });
-    // Looks are counted, not time: after a process has slept or been busy, peers get their time all the same.
+    // Looks are counted, not time: when the process has slept or was busy, no peer loses the time that it has.
     this.#clock = setInterval(() => this.#look(), Math.max(1, stallMs / looksPerStall)).unref();
   }
 
@@ -51,9 +54,9 @@ export class StallWatch implements Disposable {
 }
 
 /**
- * What the system has not taken yet of the write that is under way, which may be a long one on a slow line. Node's own
- * timeout looks at it for the same reason; no public property tells it. Where it is missing, a write is progress when it
- * has left whole.
+ * Bytes of the current write that the system has not taken yet. One write may be long, and take long on a slow line. Node's own
+ * timeout reads this number for the same reason, and no public property has it. Where a version of Node lacks it, a write counts as
+ * progress when it has left whole.
  */
 function queuedBytes(socket: Socket): number | undefined {
   return (socket as unknown as { readonly _handle?: { readonly writeQueueSize?: number } | null })._handle

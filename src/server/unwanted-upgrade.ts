@@ -1,21 +1,22 @@
 /**
- * Requests that offer another protocol than this service speaks, such as h2c, which Java's client offers with each of its
- * first requests. A server may leave such an offer alone and answer as if it weren't there (RFC 9110, section 7.8). Node
- * does so from 24.9 on where it is told to; before, it hands the connection over, with the parser taken off.
+ * Requests that offer a protocol which this service doesn't speak. Java's HTTP client offers h2c with the first request of each
+ * connection. A server may ignore such an offer and answer the request as usual (RFC 9110, section 7.8). Node does so from 24.9 on if
+ * an option says it; earlier versions detach their parser from the connection and emit 'upgrade'.
  */
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 const offers = new Set(['upgrade', 'http2-settings']);
 
-/** Whether the request asks for a WebSocket, among whatever else. */
+/** Whether the request asks for a WebSocket. It may offer other protocols beside it. */
 export function wantsWebSocket({ headers }: IncomingMessage): boolean {
   return (headers.upgrade ?? '').split(',').some((name) => name.trim().toLowerCase() === 'websocket');
 }
 
 /**
- * Gives the connection back to the server, which reads the request again, without the offer. That a server takes a
- * connection whose first bytes were put back is nowhere specified; test/unwanted-upgrade.test.ts fails where it doesn't.
+ * Answers a request whose offer is ignored: writes its head back into the socket without the offer, and hands the socket to the
+ * server as a new connection. Node's documentation doesn't say that a server accepts a socket whose first bytes were put back;
+ * test/unwanted-upgrade.test.ts fails on a version that doesn't.
  */
 export function serveWithoutUpgrade(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): void {
   const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`];

@@ -133,6 +133,9 @@ describe('messages of one frame', () => {
   });
 });
 
+/** What REST takes from elsewhere, or ignores, where it stands in the body: the service before this one ignored it. */
+const ignoredByRest = new Set(['a long config', 'a long lastEventId', 'a long unknown key']);
+
 it.each(Object.keys(doorsByHand))('the problems of a request are listed in short over %s', async (door) => {
   const toll = await target.current.withstandsEach(
     `A4 over ${door}`,
@@ -140,7 +143,8 @@ it.each(Object.keys(doorsByHand))('the problems of a request are listed in short
     60_000,
   );
   for (const [what, { result, longestTurnMs }] of Object.entries(toll.result)) {
-    expect.soft(result.verdict, what).toMatch(refusal);
+    if (door === 'rest' && ignoredByRest.has(what)) expect.soft(result.verdict, what).toMatch(/^200/);
+    else expect.soft(result.verdict, what).toMatch(refusal);
     expect.soft(result.bytes, what).toBeLessThan(refusalBytesMax);
     expect.soft(longestTurnMs, `${what}: longest turn`).toBeLessThan(turnMsMax);
   }

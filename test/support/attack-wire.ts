@@ -286,7 +286,8 @@ export function framesIn({ received }: Wire): string[] {
 /** As `verdictOf`, for a WebSocket: the code of its first answer, how it was closed, or `silence`. */
 export async function socketVerdictOf(wire: Wire | undefined, withinMs?: number): Promise<string> {
   if (!wire) return 'closed';
-  const told = () => framesIn(wire).filter((text) => text !== 'PING' && text !== 'PONG');
+  // That a subscription has started is no verdict: a refusal may follow.
+  const told = () => framesIn(wire).filter((text) => !/^P[IO]NG$|"type":"started"/.test(text));
   await wire.until(() => told().length > 0, withinMs);
   const [first] = told();
   if (first === undefined) return wire.isClosed ? 'closed' : 'silence';

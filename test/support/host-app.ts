@@ -13,7 +13,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { defineConfigs } from '../../src/configs/configs.ts';
 import { createLlmRouter, type LlmRouterOptions } from '../../src/embed.ts';
 import { LlmError } from '../../src/errors.ts';
-import { llmErrorFormatter } from '../../src/doors/trpc/router.ts';
+import { llmErrorFormatter } from '../../src/doors/trpc/wire-errors.ts';
 
 export const secrets = { prompt: 'the-secret-of-the-prompt', error: 'the-secret-of-an-error' } as const;
 

@@ -31,14 +31,15 @@ const partOf: Readonly<Record<string, string>> = { 'define-configs': 'configs' }
 const packageUsers: Readonly<Record<string, readonly string[]>> = {
   '@anthropic-ai/sdk': ['upstream/llm-service'],
   '@trpc/client': ['client', 'cli'],
-  '@trpc/server': ['doors/trpc', 'server', 'client'],
+  '@trpc/server': ['doors/trpc', 'client'],
   'node:process': ['cli'],
   process: ['cli'],
   redis: ['stream-log/redis'],
 };
 
-/** The modules that alone may import a file. Everything else knows the stream log by its interface. */
+/** The only modules that may import a file. All others know the stream log by its interface, and tRPC's wire without the procedures. */
 const fileUsers: Readonly<Record<string, readonly string[]>> = {
+  'doors/trpc/router': ['core', 'server', 'embed', 'client', 'cli', 'index'],
   'stream-log/memory': ['core', 'index'],
   'stream-log/redis': ['core', 'index'],
 };

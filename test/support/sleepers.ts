@@ -55,7 +55,7 @@ export const sleepers: readonly {
         `${url}/api/llm/process_stream/${config}`,
         body,
         { 'idempotency-key': generationId ?? crypto.randomUUID() },
-        (data) => data as LlmEvent,
+        (data) => data as unknown as LlmEvent,
       ),
   },
 ];

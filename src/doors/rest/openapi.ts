@@ -1,10 +1,9 @@
 /**
- * The REST door as an OpenAPI 3.1 document, its schemas made from those that the service itself checks by. Knows the
- * routes by name only: rest.ts serves them, and a test holds the two together.
- * https://spec.openapis.org/oas/v3.1.1.html
+ * The REST door as an OpenAPI 3.1 document. Its schemas are those that the service checks requests by, its refusals those of the table
+ * of errors. rest.ts serves the routes; test/openapi.test.ts fails where the two differ. https://spec.openapis.org/oas/v3.1.1.html
  */
 import { z } from 'zod';
-import { errorTable } from '../../errors.ts';
+import { errorTable, refusalsOf, type Operation } from '../../errors.ts';
 import {
   cancelOutcomes,
   configSummarySchema,
@@ -24,18 +23,7 @@ const cancellationSchema = z.object({ outcome: z.enum(cancelOutcomes) }).meta({ 
 const configListSchema = z.array(configSummarySchema).meta({ id: 'ConfigList' });
 const statusSchema = z.object({ status: z.string() }).meta({ id: 'Status' });
 
-const startRefusals = [
-  'invalid_input',
-  'config_not_found',
-  'generation_not_found',
-  'conflict',
-  'too_large',
-  'rate_limited',
-  'at_capacity',
-  'shutting_down',
-] as const satisfies readonly ErrorCode[];
-
-/** Events are no part of any body as OpenAPI 3.1 sees bodies, so `data` refers to their schema by an extension. */
+/** OpenAPI 3.1 has no words for the events of a stream, so an extension (`x-event-data`) refers to the schema of their `data`. */
 const eventStream: Json = {
   type: 'string',
   contentMediaType: 'text/event-stream',
@@ -48,35 +36,40 @@ const eventStream: Json = {
   'x-event-data': { $ref: '#/components/schemas/LlmEvent' },
 };
 
-/** @param schemas Of the inputs, with the limits that this service has. */
+/** @param schemas The schemas of the inputs, with the limits of this service. */
 export function createOpenApiDocument(schemas: InputSchemas): Json {
+  const { config, lastEventId: cursor } = schemas.stream.shape;
   const generationId = withoutRefs(schemas.generationId);
-  const idempotencyKey = header('Idempotency-Key', generationId, 'The generationId: asked again, it is not run again.');
+  const idempotencyKey = header(
+    'Idempotency-Key',
+    generationId,
+    'The generationId. A request that is sent again under the same id is not run again.',
+  );
   const lastEventId = header(
     'Last-Event-ID',
-    { type: 'string' },
-    'The last event that was seen: sends what follows it.',
+    withoutRefs(cursor.unwrap().unwrap()),
+    'The id of the last event that the client has seen; the events after it follow.',
   );
   const lastEventIdInUrl = query(
     'lastEventId',
-    { type: 'string' },
+    withoutRefs(cursor.unwrap().unwrap()),
     'The same, for clients that can’t set headers. Last-Event-ID outranks it.',
   );
   const events = (what: string): Json => ({
     200: response(what, 'EventStream', 'text/event-stream'),
-    204: { description: 'There is nothing after that event.' },
+    204: { description: 'No event follows the one of Last-Event-ID.' },
   });
   return {
     openapi: '3.1.1',
     info: {
       title: 'llm-service',
       version: String(protocolVersion),
-      description: 'Streams the answers of language models. PROTOCOL.md tells what an event means and how to resume.',
+      description: 'Streams the answers of language models. PROTOCOL.md says what each event means and how to resume.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    // Relative to this document: behind a proxy that strips a prefix, the routes are under it, too.
+    // Relative to this document, so that it is right behind a proxy that strips a prefix from the path.
     servers: [{ url: '.', description: 'Where this document was found.' }],
-    // Without keys everyone may ask; with them, a bearer is needed.
+    // A service without keys needs no credentials; one with keys needs a bearer token.
     security: [{}, { key: [] }],
     paths: {
       '/api/llm/process_stream/{config}': {
@@ -84,7 +77,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           operationId: 'processStream',
           summary: 'Starts a generation, or attaches to the one of that Idempotency-Key, and streams its events.',
           parameters: [
-            pathParameter('config', { type: 'string' }, 'The name of a config.'),
+            pathParameter('config', withoutRefs(config), 'The name of a config.'),
             idempotencyKey,
             lastEventId,
             lastEventIdInUrl,
@@ -92,7 +85,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           requestBody: { required: true, content: content('ProcessStreamRequest') },
           responses: {
             ...events('The events of the generation.'),
-            ...refusals(startRefusals),
+            ...refusals('stream'),
           },
         },
       },
@@ -103,7 +96,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           parameters: [pathParameter('id', generationId, 'The generationId.'), lastEventId, lastEventIdInUrl],
           responses: {
             ...events('The events from the first on, or from after Last-Event-ID.'),
-            ...refusals(['invalid_input', 'generation_not_found', 'rate_limited', 'at_capacity']),
+            ...refusals('follow'),
           },
         },
       },
@@ -114,7 +107,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           parameters: [pathParameter('id', generationId, 'The generationId.')],
           responses: {
             200: response('What became of it.', 'Cancellation'),
-            ...refusals(['invalid_input', 'generation_not_found', 'rate_limited']),
+            ...refusals('cancel'),
           },
         },
       },
@@ -124,7 +117,7 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           summary: 'Lists the configs.',
           responses: {
             200: response('What may be known of each config.', 'ConfigList'),
-            ...refusals([]),
+            ...refusals('list configs'),
           },
         },
       },
@@ -167,16 +160,16 @@ function components(schemas: InputSchemas): Json {
 }
 
 function withoutRefs(schema: z.ZodType): Json {
-  const { $schema: _$schema, ...rest } = jsonSchema(schema);
-  return rest;
+  const { $schema: _$schema, ...shape } = jsonSchema(schema);
+  return shape;
 }
 
 function jsonSchema(schema: z.ZodType) {
   return z.toJSONSchema(schema, {
-    // As readers must take it: with fields that they don't know.
+    // The form of inputs allows unknown fields, which readers of events must allow.
     io: 'input',
     override: ({ jsonSchema: made }) => {
-      // Implied by the type wherever numbers are JavaScript's.
+      // zod writes these two bounds for every integer of JavaScript. They would only be noise.
       if (made.minimum === Number.MIN_SAFE_INTEGER) delete made.minimum;
       if (made.maximum === Number.MAX_SAFE_INTEGER) delete made.maximum;
       if (made.format !== undefined) delete made.pattern;
@@ -184,19 +177,19 @@ function jsonSchema(schema: z.ZodType) {
   });
 }
 
-/** One response for each status that these codes come under, and those that any request may be refused with. */
-function refusals(codes: readonly ErrorCode[]): Json {
-  const byStatus = new Map<number, ErrorCode[]>();
-  for (const code of [...codes, 'unauthorized', 'forbidden', 'internal'] as const) {
-    const { status } = errorTable[code];
-    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
-  }
-  return Object.fromEntries([...byStatus].map(([status, group]) => [status, refusal(group)]));
+/** A response for each HTTP status that an operation can be refused with. */
+function refusals(operation: Operation): Json {
+  const codes = refusalsOf(operation);
+  const statuses = new Set(codes.map((code) => errorTable[code].status));
+  return Object.fromEntries(
+    [...statuses].map((status) => [status, refusal(codes.filter((code) => errorTable[code].status === status))]),
+  );
 }
 
 function refusal(codes: readonly ErrorCode[]): Json {
   const headers = { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } };
-  const described = response(codes.map((code) => `\`${code}\``).join(' or '), 'Refusal');
+  const meanings = codes.map((code) => `\`${code}\`: ${errorTable[code].meaning}.`);
+  const described = response(meanings.join(' '), 'Refusal');
   return codes.some((code) => errorTable[code].retryable) ? { ...described, headers } : described;
 }
 

@@ -1,20 +1,20 @@
 /**
- * What a subscription procedure returns. To any tRPC adapter it is an iterable of tracked events; our own doors take
- * the log's batches as they are, and write each in one go. Nothing thrown from here is numbered -32603.
+ * What a subscription procedure returns. A tRPC adapter iterates it and receives tracked events. The service's own doors pipe its
+ * `view` instead, and write a batch of the log in one piece. Nothing that it throws has the number -32603.
  */
 import { tracked, type TrackedEnvelope, type TRPCError } from '@trpc/server';
 import type { LlmEvent } from '../../protocol.ts';
 import type { LogView } from '../../generations/generations.ts';
 
 export interface EventBatchesOptions {
-  /** Makes what a batch was refused with fit to be thrown at a client. */
+  /** Turns what the view throws into an error that a client may see. */
   readonly refusal: (thrown: unknown) => TRPCError;
-  /** Called before an event is handed to an adapter that doesn't look whether its socket is full. */
+  /** Waits until an adapter's socket has room. Called before each event, since tRPC's WebSocket adapter never looks. */
   readonly ready: () => Promise<void> | undefined;
 }
 
 export class EventBatches implements AsyncIterable<TrackedEnvelope<LlmEvent>, void, unknown> {
-  /** May throw what is to be told as `refusal` makes it. */
+  /** The batches of the log. Whoever pipes them sends what they throw through `refusal` first. */
   readonly view: LogView;
   readonly refusal: (thrown: unknown) => TRPCError;
   readonly #ready: EventBatchesOptions['ready'];
@@ -30,7 +30,7 @@ export class EventBatches implements AsyncIterable<TrackedEnvelope<LlmEvent>, vo
       for await (const batch of this.view) {
         for (const event of batch) {
           await this.#ready();
-          // Whoever iterates within the process may do with it as they like.
+          // A copy, since a caller within the process may change the object that it receives.
           yield envelope(event.id, forAnyTransformer(event.copy()));
         }
       }
@@ -41,21 +41,21 @@ export class EventBatches implements AsyncIterable<TrackedEnvelope<LlmEvent>, vo
 }
 
 /**
- * Adapters unpack the tuple; a caller in this process gets the envelope as it is, of which tRPC's types say that it has
- * `id` and `data`. So it has both.
+ * tRPC's tuple of an event and its id. Adapters unpack the tuple. A caller within the process receives the tuple itself, and tRPC's
+ * types promise such a caller the properties `id` and `data`, so they are added.
  */
 function envelope(id: string, data: LlmEvent): TrackedEnvelope<LlmEvent> {
   return Object.assign(tracked(id, data), { id, data });
 }
 
-/** superjson refuses to encode plain objects with these keys, which the input of a tool may well have. */
+/** superjson refuses to encode plain objects with these keys. The input of a tool may have them. */
 const refusedKeys = new Set(['__proto__', 'constructor', 'prototype']);
-/** As objects of another realm have it: transformers take them as they are, and JSON doesn't care. */
+/** With this prototype an object is not plain to superjson, which then passes it on without looking at its keys. JSON is the same. */
 const foreignPrototype: object = Object.create(null) as object;
 
 /**
- * The event, in a form that whatever transformer a host has will encode. One that threw would end the subscription under
- * -32603, and so for ever again at the same event.
+ * The event in a form that any transformer of a host encodes. If the transformer threw, the subscription would end with the number
+ * -32603, the client's link would run it again, and it would end at the same event again.
  */
 function forAnyTransformer(event: LlmEvent): LlmEvent {
   if (event.type === 'text' || event.type === 'thinking' || !hasRefusedKey(event)) return event;

@@ -1,9 +1,10 @@
 /**
- * What a WebSocket's client sends, taken one after the other and no faster than the client takes the answers: beyond a bound
- * on answers that wait, or on calls in progress, the socket isn't read on. Knows nothing of what the messages say.
+ * Takes the messages of a WebSocket's client one after the other, and no faster than the client reads the replies. While too many
+ * bytes of replies wait in the socket, or too many calls are in progress, it doesn't read the socket. Knows nothing of what the
+ * messages say.
  *
- * Events don't count as answers. The log bounds what waits of them, and a viewer that is behind with them must be able to
- * stop its answer: its messages are read as long as it has taken the answers to those before.
+ * Events don't count as replies: the door itself waits with them while the socket is full. A viewer that reads its events slowly must
+ * be able to cancel its generation, so its messages are read as long as it has read the replies to the messages before.
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
@@ -11,38 +12,38 @@ import { leaveTogether } from '../flow-control.ts';
 import type { Hold } from '../../access/held-bytes.ts';
 
 export interface IntakeLimits {
-  /** Bytes of answers that wait in the socket at which it isn't read on. */
+  /** The socket isn't read while it holds more bytes of replies than this. */
   readonly socketBufferBytesMax: number;
   /** Calls of one socket in progress at once. */
   readonly callsPerSocketMax: number;
 }
 
-/** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1, and what the IANA has added */
+/** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1; IANA has added 1013. */
 export const closeCodes = { goingAway: 1001, policyViolation: 1008, tryAgainLater: 1013 } as const;
-/** How long a client may take to answer that its socket is to be closed. */
+/** How long a client may take to answer a close frame. */
 export const closeMs = 1_000;
-/** An answer costs so much at least, however short it is. */
-const answerBytesMin = 256;
-/** So many messages may wait. One read brings fewer of those that say anything. */
+/** A reply counts as this many bytes at least, since a short one costs memory too. */
+const replyBytesMin = 256;
+/** Messages that may wait. One read brings 64 KiB, which hold fewer messages that mean anything. */
 const stepsMax = 1_024;
-/** Bytes of an unfinished message that the system's own buffers would hold as well: they count for nobody. */
+/** Bytes of an unfinished message that aren't counted for the caller: the system's buffers hold as many for every connection. */
 const uncountedBytes = 64 * 1_024;
 
 export class Intake {
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
   readonly #limits: IntakeLimits;
-  /** Steps that wait, of one read of the socket, which brings 64 KiB at most; those before `#next` have been taken. */
+  /** The waiting messages of one read of the socket, which brings 64 KiB at most. The messages before `#next` have been taken. */
   #steps: (() => void)[] = [];
   #next = 0;
   #stepping = false;
   #goesOnLater = false;
-  /** Bytes of answers that have not left. */
+  /** Bytes of replies that have not left the socket. */
   #unsentBytes = 0;
   #calls = 0;
-  /** Whether a call is in progress that lets no other begin. */
+  /** Whether a call is in progress beside which no other may begin. */
   #alone = false;
-  /** What the socket had brought when the last message was taken. */
+  /** Bytes that the socket had received when the last message was taken. */
   #takenBytes = 0;
   #hold: Hold | undefined;
   #closed = false;
@@ -52,7 +53,7 @@ export class Intake {
     this.#socket = socket;
     this.#limits = limits;
     this.#takenBytes = socket.bytesRead;
-    // Heard after `ws`, which has put it to the message it belongs to.
+    // `ws` listens first, so it has added these bytes to their message by now.
     socket.on('data', () => {
       const bytes = socket.bytesRead - this.#takenBytes;
       if (bytes <= uncountedBytes || this.#closed) return;
@@ -70,18 +71,18 @@ export class Intake {
     });
   }
 
-  /** Bytes of a message that is still coming, and of those that wait. */
+  /** Bytes of the message that is still arriving, and of the messages that wait. */
   get bytes(): number {
     return this.#socket.bytesRead - this.#takenBytes;
   }
 
-  /** Counts messages that are still coming, from now on. */
+  /** From now on, counts the message that is still arriving for the caller of the hold. Disposes the hold when the socket closes. */
   count(hold: Hold): void {
     if (this.#closed) hold[Symbol.dispose]();
     else this.#hold = hold;
   }
 
-  /** Takes a message when its turn comes: at once, as a rule. */
+  /** Runs the handler of a message when its turn comes; as a rule, at once. */
   take(message: () => void): void {
     if (!this.#isOpen) return;
     if (this.#steps.length - this.#next >= stepsMax) {
@@ -95,34 +96,34 @@ export class Intake {
     this.#goOn();
   }
 
-  /** From within a message: what is to be done of it before the next one is taken, each when there is room for it. */
+  /** Called by the handler of a message: runs the parts of the message before the next message, each when there is room for it. */
   takeParts(parts: readonly (() => void)[]): void {
     this.#steps.splice(this.#next, 0, ...parts);
   }
 
   /**
-   * To be called where a call begins; gives what is to be called when it has been answered.
+   * Counts a call that begins. Returns the function that ends the counting, for when the reply is written.
    *
-   * @param alone Whether nothing else is to begin meanwhile: its answer may be a long one.
+   * @param alone Whether no other call may begin meanwhile. For calls whose reply may be long.
    */
   begin(alone = false): () => void {
     this.#calls += 1;
     if (alone) this.#alone = true;
-    let ended = false;
+    let replied = false;
     return () => {
-      if (ended) return;
-      ended = true;
+      if (replied) return;
+      replied = true;
       this.#calls -= 1;
       if (alone) this.#alone = false;
       this.#goOnLater();
     };
   }
 
-  /** To be called where an answer is written; gives what is to be called when it has left. */
-  answering(answerBytes: number): () => void {
-    const bytes = Math.max(answerBytes, answerBytesMin);
+  /** Counts a reply that is written. Returns the function that ends the counting, for when the reply has left the socket. */
+  replying(replyBytes: number): () => void {
+    const bytes = Math.max(replyBytes, replyBytesMin);
     this.#unsentBytes += bytes;
-    // Those that are written in one turn leave in one piece.
+    // Replies that are written in one turn leave in one piece.
     if (this.#socket.writableCorked === 0) leaveTogether(this.#socket);
     return () => {
       this.#unsentBytes -= bytes;
@@ -130,7 +131,7 @@ export class Intake {
     };
   }
 
-  /** Closes a socket whose client needn't answer: nothing more of it is read. */
+  /** Closes the socket and reads nothing more. A client that doesn't answer the close frame in time is cut off. */
   close(code: number, reason: string): void {
     if (!this.#isOpen) return;
     this.#webSocket.close(code, reason);
@@ -169,7 +170,7 @@ export class Intake {
     }
   }
 
-  /** In a later turn, so that whoever sends a great deal and reads it all holds up nobody else. */
+  /** Goes on in a later turn of the event loop, so that a client that sends and reads a great deal delays nobody else. */
   #goOnLater(): void {
     if (this.#goesOnLater || this.#steps.length === 0) return;
     this.#goesOnLater = true;

@@ -1,11 +1,11 @@
 /**
- * Reads what clients send on superjson's wire as the plain JSON that it is. Of superjson's notes on what JSON can't say
- * only `undefined` is heeded. The others make much out of few bytes (a tree of a billion leaves out of shared references,
- * a gigabyte out of an array's length) or what is no JSON again (a bigint); without them their values are what JSON says.
+ * Reads inputs on superjson's wire: plain JSON, and beside it notes on values that JSON lacks. Only notes of `undefined` are followed.
+ * Others turn few bytes into much memory (shared references into a tree of a billion leaves, an array's length into a gigabyte), or
+ * into a value that is no JSON (a bigint). Without its note, a value is what its JSON says.
  */
 import superjson, { type SuperJSONResult } from 'superjson';
 
-/** @throws Error if the notes and the JSON don't fit together. */
+/** @throws Error if a note names a path that the JSON doesn't have. */
 export function readPlainInput(wire: unknown): unknown {
   if (wire === undefined) return undefined;
   const { json, meta } = wire as { readonly json: null; readonly meta?: { readonly values?: unknown; v?: number } };
@@ -16,7 +16,7 @@ export function readPlainInput(wire: unknown): unknown {
 
 type Notes = NonNullable<NonNullable<SuperJSONResult['meta']>['values']>;
 
-/** A note is a list of one kind, under the path that it is about or, if about the whole, on its own. */
+/** The notes of `undefined`. A note is a list with one kind. It stands under the path of its value, or alone if it is about the whole. */
 function undefinedOnly(values: unknown): Notes | undefined {
   if (isUndefinedNote(values)) return values;
   if (typeof values !== 'object' || values === null || Array.isArray(values)) return undefined;

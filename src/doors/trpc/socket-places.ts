@@ -1,23 +1,24 @@
 /**
- * Whose the open WebSockets are, and how many each may have. A browser can't put a key into the head of a request for a
- * WebSocket, so a client may show it in a first message. Until then nobody knows it, and its socket is one of a few, for a
- * short time. Knows nothing of what is said on them.
+ * Counts the open WebSockets of each caller. A browser can't put a key into the head of a request for a WebSocket, so a client may
+ * send its key in a first message. Until then its caller is not known, and only a few such sockets may be open, for a short time.
+ * Knows nothing of the messages.
  */
 import { takePlace, type Credentials } from '../../access/access.ts';
 import type { Caller } from '../../caller.ts';
 import { LlmError } from '../../errors.ts';
 
 export interface SocketPlacesLimits {
-  /** Sockets of known callers. */
+  /** Sockets of all known callers together. */
   readonly socketsMax: number;
+  /** Sockets of one caller. */
   readonly socketsPerCallerMax: number;
-  /** Sockets of whoever hasn't shown a key yet. */
+  /** Sockets whose clients have not shown a key yet. */
   readonly unprovenSocketsMax: number;
 }
 
 export interface SocketPlacesOptions extends SocketPlacesLimits {
   /**
-   * Who asks; undefined where the credentials hold no key yet.
+   * The caller; undefined where the credentials hold no key yet.
    *
    * @throws LlmError `unauthorized`
    */
@@ -30,7 +31,7 @@ export class SocketPlaces {
   readonly #options: SocketPlacesOptions;
   readonly #callers = new Map<string, number>();
   #known = 0;
-  /** Closes each, the oldest first. */
+  /** The functions that close the sockets of unknown callers, the oldest first. */
   readonly #strangers = new Set<() => void>();
 
   constructor(options: SocketPlacesOptions) {
@@ -38,7 +39,7 @@ export class SocketPlaces {
   }
 
   /**
-   * Who asks for a socket, if its head says so, and whether there is a place.
+   * The caller of a request for a socket; undefined if its head has no key. Takes no place, but throws if there is none.
    *
    * @throws LlmError `unauthorized`, `at_capacity`, `rate_limited`
    */
@@ -49,7 +50,7 @@ export class SocketPlaces {
   }
 
   /**
-   * Takes a place for a socket whose caller is known; disposing it gives it back.
+   * Takes a place for a socket whose caller is known. Disposing the result gives it back.
    *
    * @throws LlmError `at_capacity`, `rate_limited`
    */
@@ -69,8 +70,10 @@ export class SocketPlaces {
   }
 
   /**
-   * Takes a place for a socket whose caller isn't known yet. The oldest of them makes room: a client that has a key shows
-   * it at once, so no crowd of others keeps it out.
+   * Takes a place for a socket whose caller isn't known yet. If all are taken, the oldest such socket is closed. A client that has a
+   * key sends it at once, so a crowd of clients without a key can't keep it out.
+   *
+   * @param close Closes this socket.
    */
   takeUnproven(close: () => void): Disposable {
     const [oldest] = this.#strangers;

@@ -1,28 +1,21 @@
 /**
- * The tRPC door over SSE, GET and POST: runs a subscription through tRPC's public functions and writes its events on
- * the wire that `httpSubscriptionLink` reads, one write a batch. tRPC's own writer passes each event through two web
- * streams and costs five to seven times as much (docs/decisions/own-sse-writer.md).
+ * The tRPC door over SSE, by GET and POST: runs a subscription by tRPC's public functions, and writes its events on the wire that
+ * `httpSubscriptionLink` reads, one write for each batch. tRPC's own writer passes each event through two web streams, which costs
+ * five to seven times as much (docs/decisions/own-sse-writer.md).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
-import { LlmError } from '../../errors.ts';
 import type { EventBatches } from './event-batches.ts';
-import type { Hold } from '../../access/held-bytes.ts';
-import { checkJsonBounds, isJson, parseJsonBody, readBody, type BodyLimits } from '../json-body.ts';
-import { asTrpcError, wrapJson, type RequestNote } from './router.ts';
+import { checkJsonBounds, isJson, parseJsonBody, readBody, type Admit, type BodyLimits } from '../json-body.ts';
+import type { RequestNote } from './context.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../../stream-log/stream-log.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { Liveness } from '../liveness.ts';
-import { callProcedure, errorOnWire, logRefusal } from './procedure-call.ts';
-
-/**
- * Judges the credentials in a request's head, before a byte of its body is read. Gives the account that the body is read on.
- *
- * @throws LlmError `unauthorized`
- */
-export type Admit = (request: IncomingMessage) => Hold;
+import { callProcedure } from './procedure-call.ts';
+import { wrapJson } from './wire.ts';
+import { errorOnWire, logRefusal } from './wire-errors.ts';
 
 export interface SseDoorOptions {
   readonly router: AnyTRPCRouter;
@@ -31,12 +24,12 @@ export interface SseDoorOptions {
   /** @throws LlmError `forbidden` for a request that may start no generation. */
   readonly checkStart: (request: IncomingMessage) => void;
   readonly sse: SseOptions;
-  /** Asked for each subscription. */
+  /** Called for each subscription, since the configs may have changed. */
   readonly liveness: () => Liveness;
   readonly telemetry: Telemetry;
 }
 
-/** tRPC's words, to the byte: its links look at the name alone, and readers of this wire know that the data is empty. */
+/** These frames are tRPC's own, to the byte. tRPC's links look at the event's name alone; other clients may expect the empty data. */
 const heartbeat = 'event: ping\ndata: \n\n';
 const returned = 'event: return\ndata: \n\n';
 
@@ -46,15 +39,19 @@ const framesOf = onceForBatch((batch) => {
   return frames;
 });
 
-/** Whether a request is for this door; every other one is for tRPC's handler of queries and mutations. */
+/** Whether a request is for this door. All other requests go to tRPC's handler of queries and mutations. */
 export function isSubscription(router: AnyTRPCRouter, path: string, accept: string | undefined): boolean {
   const procedures: Record<string, { _def: { type: string } } | undefined> = router._def.procedures;
-  // An unknown path is answered here too if an event stream is wanted: a bare 404 tells an EventSource nothing.
-  const known = Object.hasOwn(procedures, path);
-  return known ? procedures[path]?._def.type === 'subscription' : accept === 'text/event-stream';
+  if (Object.hasOwn(procedures, path)) return procedures[path]?._def.type === 'subscription';
+  // An unknown path is answered here too if an event stream is wanted: of a response with another status than 200 an EventSource
+  // shows its page nothing. No EventSource asks for a batch.
+  return accept === 'text/event-stream' && !path.includes(',');
 }
 
-/** Serves one subscription until it ends or its client leaves. Never throws: what goes wrong is told on the stream. */
+/**
+ * Serves one subscription until it ends or its client leaves. Never throws: a refusal is an event of the stream. Its status is 200, as
+ * that of tRPC's own writer is, since an EventSource shows its page nothing of a response with another status.
+ */
 export async function serveSubscription(
   request: IncomingMessage,
   response: ServerResponse,
@@ -71,7 +68,7 @@ export async function serveSubscription(
   try {
     const url = new URL(request.url ?? '', 'http://localhost');
     const wire = await readInput(request, url, options);
-    // Opened before the procedure runs: `start` is to follow at once, and an error is told as an event in any case.
+    // Written before the procedure runs: a refusal is an event in any case, and a client learns early that it is connected.
     const client = { reconnectAfterInactivityMs: silenceMs, graceMs };
     void stream.write(`event: connected\ndata: ${JSON.stringify(client)}\n\n`);
 
@@ -81,7 +78,7 @@ export async function serveSubscription(
     await events.view.pipe((batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal));
     await stream.finish(returned);
   } catch (cause) {
-    const refusal = events ? events.refusal(cause) : cause instanceof LlmError ? asTrpcError(cause) : cause;
+    const refusal = events ? events.refusal(cause) : cause;
     if (!stream.signal.aborted) logRefusal(telemetry, refusal, note);
     const error = errorOnWire(router, refusal, { type: 'subscription', path, input }, context);
     stream.end(`event: serialized-error\ndata: ${JSON.stringify(error)}\n\n`);
@@ -90,7 +87,7 @@ export async function serveSubscription(
 
 /** @throws LlmError as `admit`, `readBody` and `parseJsonBody` do; TRPCError UNSUPPORTED_MEDIA_TYPE */
 async function readInput(request: IncomingMessage, url: URL, { admit, body }: SseDoorOptions): Promise<unknown> {
-  // Given back when the input is read: from there on the generation's own account holds it.
+  // Given back when the input is read. From then on the generation counts the request.
   using held = admit(request);
   if (request.method !== 'POST') return readUrl(url, body);
   const contentType = request.headers['content-type'];
@@ -100,7 +97,7 @@ async function readInput(request: IncomingMessage, url: URL, { admit, body }: Ss
       message: 'Expected a body of content-type application/json',
     });
   }
-  const bytes = await readBody(request, body.bytesMax, held);
+  const bytes = await readBody(request, body, held);
   return bytes.length === 0 ? undefined : parseJsonBody(bytes, contentType, body.json);
 }
 

@@ -1,18 +1,18 @@
 /**
- * A message of text as one WebSocket frame and one write. Knows nothing of what it says. RFC 6455, section 5.2: a server's
- * frames are not masked. `ws` hands the system head and payload as two pieces. What is
- * made here may go to the socket between the frames of `ws`, which leaves none half written unless it compresses.
+ * A text message as one WebSocket frame (RFC 6455, section 5.2) in one write; `ws` hands the system the head and the payload as two
+ * pieces. A server's frames are not masked. A frame from here may be written between two frames of `ws`: as long as `ws` doesn't
+ * compress, it writes each of its frames whole, in one turn. Knows nothing of what a message says.
  */
 
-/** The frame is final and holds text. */
+/** First byte of a frame that is a whole text message. */
 const finalText = 0x81;
 
-/** The bytes of a frame; a string has one of them in each character, to be written as `latin1`. */
+/** The bytes of a frame. In a string, each character stands for one byte, and the string is written as `latin1`. */
 export type TextFrame = string | Buffer;
 
 export function encodeTextFrame(text: string): TextFrame {
   const bytes = Buffer.byteLength(text);
-  // Plain ASCII, as nearly all is, needs no buffer.
+  // ASCII text, which nearly all messages are, needs no buffer.
   if (bytes === text.length) return headOf(bytes) + text;
   const head = headOf(bytes);
   const frame = Buffer.allocUnsafe(head.length + bytes);
@@ -21,7 +21,7 @@ export function encodeTextFrame(text: string): TextFrame {
   return frame;
 }
 
-/** A character for each byte. */
+/** The head of a frame, one character for each byte. */
 function headOf(bytes: number): string {
   if (bytes < 126) return String.fromCharCode(finalText, bytes);
   if (bytes < 2 ** 16) return String.fromCharCode(finalText, 126, bytes >>> 8, bytes & 0xff);

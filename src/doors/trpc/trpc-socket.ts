@@ -1,7 +1,7 @@
 /**
- * tRPC's conversation over one WebSocket: queries, mutations and subscriptions on the wire that `wsLink` speaks, by tRPC's
- * public functions. tRPC's own handler never looks whether a socket is full, lets one open subscriptions without end, and
- * spends a race of promises and three objects on each event (docs/decisions/own-websocket-handler.md).
+ * The conversation on one WebSocket: queries, mutations and subscriptions on the wire that `wsLink` speaks, by tRPC's public functions.
+ * tRPC's own handler never looks whether a socket is full, lets a socket open any number of subscriptions, and spends a race of
+ * promises and three objects on each event (docs/decisions/own-websocket-handler.md).
  */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -15,24 +15,27 @@ import type { HeldBytes } from '../../access/held-bytes.ts';
 import { checkJsonBounds } from '../json-body.ts';
 import type { JsonBounds } from '../../json/json-bounds.ts';
 import { leaveTogether, untilRoom, type FlowLimits } from '../flow-control.ts';
-import { asTrpcError, wrapJson, type LlmContext, type RequestNote } from './router.ts';
+import type { LlmContext, RequestNote } from './context.ts';
 import { onceForBatch } from '../../stream-log/stream-log.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { Intake } from './intake.ts';
 import type { Liveness } from '../liveness.ts';
-import { callProcedure, errorOnWire, logRefusal, type ProcedureCall } from './procedure-call.ts';
+import { callProcedure, type ProcedureCall } from './procedure-call.ts';
 import { encodeTextFrame, type TextFrame } from './text-frame.ts';
+import { wrapJson } from './wire.ts';
+import { errorOnWire, logRefusal } from './wire-errors.ts';
 
 export interface TrpcSocketOptions {
   readonly router: AnyTRPCRouter;
   readonly flow: FlowLimits;
   readonly subscriptionsPerSocketMax: number;
-  /** Asked for each subscription. */
+  /** Called for each subscription, since the configs may have changed. */
   readonly liveness: () => Liveness;
-  /** How long a client that announced connection params may take to send them. */
+  /** How long, in milliseconds, a client that announced connection params may take to send them. */
   readonly connectionParamsMs: number;
-  /** Where answers find room until they have left. */
+  /** The account that counts replies until they have left the socket. */
   readonly held: HeldBytes;
+  /** Bytes of one reply. */
   readonly answerBytesMax: number;
   /** What the JSON of one message may hold. */
   readonly json: JsonBounds;
@@ -41,11 +44,11 @@ export interface TrpcSocketOptions {
 
 const ping = Buffer.from('PING');
 const pong = Buffer.from('PONG');
-/** Calls that a client may send as one message; each is answered by itself. */
+/** Calls that a client may send in one message. Each call has a reply of its own. */
 const messagesPerFrameMax = 100;
-/** An id is repeated in every frame of its answer. tRPC's clients count from 1. */
+/** The id of a call may have this many characters: every frame of its reply repeats it. tRPC's clients count from 1. */
 const idCharsMax = 64;
-/** A refusal repeats the path of what was called. */
+/** The path of a call may have this many characters: a refusal repeats it. */
 const pathCharsMax = 200;
 
 type Id = TRPCClientOutgoingMessage['id'];
@@ -59,7 +62,7 @@ export interface OpenedSocket {
   readonly webSocket: WebSocket;
   readonly request: IncomingMessage;
   readonly intake: Intake;
-  /** Called with the connection params, which may hold a key. */
+  /** Called once with the connection params, which may hold a key. */
   readonly prove: (params: ConnectionParams) => void;
 }
 
@@ -68,7 +71,10 @@ export function serveSocket(socket: OpenedSocket, options: TrpcSocketOptions): v
   new TrpcSocket(socket, options).listen();
 }
 
-/** Clients number their subscriptions alike, so those that watch one generation are often sent the same bytes. */
+/**
+ * The frames of a batch, for a subscription's id as JSON. Clients count their subscriptions from 1, so the viewers of one generation are
+ * often sent the same frames, and `onceForBatch` makes them once.
+ */
 const framesOf = onceForBatch((batch, subscription): TextFrame[] =>
   batch.map(({ id, json }) => {
     const data = wrapJson(`{"id":"${id}","data":${json}}`);
@@ -83,9 +89,9 @@ class TrpcSocket {
   readonly #prove: OpenedSocket['prove'];
   readonly #options: TrpcSocketOptions;
   readonly #closed = new AbortController();
-  /** Those that are open, by the ids that the client gave them. */
+  /** What stops each open subscription, by the id that its client gave it. */
   readonly #subscriptions = new Map<Id, AbortController>();
-  /** Undefined until the client has sent what it announced. */
+  /** Undefined while the client has announced connection params and not sent them; null where it announced none. */
   #connectionParams: ConnectionParams | undefined;
 
   constructor({ webSocket, request, intake, prove }: OpenedSocket, options: TrpcSocketOptions) {
@@ -103,7 +109,7 @@ class TrpcSocket {
     const patience = setTimeout(() => {
       if (this.#connectionParams === undefined) webSocket.close(1008, 'no connection params');
     }, this.#options.connectionParamsMs);
-    // Frames that are no WebSocket, messages over the limit: ws closes the socket by itself.
+    // An invalid frame, or a message over the limit. `ws` closes the socket by itself.
     webSocket.on('error', () => {});
     webSocket.on('close', () => {
       clearTimeout(patience);
@@ -116,7 +122,7 @@ class TrpcSocket {
       this.#intake.take(() => (bytes?.equals(ping) ? this.#send('PONG') : this.#take(bytes)));
     });
     webSocket.on('ping', (data) => {
-      this.#intake.take(() => webSocket.pong(data, false, this.#intake.answering(data.length)));
+      this.#intake.take(() => webSocket.pong(data, false, this.#intake.replying(data.length)));
     });
   }
 
@@ -133,10 +139,10 @@ class TrpcSocket {
       }
       messages = Array.isArray(parsed) ? parsed : [parsed];
       if (messages.length > messagesPerFrameMax) {
-        throw asTrpcError(new LlmError('too_large', `At most ${messagesPerFrameMax} calls in one message`));
+        throw new LlmError('too_large', `At most ${messagesPerFrameMax} calls in one message`);
       }
     } catch (error) {
-      return this.#refuse(null, error instanceof LlmError ? asTrpcError(error) : error);
+      return this.#refuse(null, error);
     }
     this.#intake.takeParts(messages.map((message) => () => this.#dispatch(message)));
   }
@@ -158,11 +164,11 @@ class TrpcSocket {
   async #respond(message: CallMessage): Promise<void> {
     const room = new ResponseRoom(this.#options.held, this.#options.answerBytesMax);
     const context = this.#context(room);
-    // The answer to a query may be long; a mutation's is short, and may take its time.
+    // The reply to a query may be long, so other calls wait. The reply to a mutation is short, and the mutation may take a while.
     const answered = this.#intake.begin(message.method === 'query');
     try {
       const data = await this.#call(message, context, this.#closed.signal);
-      this.#answer({ id: message.id, result: { type: 'data', data } }, room);
+      this.#reply({ id: message.id, result: { type: 'data', data } }, room);
     } catch (error) {
       room[Symbol.dispose]();
       this.#refuse(message.id, error, callOf(message), context);
@@ -180,22 +186,23 @@ class TrpcSocket {
     try {
       this.#admit(id);
       this.#subscriptions.set(id, left);
-      // An unknown path is told by the call; every subscription of this router returns its batches.
+      // The call throws for an unknown path. Every subscription of this router returns its batches.
       events = (await this.#call(message, context, left.signal)) as EventBatches;
-      // With it goes `start`, as a rule; and with the end of an answer that of its subscription.
+      // Everything that is written in this turn leaves in one piece: as a rule, that the subscription has started, and `start`.
       leaveTogether(this.#request.socket);
       const { silenceMs } = this.#options.liveness();
-      // As the SSE door says it in `connected`; clients that don't know it leave it.
+      // The SSE door sends the same number in `connected`. Clients that don't know it ignore it.
       this.#send(JSON.stringify({ id, result: { type: 'started', reconnectAfterInactivityMs: silenceMs } }));
       const subscription = JSON.stringify(id);
-      // By then it has been refused or has attached; after that it may be quiet for as long as it likes.
+      // After this turn the subscription has been refused or has attached. From then on it doesn't count as a call in progress.
       setImmediate(begun);
       await events.view.pipe((batch) => {
+        // The terminal event and the end of the subscription leave in one piece, too.
         if (batch.at(-1)?.terminal) leaveTogether(this.#request.socket);
         for (const frame of framesOf(batch, subscription)) this.#write(frame);
         return this.#ready(left.signal);
       });
-      this.#answer({ id, result: { type: 'stopped' } });
+      this.#reply({ id, result: { type: 'stopped' } });
     } catch (error) {
       this.#refuse(id, events ? events.refusal(error) : error, callOf(message), context);
     } finally {
@@ -210,14 +217,14 @@ class TrpcSocket {
     }
     const max = this.#options.subscriptionsPerSocketMax;
     if (this.#subscriptions.size < max) return;
-    throw asTrpcError(new LlmError('rate_limited', `At most ${max} subscriptions on one socket`));
+    throw new LlmError('rate_limited', `At most ${max} subscriptions on one socket`);
   }
 
   #call(message: CallMessage, context: Context, signal: AbortSignal): Promise<unknown> {
     return callProcedure(this.#options.router, callOf(message), context, signal);
   }
 
-  /** For each call: its note has an id of its own. */
+  /** A context for one call: its note has a request id of its own. */
   #context(room?: ResponseRoom): Context {
     const info = { connectionParams: this.#connectionParams };
     const note: RequestNote = { door: 'websocket', requestId: randomUUID(), ...(room ? { room } : {}) };
@@ -228,7 +235,7 @@ class TrpcSocket {
     return untilRoom(this.#request.socket, signal, this.#options.flow);
   }
 
-  #answer(message: TRPCResponseMessage, room?: Disposable): void {
+  #reply(message: TRPCResponseMessage, room?: Disposable): void {
     this.#send(JSON.stringify(transformTRPCResponse(this.#options.router._def._config, message)), room);
   }
 
@@ -240,10 +247,10 @@ class TrpcSocket {
     this.#send(JSON.stringify({ id, error }));
   }
 
-  /** What isn't an event: an answer, for which room was needed. */
+  /** Sends a frame that is no event: a reply, which the intake counts until it has left. */
   #send(text: string, room?: Disposable): void {
     const frame = encodeTextFrame(text);
-    const left = this.#intake.answering(frame.length);
+    const left = this.#intake.replying(frame.length);
     this.#write(frame, () => {
       left();
       room?.[Symbol.dispose]();
@@ -251,7 +258,7 @@ class TrpcSocket {
   }
 
   #write(frame: TextFrame, left?: () => void): void {
-    // A closed socket drops what it is given, with an error that its close has told already.
+    // A write to a closed socket would emit an error, after 'close' has said the same.
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return left?.();
     this.#request.socket.write(frame, 'latin1', left);
   }
@@ -284,7 +291,7 @@ function parseConnectionParams(message: unknown): Record<string, string> | null 
   return Object.fromEntries(texts);
 }
 
-/** Null for an id that is too long to be repeated. */
+/** The id of a message that is no call; null if it has none, or one that is too long to be repeated. */
 function idOf(message: unknown): Id {
   const { id } = (message ?? {}) as { id?: unknown };
   return (typeof id === 'number' || typeof id === 'string') && String(id).length <= idCharsMax ? id : null;

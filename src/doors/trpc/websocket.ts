@@ -1,6 +1,6 @@
 /**
- * The tRPC door over WebSocket: who may open a socket, how many there are, and which of them have died. Origin and Host
- * are checked before the upgrade. What is said on a socket is trpc-socket.ts's.
+ * The tRPC door over WebSocket: decides who may open a socket, counts the open ones, and closes those whose clients are gone. The
+ * listener checks `Host`, and this door `Origin`, before the upgrade. trpc-socket.ts holds the conversation on a socket.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -13,11 +13,11 @@ import { SocketPlaces, type SocketPlacesOptions } from './socket-places.ts';
 import { serveSocket, type ConnectionParams, type TrpcSocketOptions } from './trpc-socket.ts';
 
 export interface WebSocketDoorOptions extends TrpcSocketOptions, IntakeLimits, SocketPlacesOptions {
-  /** @throws LlmError if the page that a request comes from may not ask. */
+  /** @throws LlmError if the request comes from a page that may not use the service. */
   readonly check: (request: IncomingMessage) => void;
-  /** Answers a request that may not come in. */
+  /** Refuses an upgrade by an HTTP response. */
   readonly refuse: (socket: Duplex, error: LlmError) => void;
-  /** Bytes of one message from a client. */
+  /** Bytes that one message from a client may have. */
   readonly bodyBytesMax: number;
   readonly held: HeldBytes;
 }
@@ -25,13 +25,14 @@ export interface WebSocketDoorOptions extends TrpcSocketOptions, IntakeLimits, S
 export interface WebSocketDoor extends AsyncDisposable {
   /** Takes over the socket of an HTTP upgrade request. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Sockets that are open. */
   readonly sockets: number;
 }
 
-/** All that a client may send before it has shown a key: connection params, and calls behind them. */
+/** Bytes that a client may send before it has shown a key: connection params, and the first calls. */
 const unprovenBytesMax = 16 * 1_024;
 interface OpenSocket {
-  /** When its client was last heard. */
+  /** When its client last sent a message, by `performance.now()`. */
   heardAtMs: number;
 }
 
@@ -39,9 +40,9 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: options.bodyBytesMax,
-    // Compressing each event costs six times what sending it does.
+    // Compressing an event costs six times as much as sending it.
     perMessageDeflate: false,
-    // A pong is an answer, for which room is needed as for any other.
+    // A pong is a reply, which the intake has to count.
     autoPong: false,
   });
   const { liveness, flow } = options;
@@ -83,7 +84,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
           judged();
           prove = () => {};
         } catch (error) {
-          // A wrong key is told in the answers to what is asked with it, for as long as the socket is open.
+          // Every call under a wrong key is refused, until the socket is closed for want of a right one.
           if (LlmError.from(error).code === 'unauthorized') return;
           intake.close(closeCodes.tryAgainLater, 'too many sockets');
         }
@@ -96,8 +97,8 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     serveSocket({ webSocket, request, intake, prove: (params) => prove(params) }, options);
   });
 
-  // One timer for all sockets. 'PING' as text is tRPC's own word: its clients answer with 'PONG'. A client may leave one
-  // unanswered for as long as a socket may take nothing.
+  // One timer for all sockets. The text 'PING' is tRPC's own heartbeat, and its clients answer 'PONG'. A client may take as long to
+  // answer as a socket may take no bytes.
   let heartbeat: NodeJS.Timeout;
   const beatLater = () => {
     const { heartbeatMs } = liveness();
@@ -109,7 +110,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
   const beat = (heartbeatMs: number) => {
     const now = performance.now();
     for (const [webSocket, entry] of open) {
-      // Whoever still has something to read is merely slow, which the listener judges; and whoever isn't read can't be heard.
+      // A client with unread bytes may be slow, which the listener judges. A socket that is paused can't bring an answer.
       if (webSocket.bufferedAmount > 0 || webSocket.isPaused) entry.heardAtMs = now;
       else if (now - entry.heardAtMs > heartbeatMs + flow.socketStallMs) webSocket.terminate();
       else webSocket.send('PING');
@@ -135,7 +136,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     async [Symbol.asyncDispose]() {
       clearTimeout(heartbeat);
       const closed = new Promise((resolve) => server.close(resolve));
-      // What was sent before goes out first, so that nobody misses the end of an answer.
+      // The close frame follows everything that was written before, so nobody misses a terminal event.
       for (const webSocket of server.clients) webSocket.close(closeCodes.goingAway, 'shutting down');
       const patience = setTimeout(() => {
         for (const webSocket of server.clients) webSocket.terminate();
@@ -147,8 +148,8 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
 }
 
 /**
- * Refuses an upgrade request that has a body: `ws` would take its bytes for frames, and from Node 24 on Node hands out a stream
- * around the socket until it has been read, so that our frames could cut into those of `ws`.
+ * Refuses an upgrade request that has a body. `ws` would read the body as frames. And from Node 24 on, Node passes a stream around
+ * the socket until the body has been read, so that the frames of this door could cut into those of `ws`.
  *
  * @throws LlmError `invalid_input`
  */
@@ -159,10 +160,10 @@ function refuseBody({ headers }: IncomingMessage): void {
 }
 
 /**
- * Answers an upgrade request with an HTTP refusal.
+ * Refuses an upgrade request by an HTTP response.
  *
- * @param requestId The id under which it is logged.
- * @param status The one that belongs to the error's code unless given.
+ * @param requestId The id under which the refusal is logged.
+ * @param status The HTTP status; by default the one that the table of errors has for the code.
  */
 export function refuseUpgrade(
   socket: Duplex,
@@ -171,11 +172,11 @@ export function refuseUpgrade(
   status: number = error.traits.status,
 ): void {
   const body = JSON.stringify({ error: error.data });
-  // From here on nobody but us looks after the socket: an error unheard would end the process.
+  // Node has detached its own listeners, and an 'error' event without a listener would end the process.
   socket.on('error', () => socket.destroy());
-  // A client that never closes its side would keep ours open.
+  // A client that never closes its side would keep the socket open.
   socket.once('finish', () => socket.destroy());
-  // The status text is free; clients show it where they don't show the body.
+  // The code as the status text: some clients show that text and not the body.
   socket.end(
     `HTTP/1.1 ${status} ${error.code}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
       `x-request-id: ${requestId}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

@@ -1,0 +1,55 @@
+/**
+ * Sends the events of a view as one HTTP response of server-sent events, for every door that is plain HTTP. A door says how it
+ * writes a batch; it knows neither sockets nor heartbeats. Nothing is sent before the view has its first batch, so a request
+ * that is refused until then is answered with an HTTP status.
+ */
+import type { FastifyReply } from 'fastify';
+import type { Sink } from '../flow/sink.ts';
+import type { LogView } from '../generations/generations.ts';
+import type { LogBatch } from '../stream-log/stream-log.ts';
+import { SseResponse, type SseOptions } from './sse-response.ts';
+
+/** How one door writes events. */
+export interface EventDialect {
+  /** The frames of a batch. Called for each viewer, so it is best made by `onceForBatch`. */
+  readonly framesOf: (batch: LogBatch) => string;
+  /** The frame that a quiet connection sends as a sign of life. */
+  readonly heartbeat: string;
+}
+
+/**
+ * Streams a view until it ends or the client leaves. A view without any batch is answered with 204.
+ *
+ * @param viewUntil Opens the view. The signal aborts when the client leaves.
+ * @throws What the view throws before its first batch; then nothing has been sent.
+ */
+export async function sendEvents(
+  reply: FastifyReply,
+  options: SseOptions,
+  { framesOf, heartbeat }: EventDialect,
+  viewUntil: (signal: AbortSignal) => LogView,
+): Promise<void> {
+  const stream = new SseResponse(reply.raw, heartbeat, options);
+  const view = viewUntil(stream.signal);
+  let first: IteratorResult<LogBatch>;
+  try {
+    first = await view.next();
+  } catch (error) {
+    stream.release();
+    throw error;
+  }
+  if (first.done && !stream.signal.aborted) {
+    stream.release();
+    // No event follows the terminal one. An EventSource that reconnects stops when it reads this status.
+    return reply.code(204).send();
+  }
+  reply.hijack();
+  const write: Sink<LogBatch> = (batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal);
+  try {
+    if (!first.done) await write(first.value);
+    await view.pipe(write);
+  } finally {
+    await view.return();
+    await stream.finish();
+  }
+}

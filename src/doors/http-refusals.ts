@@ -1,0 +1,82 @@
+/**
+ * How a request over HTTP is refused: every failure becomes an LlmError, is logged once, and goes out with the HTTP status of
+ * its code. A door says under which name its refusals are logged and what their body looks like. Knows fastify's own errors,
+ * and no rule by which a request is refused.
+ */
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import type { Caller } from '../caller.ts';
+import { LlmError } from '../errors.ts';
+import type { RefusalDoor } from '../telemetry/refusal-lines.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+
+/** How one door refuses. */
+export interface RefusalStyle {
+  /** The door's name in the log. */
+  readonly door: (request: FastifyRequest) => RefusalDoor;
+  /** The JSON that the client reads. */
+  readonly body: (error: LlmError, request: FastifyRequest) => object;
+}
+
+/** The body of REST and of every route that belongs to no door: `{error: {code, message, …}}`. */
+export const plainBody = ({ data }: LlmError): object => ({ error: data });
+
+const plainStyle: RefusalStyle = { door: () => 'http', body: plainBody };
+
+export class HttpRefusals {
+  readonly #telemetry: Telemetry;
+  readonly #callers = new WeakMap<FastifyRequest, Caller>();
+
+  constructor(telemetry: Telemetry) {
+    this.#telemetry = telemetry;
+  }
+
+  /** Remembers the caller of a request, so that its refusal is logged with the caller's name. */
+  noteCaller(request: FastifyRequest, caller: Caller): Caller {
+    this.#callers.set(request, caller);
+    return caller;
+  }
+
+  /** An error handler for the routes of one door. */
+  handler(style: RefusalStyle): (thrown: Error, request: FastifyRequest, reply: FastifyReply) => FastifyReply {
+    return (thrown, request, reply) => this.send(request, reply, thrown, { style });
+  }
+
+  /** @param status The HTTP status; by default the one that the table of errors has for the code. */
+  send(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    thrown: Error,
+    { style = plainStyle, status }: { readonly style?: RefusalStyle; readonly status?: number } = {},
+  ): FastifyReply {
+    const error = asLlmError(thrown);
+    this.#log(request, error, style.door(request));
+    if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1_000));
+    return reply.code(status ?? error.traits.status).send(style.body(error, request));
+  }
+
+  #log(request: FastifyRequest, { code, cause }: LlmError, door: RefusalDoor): void {
+    if (code === 'internal') this.#telemetry.internalError(door, cause);
+    this.#telemetry.refused({ door, code, requestId: request.id, caller: this.#callers.get(request)?.name });
+  }
+}
+
+/** An LlmError `invalid_input` about the request as a whole. */
+export function invalidRequest(message: string): LlmError {
+  return LlmError.invalidInput([{ path: '', message }]);
+}
+
+/** fastify's own refusals under the service's codes; https://fastify.dev/docs/latest/Reference/Errors/ */
+function asLlmError(error: Error & Partial<Pick<FastifyError, 'code' | 'statusCode'>>): LlmError {
+  if (error instanceof LlmError) return error;
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new LlmError('too_large', 'The body is larger than this service takes');
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return invalidRequest('Expected a body of content-type application/json');
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return invalidRequest('The body is not as long as its content-length says');
+    default:
+  }
+  if (error.statusCode === 400) return invalidRequest('The request can’t be read');
+  return LlmError.from(error);
+}

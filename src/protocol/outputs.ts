@@ -1,0 +1,60 @@
+/** What queries and mutations answer. */
+import { z } from 'zod';
+import type { TerminalEvent } from './events.ts';
+
+/** The schema of `ConfigSummary`. */
+export const configSummarySchema = z
+  .object({
+    name: z.string(),
+    description: z.string().optional(),
+    model: z.string(),
+    maxTokens: z.int(),
+    temperature: z.number().optional(),
+    variables: z.array(z.string()),
+  })
+  .meta({ id: 'ConfigSummary' });
+/** A config as clients may know it: never its prompt, keys or URLs. */
+export interface ConfigSummary {
+  /** What a request names as its `config`. */
+  name: string;
+  /** What the operator wrote about it; absent if nothing. */
+  description?: string | undefined;
+  /** Name of the model. */
+  model: string;
+  /** The most tokens that an answer may have. */
+  maxTokens: number;
+  /** The sampling temperature; absent where the model's own default applies. */
+  temperature?: number | undefined;
+  /** Names of the variables that a request must give. */
+  variables: string[];
+}
+
+/** Whether a generation runs, or how it ended. */
+export type GenerationState = 'running' | TerminalEvent['type'];
+
+/** One of the caller's generations, as `llm.generations` lists it. */
+export interface GenerationSummary {
+  /** The generation's UUID, in lower case. */
+  generationId: string;
+  /** Name of the config that was asked for. */
+  config: string;
+  /** Whether it runs, or how it ended. */
+  state: GenerationState;
+  /** The id of its last event so far, for a client that follows from there. */
+  lastEventId: string;
+  /** When it was started: ISO 8601, in UTC. */
+  startedAt: string;
+  /** Its terminal event; absent while it runs. */
+  terminal?: TerminalEvent;
+}
+
+/** The whole of a generation so far: what `llm.generation` answers. */
+export interface GenerationSnapshot extends GenerationSummary {
+  /** The text of all text blocks, joined. */
+  text: string;
+}
+
+/** Every `CancelOutcome`. */
+export const cancelOutcomes = ['cancelled', 'already_ended'] as const;
+/** What `llm.cancel` answers as `outcome`: whether this cancel ended the generation, or it had ended before. */
+export type CancelOutcome = (typeof cancelOutcomes)[number];
