@@ -19,7 +19,12 @@ const definition: unique symbol = Symbol.for('llm-service.configs');
  */
 export interface Configs<Variables extends Record<string, string>> {
   /** What `definedIn` reads. Not enumerable. */
-  readonly [definition]: { readonly raw: unknown; readonly variables?: Variables };
+  readonly [definition]: {
+    /** The map as it was written. */
+    readonly raw: unknown;
+    /** Never set: the place of the type. */
+    readonly variables?: Variables;
+  };
 }
 
 /** The names of the configs: literal types, or `string` where only a run knows them. */

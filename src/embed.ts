@@ -20,6 +20,7 @@ import type { LlmLogger } from './telemetry/log-lines.ts';
 import { Telemetry, type TelemetryOptions } from './telemetry/telemetry.ts';
 import { proxyVariablesIn } from './settings/upstream-variables.ts';
 
+/** What an app may give `createLlmRouter`. Each option may be left out. */
 export interface LlmRouterOptions {
   /** Sent to Anthropic or to `baseUrl`. Without a key and a `baseUrl` the built-in simulator answers, and `start` says so. */
   readonly apiKey?: string | undefined;

@@ -60,6 +60,7 @@ export { readSettings, SettingsError, type Settings } from './settings/settings.
 export type { UpstreamVariables } from './settings/upstream-variables.ts';
 export type { Environment } from './settings/variable.ts';
 export type { LlmLogger, LogDestination } from './telemetry/log-lines.ts';
+export type { RefusalDoor } from './telemetry/refusal-lines.ts';
 export type { TelemetryOptions } from './telemetry/telemetry.ts';
 export type { ApiKeyHeader, Headers } from './upstream/address/headers.ts';
 export type { Proxies } from './upstream/address/proxies.ts';

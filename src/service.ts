@@ -16,6 +16,7 @@ import type { LlmLogger } from './telemetry/log-lines.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import type { RetryTiming } from './upstream/retry.ts';
 
+/** What `startService` takes. Only `settings` is required. */
 export interface ServiceOptions {
   /** What `readSettings` returns. */
   readonly settings: Settings;

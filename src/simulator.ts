@@ -34,7 +34,15 @@ export type { FaultDescription, FaultReply } from './simulator/faults.ts';
 export type { TokensPerSecond } from './simulator/pace.ts';
 export type { BlocksReply, Deltas, ScriptedBlock } from './simulator/streaming.ts';
 export { countTokens } from './simulator/tokens.ts';
-export type { ApiError, MessagesBody, RequestBlock } from './simulator/validation.ts';
+export type {
+  ApiError,
+  MessagesBody,
+  RequestBlock,
+  RequestMessage,
+  RequestText,
+  RequestThinking,
+  RequestTool,
+} from './simulator/validation.ts';
 export type { Outcome } from './simulator/wire.ts';
 
 /** Each has a default. */

@@ -3,20 +3,21 @@
  * errors of tRPC's links, of `fetch` and of WebSockets. It says whether trying again can help; when to try again is
  * decided elsewhere.
  */
-import type { ErrorCode, ErrorData, InputIssue, LlmEvent } from '../protocol.ts';
+import type { ErrorCode, ErrorData, InputIssue, CancelledEvent, ErrorEvent } from '../protocol.ts';
 
 /**
  * The service's codes, and four of the client's own:
  *
- * - `unreachable`: there is no connection, or a proxy responded instead of the service. - `cancelled`: the answer was
- * cancelled. `text()` throws it; an iteration throws it only where the answer was cancelled before it began. -
- * `closed`: the client was closed. - `unsupported`: this runtime lacks something that the client needs. The message
- * says what.
+ * - `unreachable`: there is no connection, or a proxy responded instead of the service.
+ * - `cancelled`: the answer was cancelled. `text()` throws it. An iteration throws it only if the answer was cancelled before
+ *   it began.
+ * - `closed`: the client was closed.
+ * - `unsupported`: this runtime lacks something that the client needs. The message says what.
  */
 export type LlmClientErrorCode = ErrorCode | 'unreachable' | 'cancelled' | 'closed' | 'unsupported';
 
 /** The terminal events of an answer that did not become complete. */
-export type FailureEvent = Extract<LlmEvent, { type: 'error' | 'cancelled' }>;
+export type FailureEvent = ErrorEvent | CancelledEvent;
 
 /** The parts of an LlmClientError besides code and message. Each is absent by default. */
 export interface LlmClientErrorOptions {

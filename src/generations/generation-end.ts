@@ -10,11 +10,15 @@ import type { Telemetry } from '../telemetry/telemetry.ts';
 
 /** A generation that is over: what was asked, and what came of it. */
 export interface EndedGeneration {
+  /** Who started it. */
   readonly caller: Caller;
+  /** A UUID in lower case. */
   readonly generationId: string;
   /** The config that was asked for; `terminal.config` is the one that answered. */
   readonly config: string;
+  /** The conversation that the model was asked with. */
   readonly messages: readonly Message[];
+  /** The variables that filled the config's prompt; empty if the request had none. */
   readonly variables: Readonly<Record<string, string>>;
   /** ISO 8601. */
   readonly startedAt: string;
@@ -22,6 +26,7 @@ export interface EndedGeneration {
   readonly text: string;
   /** From `start` to the terminal one, text merged: what a viewer gets who comes after the end. */
   readonly events: readonly LlmEvent[];
+  /** The last of `events`: how the generation ended, with its usage and cost. */
   readonly terminal: TerminalEvent;
 }
 

@@ -13,6 +13,7 @@ export interface Problem {
 
 /** The error for problems. Its message can be printed as it is: a headline, then a line for each problem. */
 export class ProblemsError extends Error {
+  /** `ProblemsError`, or the name of the class below it: `ConfigError`, `SettingsError`. */
   override readonly name: string = 'ProblemsError';
   /** At least one. */
   readonly problems: readonly Problem[];

@@ -12,6 +12,40 @@ export interface RequestBlock {
   readonly [field: string]: unknown;
 }
 
+/** A text block of the system prompt. */
+export interface RequestText {
+  /** Always `text`. */
+  readonly type: 'text';
+  /** The text itself. */
+  readonly text: string;
+  /** Marks the end of what may be cached; absent means no mark. */
+  readonly cache_control?: unknown;
+}
+
+/** A message of a request. */
+export interface RequestMessage {
+  /** Who speaks. */
+  readonly role: 'user' | 'assistant';
+  /** The message's text, or its content blocks. */
+  readonly content: string | readonly RequestBlock[];
+}
+
+/** Whether and how the model thinks. */
+export interface RequestThinking {
+  /** `adaptive`, `enabled` or `disabled`. */
+  readonly type: string;
+  /** `omitted`: the thinking is not sent. */
+  readonly display?: string | null;
+  /** The most tokens of thinking; only with `enabled`. */
+  readonly budget_tokens?: number;
+}
+
+/** A tool that the model may call. */
+export interface RequestTool {
+  /** The name by which the model calls it. */
+  readonly name?: string;
+}
+
 /** The body of a valid request: the fields that the simulator reads. It ignores other fields. The names are the API's.
  */
 export interface MessagesBody {
@@ -20,22 +54,17 @@ export interface MessagesBody {
   /** The most tokens of output. */
   readonly max_tokens: number;
   /** The conversation, from the first message to the last. */
-  readonly messages: readonly {
-    readonly role: 'user' | 'assistant';
-    readonly content: string | readonly RequestBlock[];
-  }[];
+  readonly messages: readonly RequestMessage[];
   /** The simulator only streams. */
   readonly stream: true;
   /** The system prompt; absent where there is none. */
-  readonly system?:
-    | string
-    | readonly { readonly type: 'text'; readonly text: string; readonly cache_control?: unknown }[];
+  readonly system?: string | readonly RequestText[];
   /** Texts at which the output stops; absent where there are none. */
   readonly stop_sequences?: readonly string[];
   /** Whether and how the model thinks; absent means that it doesn't. */
-  readonly thinking?: { readonly type: string; readonly display?: string | null; readonly budget_tokens?: number };
+  readonly thinking?: RequestThinking;
   /** The tools that the model may call; absent where there are none. */
-  readonly tools?: readonly { readonly name?: string }[];
+  readonly tools?: readonly RequestTool[];
   /** From 0 to 1; absent means the model's default. */
   readonly temperature?: number;
   /** From 0 to 1; absent means the model's default. */

@@ -9,6 +9,7 @@ import { harmless, openLog, type LlmLogger, type LogDestination } from './log-li
 import type { Message, TerminalEvent } from '../protocol.ts';
 import { RefusalLines, type Refusal } from './refusal-lines.ts';
 
+/** What is logged, and where. */
 export interface TelemetryOptions {
   /** The least level that is logged: `trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`. */
   readonly logLevel: string;

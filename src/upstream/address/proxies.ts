@@ -9,7 +9,9 @@ export const proxyExpected = 'the http or https URL of a proxy; SOCKS is not sup
 
 /** The proxies of a process. Each URL is a result of `parseProxy`. */
 export interface Proxies {
+  /** URL of the proxy for upstreams of http; undefined if there is none. */
   readonly httpProxy: string | undefined;
+  /** URL of the proxy for upstreams of https; undefined if there is none. */
   readonly httpsProxy: string | undefined;
   /** Used where `httpProxy` or `httpsProxy` is undefined. */
   readonly allProxy: string | undefined;
