@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { isTerminal, parseEventId, type LlmEvent, type StartEvent, type TerminalEvent } from '../src/protocol.ts';
 import { MemoryStreamLogs, type MemoryLogsLimits } from '../src/stream-log/memory.ts';
-import type { GenerationKey, LogBatch, StreamLog } from '../src/stream-log/stream-log.ts';
+import type { GenerationKey, LogBatch, Producer, StreamLog } from '../src/stream-log/stream-log.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 
 finishesCleanly();
@@ -43,6 +43,8 @@ const done: TerminalEvent = {
   model: 'claude-sonnet-5-5',
 };
 
+const nobody: Producer = { cancel() {}, viewerCame() {}, viewerLeft() {} };
+
 function open(logs: MemoryStreamLogs, of: GenerationKey) {
   const { generationId } = of;
   const start: StartEvent = {
@@ -54,7 +56,7 @@ function open(logs: MemoryStreamLogs, of: GenerationKey) {
     startedAt,
     protocol: 1,
   };
-  return logs.open({ ...of, config: 'default', requestHash: 'hash', startedAt }, start);
+  return logs.open({ ...of, config: 'default', requestHash: 'hash', startedAt }, start, nobody);
 }
 
 /** A log with these events after its `start`. */
@@ -65,7 +67,7 @@ async function filled(logs: MemoryStreamLogs, events: readonly LlmEvent[], of = 
 }
 
 async function readAll(log: StreamLog, after = -1, signal = new AbortController().signal): Promise<LogBatch[]> {
-  const reader = log.read(after, signal);
+  const reader = await log.read(after, signal);
   const batches: LogBatch[] = [];
   for (let next = await reader.next(); !next.done; next = await reader.next()) batches.push(next.value);
   return batches;
@@ -109,7 +111,7 @@ describe('reading', () => {
 
   it('gives a live reader each event as soon as it is appended, and a late one the same text', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), []);
-    const reader = log.read(0, new AbortController().signal);
+    const reader = await log.read(0, new AbortController().signal);
     for (const piece of ['a', 'b', 'c']) {
       const next = reader.next();
       await log.append([text(piece)]);
@@ -161,7 +163,7 @@ describe('reading', () => {
   it('ends at once when the signal aborts: waiting, before, and after', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), [text('a')]);
     const leaving = new AbortController();
-    const reader = log.read(1, leaving.signal);
+    const reader = await log.read(1, leaving.signal);
     const waiting = reader.next();
     leaving.abort();
     expect((await waiting).done).toBe(true);
@@ -171,7 +173,7 @@ describe('reading', () => {
 
   it('ends a wait when its reader is told to return', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), []);
-    const reader = log.read(0, new AbortController().signal);
+    const reader = await log.read(0, new AbortController().signal);
     const waiting = reader.next();
     await reader.return();
     expect((await waiting).done).toBe(true);
@@ -182,7 +184,7 @@ describe('reading', () => {
   it('refuses a cursor beyond the end', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), [text('a')]);
     const { signal } = new AbortController();
-    expect(() => log.read(2, signal)).toThrow(expect.objectContaining({ code: 'invalid_input' }));
+    await expect(log.read(2, signal)).rejects.toMatchObject({ code: 'invalid_input' });
   });
 
   it('tells state and whole text at any time', async () => {
@@ -228,7 +230,8 @@ describe('piping', () => {
   it('hands over what is there, then each batch in the call that appends it, and ends with the log', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), [text('a'), text('b')]);
     const seen: unknown[] = [];
-    const piped = log.read(-1, new AbortController().signal).pipe((batch) => void seen.push(...plain([batch])));
+    const reader = await log.read(-1, new AbortController().signal);
+    const piped = reader.pipe((batch) => void seen.push(...plain([batch])));
     expect(seen).toEqual([
       [0, expect.objectContaining({ type: 'start' })],
       [2, text('ab')],
@@ -249,7 +252,7 @@ describe('piping', () => {
     const seen: unknown[] = [];
     let release = () => {};
     let left = 0;
-    const reader = log.read(0, leaving.signal, () => (left += 1));
+    const reader = await log.read(0, leaving.signal, () => (left += 1));
     const piped = reader.pipe((batch) => {
       seen.push(...plain([batch]));
       return new Promise((resolve) => (release = resolve));
@@ -274,13 +277,12 @@ describe('piping', () => {
     const log = await filled(new MemoryStreamLogs(roomy), []);
     const { signal } = new AbortController();
     let left = false;
-    const broken = log
-      .read(0, signal, () => (left = true))
-      .pipe(() => {
-        throw new Error('broken');
-      });
+    const brokenReader = await log.read(0, signal, () => (left = true));
+    const broken = brokenReader.pipe(() => {
+      throw new Error('broken');
+    });
     const other: LogBatch[] = [];
-    const piped = log.read(0, signal).pipe((batch) => void other.push(batch));
+    const piped = (await log.read(0, signal)).pipe((batch) => void other.push(batch));
     await log.append([text('a')]);
     await expect(broken).rejects.toThrow('broken');
     expect(left).toBe(true);
@@ -370,7 +372,7 @@ describe('all logs together', () => {
     const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 2 * size, viewerBatchBytesMax: KiB });
     const pieces = Array.from({ length: 10 }, () => text('a'.repeat(KiB)));
     const log = await filled(logs, [...pieces, done]);
-    const reader = log.read(0, new AbortController().signal);
+    const reader = await log.read(0, new AbortController().signal);
     const first = await reader.next();
     await filled(logs, full);
     expect(await logs.find(log.record)).toBeUndefined();

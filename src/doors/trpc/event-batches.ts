@@ -4,7 +4,7 @@
  */
 import { tracked, type TrackedEnvelope, type TRPCError } from '@trpc/server';
 import type { LlmEvent } from '../../protocol.ts';
-import type { LogView } from '../../generations/generations.ts';
+import type { LogView } from '../../generations/view.ts';
 
 export interface EventBatchesOptions {
   /** Makes what a batch was refused with fit to be thrown at a client. */

@@ -24,7 +24,8 @@ import type { ConfigNames, ConfigSnapshot, Expected, VariablesOf } from '../../c
 import { LlmError } from '../../errors.ts';
 import { EventBatches } from './event-batches.ts';
 import { untilRoom, type FlowLimits } from '../flow-control.ts';
-import type { Generations, LogView } from '../../generations/generations.ts';
+import type { Generations } from '../../generations/generations.ts';
+import type { LogView } from '../../generations/view.ts';
 import { readPlainInput } from './plain-input.ts';
 import type { ErrorCode, ErrorData, InputSchemas, Message, Resumable } from '../../protocol.ts';
 import type { RefusalDoor } from '../../telemetry/refusal-lines.ts';
