@@ -191,7 +191,7 @@ export class RunningGeneration {
     }
     if (!last) failure ??= upstreamEndedEarly();
     if (failure) failure = await this.#appendFailure(log, failure, last);
-    return this.#terminalIn(log, failure, last);
+    return await this.#terminalIn(log, failure, last);
   }
 
   /**

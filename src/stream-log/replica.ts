@@ -94,7 +94,7 @@ export class Replica {
 
   /** Closes all readers as moved. */
   moveReaders(): void {
-    for (const reader of [...this.#readers]) reader.move();
+    for (const reader of this.#readers) reader.move();
   }
 
   /** What a reader whose next offset is `next` gets now: a batch, `ended` after the last one, or undefined if it must wait. */

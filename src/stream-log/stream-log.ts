@@ -10,7 +10,7 @@ import type { Sink } from '../flow/sink.ts';
 import type { GenerationState, LlmEvent, StartEvent, TerminalEvent } from '../protocol.ts';
 import type { LogBatch } from './logged-event.ts';
 
-export { LoggedEvent, onceForBatch, type LogBatch } from './logged-event.ts';
+export { onceForBatch, type LogBatch } from './logged-event.ts';
 
 /** Generations are owned: the same id under another caller is another generation. */
 export interface GenerationKey {
