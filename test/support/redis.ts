@@ -1,7 +1,7 @@
 /** A Redis of a test's own, on a socket in a folder of its own. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,11 +27,12 @@ export interface TestRedisOptions {
 export async function startRedis({ keeps = 'nothing', args = [] }: TestRedisOptions = {}): Promise<TestRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'redis-'));
   const socket = join(folder, 'redis.sock');
+  const logFile = join(folder, 'redis.log');
   const persistence = keeps === 'all' ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
   const start = async () => {
-    const options = ['--port', '0', '--unixsocket', socket, '--dir', folder, '--save', '', '--loglevel', 'warning'];
+    const options = ['--port', '0', '--unixsocket', socket, '--dir', folder, '--save', '', '--logfile', logFile];
     const child = spawn('redis-server', [...options, ...persistence, ...args], { stdio: 'ignore' });
-    await answers(socket, child);
+    await answers(socket, child, logFile);
     return child;
   };
   const stop = async (child: ChildProcess) => {
@@ -56,9 +57,11 @@ export async function startRedis({ keeps = 'nothing', args = [] }: TestRedisOpti
 }
 
 /** Settles when it takes commands, its data loaded. */
-async function answers(socket: string, child: ChildProcess): Promise<void> {
+async function answers(socket: string, child: ChildProcess, logFile: string): Promise<void> {
   for (;;) {
-    if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`);
+    if (child.exitCode !== null) {
+      throw new Error(`redis-server ended with ${child.exitCode}: ${await readFile(logFile, 'utf8')}`);
+    }
     const answer = await send(socket, ['PING']).catch(() => '');
     if (answer === '+PONG\r\n') return;
     await new Promise((resolve) => setTimeout(resolve, 5));
