@@ -14,6 +14,7 @@ import { createInputSchemas } from './protocol.ts';
 import { createRouter, type AuthRequest, type LlmRouter } from './doors/trpc/router.ts';
 import type { Settings } from './settings/settings.ts';
 import { MemoryStreamLogs } from './stream-log/memory.ts';
+import { RedisStreamLogs, type RedisLogsOptions } from './stream-log/redis/redis-logs.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import type { RetryTiming } from './upstream/retry.ts';
 
@@ -24,6 +25,8 @@ export interface CoreParts {
   readonly configs: () => ConfigSnapshot;
   readonly telemetry: Telemetry;
   readonly retryTiming?: RetryTiming | undefined;
+  /** The clockwork of the log on Redis; for tests, which can't wait. */
+  readonly redisTiming?: RedisLogsOptions['timing'];
   /** Where the simulator is that stands in for upstream, if it does. Asked for each time. */
   readonly simulatorUrl: (() => string | Promise<string>) | undefined;
   /** Who asks over tRPC; by the keys of the settings unless given. */
@@ -40,7 +43,7 @@ export interface Core<C = never> extends AsyncDisposable {
   readonly router: LlmRouter<C>;
   readonly access: Access;
   readonly held: HeldBytes;
-  readonly logs: MemoryStreamLogs;
+  readonly logs: MemoryStreamLogs | RedisStreamLogs;
   readonly telemetry: Telemetry;
   /** Does ahead what the first requests would wait for. Never rejects. */
   prepare(): Promise<void>;
@@ -57,7 +60,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     telemetry,
     retryTiming,
   });
-  const logs = new MemoryStreamLogs(limits);
+  const logs = createLogs(parts);
   const held = new HeldBytes(limits);
   const access = new Access({
     keys: settings.apiKeys,
@@ -106,6 +109,13 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
       await logs[Symbol.asyncDispose]();
     },
   };
+}
+
+/** In Redis if a URL says where that is, else in this process. */
+function createLogs({ settings: { redisUrl, limits }, redisTiming }: CoreParts): MemoryStreamLogs | RedisStreamLogs {
+  if (redisUrl === undefined) return new MemoryStreamLogs(limits);
+  const { redisFlushMs: flushMs, redisOutageMs: outageMs } = limits;
+  return new RedisStreamLogs({ url: redisUrl, flushMs, outageMs, limits, timing: redisTiming });
 }
 
 /**

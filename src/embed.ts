@@ -40,6 +40,11 @@ export interface LlmRouterOptions {
   readonly limits?: Partial<Limits>;
   /** Where the variables are looked up that a config names, and those that name proxies (`HTTPS_PROXY`, …); `process.env` unless given. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /**
+   * Where stream logs are kept that several instances of the app share, as `REDIS_URL`; in the memory of this process unless
+   * given. The router connects when it is used first.
+   */
+  readonly redisUrl?: string | undefined;
   /** The folder that the paths of prompt files are relative to; without it no config may have one. */
   readonly promptFolder?: string;
   /** The app's own logger: pino's, or any with its `info`, `warn` and `error`. Without it nothing is logged. */
@@ -95,6 +100,7 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
       anthropicBaseUrl,
       anthropicCustomHeaders,
       upstreamKeyHeader,
+      redisUrl: options.redisUrl,
       limits,
     },
     env,

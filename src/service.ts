@@ -6,7 +6,7 @@ import { getHeapStatistics } from 'node:v8';
 import { promptReader } from './configs/config-file.ts';
 import { openConfigs, type LiveConfigs } from './configs/config-watch.ts';
 import { parseConfigs } from './configs/configs.ts';
-import { assembleCore, type Core } from './core.ts';
+import { assembleCore, type Core, type CoreParts } from './core.ts';
 import type { OnGenerationEnd } from './generations/generation-end.ts';
 import { createInputSchemas } from './protocol.ts';
 import { startServer, type Server } from './server/server.ts';
@@ -29,6 +29,8 @@ export interface ServiceOptions {
   readonly telemetry?: Telemetry;
   /** The waits between attempts; for tests, which can't wait. */
   readonly retryTiming?: RetryTiming;
+  /** The clockwork of the log on Redis; for tests, which can't wait. */
+  readonly redisTiming?: CoreParts['redisTiming'];
   /** Told of each generation that has ended, to keep what was said. */
   readonly onGenerationEnd?: OnGenerationEnd;
 }
@@ -61,7 +63,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const core = await createCore(options);
   core.telemetry.settingsDoubted(doubtsOf(settings, getHeapStatistics().heap_size_limit));
   try {
-    await core.prepare();
+    await Promise.all([core.prepare(), core.logs.connect()]);
     const server = await startServer({
       ...settings,
       ...settings.limits,
@@ -112,6 +114,7 @@ export async function createCore(options: ServiceOptions): Promise<ServiceCore> 
     simulatorUrl: simulator && (() => simulator.url),
     onGenerationEnd: options.onGenerationEnd,
     retryTiming: options.retryTiming,
+    redisTiming: options.redisTiming,
   });
   if (options.watch) liveConfigs?.watch();
   return {

@@ -8,6 +8,7 @@ import { proxyExpected } from '../upstream/address/proxies.ts';
 import { flawOfApiKey, parseApiKey, type ApiKey } from '../access/api-keys.ts';
 import { FaultsError, quote, suggestion, type Fault } from './faults.ts';
 import { limits, type Limit, type Limits } from './limits.ts';
+import { isRedisUrl, redisUrlExpected } from './redis-url.ts';
 import { sizingFault } from './sizing.ts';
 import { findSdkVariables, upstreamVariables, type UpstreamSettings } from './upstream-variables.ts';
 
@@ -105,11 +106,11 @@ const variables: { readonly [Key in keyof Written]: Variable<Written[Key]> } = {
   redisUrl: {
     name: 'REDIS_URL',
     default: undefined,
-    expected: 'a redis or rediss URL',
+    expected: redisUrlExpected,
     meaning:
-      'Reserved for stream logs that several instances share; refused by this version, which keeps them in memory',
+      'Where stream logs are kept that several instances share: `redis://…`, `rediss://…`, several with commas for a cluster; `?prefix=name` goes before all keys. Unset: in the memory of this process',
     secret: true,
-    parse: (text) => (isUrl(text, ['redis:', 'rediss:']) ? text : undefined),
+    parse: (text) => (isRedisUrl(text) ? text : undefined),
   },
   apiKeys: {
     name: 'LLM_API_KEYS',
@@ -210,6 +211,8 @@ export function isLoopback(name: string): boolean {
 
 // --------------------------------------------------------------------------------------------------------- reading
 
+/** How long a spent id is remembered with Redis, unless LLM_TOMBSTONE_MS says otherwise. */
+const redisTombstoneMs = 60 * 60_000;
 /** The longest delay that a Node timer takes; a longer one would fire at once. */
 const delayMsMax = 2 ** 31 - 1;
 
@@ -239,6 +242,10 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     ...(Object.fromEntries(Object.entries<Variable<unknown>>(variables).map(read)) as Written),
     limits: Object.fromEntries(limitVariables.map(read)) as Limits,
   };
+  if (settings.redisUrl !== undefined && !env[limits.tombstoneMs.name]?.trim()) {
+    // Redis keeps each spent id as a key of its own, so a day of them would take more memory than the logs.
+    settings.limits = { ...settings.limits, tombstoneMs: redisTombstoneMs };
+  }
   const loopback = isLoopback(settings.host);
   const keyed = settings.anthropicApiKey !== undefined || settings.anthropicAuthToken !== undefined;
   const simulate = !keyed && settings.anthropicBaseUrl === undefined;
@@ -275,18 +282,12 @@ function foundInstead({ secret, parseEntry, flawOf = () => 'another form' }: Var
 
 /** What is wrong between variables that are right one by one. */
 function contradictions(settings: Omit<Settings, 'simulate'>, faults: readonly Fault[]): Fault[] {
-  const { host, loopback, apiKeys, auth, redisUrl, limits: bounds } = settings;
+  const { host, loopback, apiKeys, auth, limits: bounds } = settings;
   const faulty = new Set(faults.map(({ path }) => path));
   const found: Fault[] = [];
   function check([path, ...others]: readonly [string, ...string[]], sound: boolean, message: string) {
     if (!sound && ![path, ...others].some((name) => faulty.has(name))) found.push({ path, message });
   }
-  // Better refused than taken for shared: instances that each keep logs of their own would answer twice.
-  check(
-    ['REDIS_URL'],
-    redisUrl === undefined,
-    'not supported by this version, which keeps stream logs in memory; unset it',
-  );
   check(
     ['ALL_PROXY'],
     settings.allProxy !== '' || (settings.httpProxy !== undefined && settings.httpsProxy !== undefined),

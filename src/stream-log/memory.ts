@@ -72,6 +72,9 @@ export class MemoryStreamLogs implements StreamLogs {
     return true;
   }
 
+  /** Nothing to connect to. */
+  async connect(): Promise<void> {}
+
   async open(
     record: GenerationRecord,
     start: StartEvent,

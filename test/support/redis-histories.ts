@@ -38,6 +38,8 @@ interface Instance {
   readonly name: string;
   readonly logs: RedisStreamLogs;
   dead: boolean;
+  /** Settles when it is killed. */
+  readonly died: Promise<void>;
   /** Holds all that it sends and gets for a while. */
   pause(ms: number): void;
   /** As `kill -9` does. */
@@ -233,7 +235,8 @@ class History implements AsyncDisposable {
     if (!generation || generation.cancelling || instance === generation.owner) return;
     generation.cancelling = true;
     const log = await instance.logs.find(generation.key).catch(() => undefined);
-    const end = await log?.cancel().catch(() => undefined);
+    // Whoever asks an instance that is killed gets no answer.
+    const end = await Promise.race([log?.cancel().catch(() => undefined), instance.died]);
     if (end) this.#count(`a cancel answered by ${nameOf(end)}`);
   }
 
@@ -363,15 +366,18 @@ async function startInstance(name: string, redis: TestRedis, prefix: string): Pr
   // Half the hold of a lease would do for those that write again; the machine may be busy.
   const logs = redisLogs(redis, prefix, { connect: gated, timing: { ...quickTiming, beatMs: 150, patienceMs: 2_000 } });
   await logs.connect();
+  let die = () => {};
   const instance: Instance = {
     name,
     logs,
     dead: false,
+    died: new Promise((resolve) => (die = resolve)),
     pause(ms) {
       gate ??= sleep(ms).then(() => (gate = undefined));
     },
     crash() {
       instance.dead = true;
+      die();
       connection?.close();
     },
   };

@@ -2,10 +2,9 @@
  * What to do on a machine that lacks a program some tests need: skip them where people can see it, or fail where
  * `REQUIRE_ALL=1` says that nothing may be missing.
  */
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { Launcher } from 'chrome-launcher';
 import { describe, test } from 'vitest';
+import { findProgram, isExecutable } from './programs.ts';
 
 type Describe = (title: string, body: () => void) => void;
 
@@ -31,21 +30,6 @@ export function findBrowser(): string | undefined {
     return Launcher.getFirstInstallation();
   } catch {
     return undefined;
-  }
-}
-
-/** Where a program is on the PATH, or undefined if it isn't. */
-function findProgram(name: string): string | undefined {
-  const candidates = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, name));
-  return candidates.find(isExecutable);
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }
 

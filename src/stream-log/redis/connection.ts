@@ -6,7 +6,7 @@
  */
 import type * as Client from 'redis';
 import type { RedisClientType, RedisClusterType } from 'redis';
-import type { RedisAddress } from './address.ts';
+import type { RedisAddress } from '../../settings/redis-url.ts';
 import type { Script } from './script.ts';
 
 export interface Connection {

@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { LlmError } from '../../errors.ts';
 import type { StartEvent } from '../../protocol.ts';
+import { parseRedisUrl } from '../../settings/redis-url.ts';
 import {
   generationNotFound,
   type GenerationKey,
@@ -16,7 +17,6 @@ import {
   type StreamLog,
   type StreamLogs,
 } from '../stream-log.ts';
-import { parseRedisUrl } from './address.ts';
 import { CallerIndex } from './caller-index.ts';
 import { connect as connectToRedis, type Connection } from './connection.ts';
 import { checkFitness } from './fitness.ts';

@@ -10,8 +10,8 @@ export interface RedisAddress {
 const schemes = new Set(['redis:', 'rediss:', 'unix:']);
 
 /** What a `REDIS_URL` has to be, as a refusal names it. */
-const redisUrlExpected =
-  'redis://[user:password@]host[:port][/db], rediss:// for TLS, several of them with commas for a cluster, and ?prefix=name at the end of the last for a prefix of all keys';
+export const redisUrlExpected =
+  'redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path, several with commas for the nodes of a cluster, and ?prefix=name at the end';
 
 /**
  * Reads `redis://a:6379,redis://b:6379?prefix=shop`. A node after the first may leave out its scheme and credentials, which
@@ -42,4 +42,14 @@ function urlOf(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !schemes.has(url.protocol)) throw new TypeError(`expected ${redisUrlExpected}`);
   return url;
+}
+
+/** Whether `parseRedisUrl` takes it. */
+export function isRedisUrl(text: string): boolean {
+  try {
+    parseRedisUrl(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
