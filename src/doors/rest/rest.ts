@@ -98,6 +98,11 @@ async function send(
   }
   if (first.done && !stream.signal.aborted) {
     stream.release();
+    // Before its first event: another instance has it.
+    if (view.moved)
+      throw new LlmError('shutting_down', 'This instance can’t go on with the answer; ask again', {
+        retryAfterMs: 1_000,
+      });
     // To an EventSource that reconnects this is the word to stop; there is nothing after the terminal event.
     return reply.code(204).send();
   }

@@ -41,6 +41,8 @@ export interface TrpcSocketOptions {
 
 const ping = Buffer.from('PING');
 const pong = Buffer.from('PONG');
+/** Has the client open another socket, and ask there for all of its subscriptions, each from its last event on. */
+const reconnectMessage = JSON.stringify({ id: null, method: 'reconnect' });
 /** Calls that a client may send as one message; each is answered by itself. */
 const messagesPerFrameMax = 100;
 /** An id is repeated in every frame of its answer. tRPC's clients count from 1. */
@@ -195,7 +197,8 @@ class TrpcSocket {
         for (const frame of framesOf(batch, subscription)) this.#write(frame);
         return this.#ready(left.signal);
       });
-      this.#answer({ id, result: { type: 'stopped' } });
+      if (events.view.moved) this.#send(reconnectMessage);
+      else this.#answer({ id, result: { type: 'stopped' } });
     } catch (error) {
       this.#refuse(id, events ? events.refusal(error) : error, callOf(message), context);
     } finally {
