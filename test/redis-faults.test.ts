@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import type { LlmEvent } from '../src/protocol.ts';
 import { connect, type Connection } from '../src/stream-log/redis/connection.ts';
-import { RedisStreamLogs } from '../src/stream-log/redis/redis-logs.ts';
+import type { RedisStreamLogs } from '../src/stream-log/redis/redis-logs.ts';
 import type { GenerationKey, LogBatch, Producer, StreamLog } from '../src/stream-log/stream-log.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { cancelled, done, expectExactly, key, nobody, open, readAll, text } from './support/log-events.ts';

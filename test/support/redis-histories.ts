@@ -38,6 +38,8 @@ interface Instance {
   readonly name: string;
   readonly logs: RedisStreamLogs;
   dead: boolean;
+  /** Whether it ever was. */
+  paused: boolean;
   /** Settles when it is killed. */
   readonly died: Promise<void>;
   /** Holds all that it sends and gets for a while. */
@@ -155,7 +157,13 @@ class History implements AsyncDisposable {
       }),
     );
     const made = answers.filter(({ opened }) => opened?.created);
-    if (made.length > 1) this.#blame(`${made.length} instances made one log`);
+    if (made.length > 1) {
+      // Not promised: Redis has lost the log, and whoever ran it was silent for longer than a lease.
+      const excused =
+        this.#persistence !== 'everything' && made.some(({ instance }) => instance.dead || instance.paused);
+      if (excused) return this.#count('made twice');
+      this.#blame(`${made.length} instances made one log`);
+    }
     const [first] = made;
     if (!first?.opened) return this.#count('not opened');
     const { instance: owner, opened } = first;
@@ -180,13 +188,13 @@ class History implements AsyncDisposable {
           generation.texts.push(piece);
           return text(piece);
         });
-        await opened.log.append(events);
+        await Promise.race([opened.log.append(events), owner.died]);
         await Promise.race([sleep(paceMs), new Promise<void>((resolve) => (wake = resolve))]);
       }
       if (owner.dead) return;
       const end = stop ? cancelled : done;
-      await opened.log.append([end]);
-      generation.acknowledged = end.type;
+      await Promise.race([opened.log.append([end]), owner.died]);
+      if (!owner.dead) generation.acknowledged = end.type;
     } catch {
       this.#count('producer lost');
     }
@@ -371,8 +379,10 @@ async function startInstance(name: string, redis: TestRedis, prefix: string): Pr
     name,
     logs,
     dead: false,
+    paused: false,
     died: new Promise((resolve) => (die = resolve)),
     pause(ms) {
+      instance.paused = true;
       gate ??= sleep(ms).then(() => (gate = undefined));
     },
     crash() {

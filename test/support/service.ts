@@ -69,7 +69,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
 }
 
 /** Where the project that runs this test has its stream logs: in Redis, under a prefix that no other service has, or in memory. */
-export function sharedLogs(): Readonly<Record<string, string>> {
+function sharedLogs(): Readonly<Record<string, string>> {
   const url = inject('redisUrl') as string | undefined;
   return url === undefined ? {} : { REDIS_URL: `${url}?prefix=${crypto.randomUUID()}` };
 }
