@@ -347,6 +347,15 @@ requires('redis-server')('when Redis', () => {
     expectExactly(await readAll(await found(owner.logs, log.record)), -1, [text('a'), end]);
   });
 
+  it('was never reached, requests are refused, and the instance can stop', async () => {
+    const timing = { ...quickTiming, patienceMs: 50 };
+    const logs = redisLogs({ url: 'unix:///nowhere/redis.sock' }, newPrefix(), { timing });
+    await expect(open(logs, key())).rejects.toMatchObject({ code: 'at_capacity' });
+    await expect(logs.find(key())).rejects.toMatchObject({ code: 'at_capacity' });
+    expect(logs.reachable).toBe(false);
+    await logs[Symbol.asyncDispose]();
+  });
+
   it('would evict what is being written, it is refused', async () => {
     await using redis = await startRedis({ args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'] });
     await using owner = startInstance(redis, newPrefix());

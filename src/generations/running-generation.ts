@@ -77,14 +77,15 @@ export class RunningGeneration {
 
   /** Opens the log and sets the pump going. Where the log exists already, nothing is run, and that log is returned. */
   async open(): Promise<StreamLog> {
-    const start = this.#startEvent();
-    const record = { ...this.#key, config: start.config, startedAt: start.startedAt };
     const producer: Producer = {
       cancel: () => this.#abort.abort('requested' satisfies CancelReason),
       viewerCame: () => this.viewerCame(),
       viewerLeft: () => this.viewerLeft(),
     };
     try {
+      // Within the `try`, since a host's config may throw when it is looked into.
+      const start = this.#startEvent();
+      const record = { ...this.#key, config: start.config, startedAt: start.startedAt };
       const { log, created } = await this.#parts.logs.open(record, start, producer);
       this.#log = log;
       this.#resolveOpened(log);
