@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig } from 'vitest/config';
+import { findProgram } from './test/support/programs.ts';
 
 /**
  * What looks at a browser, a compiler, a benchmark, words, the repository or a part that neither opens a socket nor starts a
@@ -33,9 +34,32 @@ const onOneNode = [
   'test/types.test.ts',
   'test/usage-and-cost.test.ts',
 ];
+/** What clients see of a generation, whichever log keeps it: run on the memory log by the other projects, and on Redis. */
+const onRedisToo = [
+  'test/backpressure.test.ts',
+  'test/cancel.test.ts',
+  'test/doors.test.ts',
+  'test/faults.test.ts',
+  'test/hangup.test.ts',
+  'test/in-process.test.ts',
+  'test/one-id.test.ts',
+  'test/pages-of-generations.test.ts',
+  'test/refusals.test.ts',
+  'test/reload.test.ts',
+  'test/resume.test.ts',
+  'test/shutdown.test.ts',
+  'test/invariants/*.test.ts',
+];
 // The first fail by design: harness.test.ts runs them. The second break the project: `npm run mutations` does.
 // The third say what the service is to withstand, which is more than it does: `npm run attack` runs them.
 const runByOthers = [...configDefaults.exclude, 'test/support/**', 'test/mutations/**', 'test/attack/**'];
+
+const hasRedis = findProgram('redis-server') !== undefined;
+if (!hasRedis) {
+  const missing = 'redis-server is not installed';
+  if (process.env['REQUIRE_ALL'] === '1') throw new Error(`${missing}, and REQUIRE_ALL=1 lets no test be skipped`);
+  console.warn(`${missing}: ${onRedisToo.length} suites are skipped on Redis`);
+}
 
 export default defineConfig({
   test: {
@@ -51,6 +75,15 @@ export default defineConfig({
           include: onOneNode,
           exclude: runByOthers,
           globalSetup: ['test/support/built-page.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'on-redis',
+          include: hasRedis ? onRedisToo : [],
+          exclude: runByOthers,
+          globalSetup: ['test/support/redis-server.ts'],
         },
       },
     ],

@@ -16,6 +16,7 @@ import type { AuthRequest } from './doors/trpc/context.ts';
 import { createRouter, type LlmRouter } from './doors/trpc/router.ts';
 import type { Settings } from './settings/settings.ts';
 import { MemoryStreamLogs } from './stream-log/memory.ts';
+import { RedisStreamLogs, type RedisLogsOptions } from './stream-log/redis/redis-logs.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import type { RetryTiming } from './upstream/retry.ts';
 
@@ -26,6 +27,8 @@ export interface CoreParts {
   readonly configs: () => ConfigSnapshot;
   readonly telemetry: Telemetry;
   readonly retryTiming?: RetryTiming | undefined;
+  /** The clockwork of the log on Redis; for tests, which can't wait. */
+  readonly redisTiming?: RedisLogsOptions['timing'];
   /** Returns the address of the simulator, where it stands in for upstream. Called for each request to upstream. */
   readonly simulatorUrl: (() => string | Promise<string>) | undefined;
   /** Finds out who asks over tRPC. Unless given: by the keys of the settings. */
@@ -42,7 +45,7 @@ export interface Core<C = never> extends AsyncDisposable {
   readonly router: LlmRouter<C>;
   readonly access: Access;
   readonly held: HeldBytes;
-  readonly logs: MemoryStreamLogs;
+  readonly logs: MemoryStreamLogs | RedisStreamLogs;
   readonly telemetry: Telemetry;
   /** Prepares requests to upstream, for which the first generations would otherwise wait. Never rejects. */
   prepare(): Promise<void>;
@@ -59,7 +62,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     telemetry,
     retryTiming,
   });
-  const logs = new MemoryStreamLogs(limits);
+  const logs = createLogs(parts);
   const held = new HeldBytes(limits);
   const access = new Access({
     keys: settings.apiKeys,
@@ -108,6 +111,13 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
       await logs[Symbol.asyncDispose]();
     },
   };
+}
+
+/** In Redis if a URL says where that is, else in this process. */
+function createLogs({ settings: { redisUrl, limits }, redisTiming }: CoreParts): MemoryStreamLogs | RedisStreamLogs {
+  if (redisUrl === undefined) return new MemoryStreamLogs(limits);
+  const { redisFlushMs: flushMs, redisOutageMs: outageMs } = limits;
+  return new RedisStreamLogs({ url: redisUrl, flushMs, outageMs, limits, timing: redisTiming });
 }
 
 /**

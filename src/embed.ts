@@ -42,7 +42,12 @@ export interface LlmRouterOptions {
   readonly limits?: Partial<Limits>;
   /** The environment in which the configs' variables and those of proxies (`HTTPS_PROXY`, …) are looked up. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** The folder that the paths of prompt files are relative to. Without it no config may have a prompt file. */
+  /**
+   * Where stream logs are kept that several instances of the app share, as `REDIS_URL`; in the memory of this process unless
+   * given. The router connects when it is used first.
+   */
+  readonly redisUrl?: string | undefined;
+  /** The folder that the paths of prompt files are relative to; without it no config may have one. */
   readonly promptFolder?: string;
   /** The app's own logger: pino's, or any other with `info`, `warn` and `error`. Without it nothing is logged. */
   readonly logger?: LlmLogger | undefined;
@@ -98,6 +103,7 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
       anthropicBaseUrl,
       anthropicCustomHeaders,
       upstreamKeyHeader,
+      redisUrl: options.redisUrl,
       limits,
     },
     env,

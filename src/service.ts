@@ -6,7 +6,7 @@ import { getHeapStatistics } from 'node:v8';
 import { promptReader } from './configs/config-file.ts';
 import { openConfigs, type LiveConfigs } from './configs/config-watch.ts';
 import { parseConfigs } from './configs/configs.ts';
-import { assembleCore, type Core } from './core.ts';
+import { assembleCore, type Core, type CoreParts } from './core.ts';
 import type { OnGenerationEnd } from './generations/generation-end.ts';
 import { createInputSchemas } from './protocol.ts';
 import { startServer, type Server } from './server/server.ts';
@@ -65,6 +65,8 @@ export interface CoreOptions extends Omit<ServiceOptions, 'logger'> {
   readonly telemetry?: Telemetry;
   /** The waits between the attempts of a generation. */
   readonly retryTiming?: RetryTiming;
+  /** The clockwork of the log on Redis. */
+  readonly redisTiming?: CoreParts['redisTiming'];
 }
 
 /** All of the service but its listener, with the simulator where it stands in for upstream. */
@@ -88,7 +90,7 @@ export async function startWithParts(options: CoreOptions): Promise<ServiceWithP
   const { telemetry } = core;
   telemetry.settingsDoubted(doubtsOf(settings, getHeapStatistics().heap_size_limit));
   try {
-    await core.prepare();
+    await Promise.all([core.prepare(), core.logs.connect()]);
     const server = await listen(core, settings);
     telemetry.listening(server.url, { simulated: core.simulator !== undefined, configs: core.configs().names });
     return {
@@ -152,6 +154,7 @@ export async function createCore(options: CoreOptions): Promise<ServiceCore> {
     simulatorUrl: simulator && (() => simulator.url),
     onGenerationEnd: options.onGenerationEnd,
     retryTiming: options.retryTiming,
+    redisTiming: options.redisTiming,
   });
   if (options.watch) liveConfigs?.watch();
   return {

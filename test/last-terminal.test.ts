@@ -35,11 +35,12 @@ async function endOf(last: LlmEvent): Promise<{ events: LlmEvent[]; terminal: Te
   const telemetry = new Telemetry({ logLevel: 'silent', logContent: false });
   const key = { caller: 'ada', generationId: crypto.randomUUID(), requestHash: 'x' };
   const parts = { logs, llm, held, logBytesMax: 10_000, telemetry };
-  const running = new RunningGeneration(parts, key, testConfig(), { config: 'test', messages: [...hello] }, {});
+  const running = new RunningGeneration(parts, key, testConfig(), [...hello], {});
   const log = await running.open();
   await running.settled;
   const events: LlmEvent[] = [];
-  await log.read(-1, new AbortController().signal).pipe((batch) => {
+  const reader = await log.read(-1, new AbortController().signal);
+  await reader.pipe((batch) => {
     for (const event of batch) events.push(event.copy());
   });
   expect(held.total).toBe(0);

@@ -1,61 +1,17 @@
-import fc from 'fast-check';
+/** What the memory log does beyond what every stream log promises: in the same call, and within bounds over all logs. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { isTerminal, parseEventId, type LlmEvent, type StartEvent, type TerminalEvent } from '../src/protocol.ts';
+import type { LlmEvent } from '../src/protocol.ts';
 import { MemoryStreamLogs, type MemoryLogsLimits } from '../src/stream-log/memory.ts';
-import type { GenerationKey, LogBatch, StreamLog } from '../src/stream-log/stream-log.ts';
+import type { LogBatch, StreamLog } from '../src/stream-log/stream-log.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { block, done, expectExactly, key, open, plain, readAll, text } from './support/log-events.ts';
+import { roomyLimits } from './support/stream-logs.ts';
 
 finishesCleanly();
 
 const KiB = 1024;
 const secondMs = 1_000;
-const roomy: MemoryLogsLimits = {
-  logBytesMax: 1_024 * KiB,
-  logsBytesMax: 1_024 * KiB,
-  logsBytesPerCallerMax: 1_024 * KiB,
-  logRetentionMs: 60 * secondMs,
-  tombstonesMax: 100,
-  tombstoneMs: 3_600 * secondMs,
-  barsMax: 100,
-  barsPerCallerMax: 50,
-  viewerBatchBytesMax: 64 * KiB,
-};
-const startedAt = '2026-11-23T00:00:00.000Z';
-
-const key = (caller = 'alice'): GenerationKey => ({ caller, generationId: crypto.randomUUID() });
-const text = (piece: string, index = 0): LlmEvent => ({ type: 'text', index, text: piece });
-const thinking = (piece: string, index = 0): LlmEvent => ({ type: 'thinking', index, text: piece });
-const block = (index: number): LlmEvent => ({ type: 'block', index, block: { type: 'tool_use', input: { index } } });
-const done: TerminalEvent = {
-  type: 'done',
-  stopReason: 'end_turn',
-  usage: {
-    inputTokens: 1,
-    outputTokens: 2,
-    cacheReadInputTokens: 0,
-    cacheCreationInputTokens: 0,
-    estimated: false,
-    raw: null,
-  },
-  costUsd: null,
-  timing: { firstTokenMs: 1, totalMs: 2 },
-  config: 'default',
-  model: 'claude-sonnet-5-5',
-};
-
-function open(logs: MemoryStreamLogs, of: GenerationKey) {
-  const { generationId } = of;
-  const start: StartEvent = {
-    type: 'start',
-    generationId,
-    config: 'default',
-    model: 'claude-sonnet-5-5',
-    simulated: false,
-    startedAt,
-    protocol: 1,
-  };
-  return logs.open({ ...of, config: 'default', requestHash: 'hash', startedAt }, start);
-}
+const roomy = roomyLimits;
 
 /** A log with these events after its `start`. */
 async function filled(logs: MemoryStreamLogs, events: readonly LlmEvent[], of = key()): Promise<StreamLog> {
@@ -64,171 +20,12 @@ async function filled(logs: MemoryStreamLogs, events: readonly LlmEvent[], of = 
   return log;
 }
 
-async function readAll(log: StreamLog, after = -1, signal = new AbortController().signal): Promise<LogBatch[]> {
-  const reader = log.read(after, signal);
-  const batches: LogBatch[] = [];
-  for (let next = await reader.next(); !next.done; next = await reader.next()) batches.push(next.value);
-  return batches;
-}
-
-const offsetOf = (id: string) => parseEventId(id)!.offset;
-const plain = (batches: readonly LogBatch[]) => batches.flat().map(({ id, json }) => [offsetOf(id), JSON.parse(json)]);
-
-describe('reading', () => {
-  it('gives everything after the cursor, under offsets that count from the start', async () => {
-    const log = await filled(new MemoryStreamLogs(roomy), [text('a'), block(1), done]);
-    const [start, ...events] = plain(await readAll(log));
-    expect(start).toMatchObject([0, { type: 'start', generationId: log.record.generationId }]);
-    expect(events).toEqual([
-      [1, text('a')],
-      [2, block(1)],
-      [3, done],
-    ]);
-    expect(plain(await readAll(log, 1))).toEqual([
-      [2, block(1)],
-      [3, done],
-    ]);
-    expect(await readAll(log, 3)).toEqual([]);
-  });
-
-  it('merges adjacent text of one block under the last one’s id, and never across blocks or kinds', async () => {
-    const events = [
-      ...[text('a'), text('b'), text('c', 1), text('d', 1)],
-      ...[thinking('e', 1), thinking('f', 1), block(2), text('g', 1), text('h', 1)],
-    ];
-    const log = await filled(new MemoryStreamLogs(roomy), [...events, done]);
-    expect(plain(await readAll(log, 0))).toEqual([
-      [2, text('ab')],
-      [4, text('cd', 1)],
-      [6, thinking('ef', 1)],
-      [7, block(2)],
-      [9, text('gh', 1)],
-      [10, done],
-    ]);
-  });
-
-  it('gives a live reader each event as soon as it is appended, and a late one the same text', async () => {
-    const log = await filled(new MemoryStreamLogs(roomy), []);
-    const reader = log.read(0, new AbortController().signal);
-    for (const piece of ['a', 'b', 'c']) {
-      const next = reader.next();
-      await log.append([text(piece)]);
-      expect((await next).value).toMatchObject([{ event: text(piece) }]);
-    }
-    await log.append([done]);
-    expect((await reader.next()).value).toMatchObject([{ event: done }]);
-    expect(await reader.next()).toEqual({ done: true, value: undefined });
-    expect(plain(await readAll(log, 0))[0]).toEqual([3, text('abc')]);
-  });
-
-  it('keeps a batch within its bound, unless a single event is larger', async () => {
-    const logs = new MemoryStreamLogs({ ...roomy, viewerBatchBytesMax: KiB });
-    const pieces = [...Array.from({ length: 500 }, () => text('ö'.repeat(10))), text('x'.repeat(3 * KiB)), text('y')];
-    const batches = await readAll(await filled(logs, [...pieces, done]), 0);
-    const sizes = batches.map((batch) => batch.map(({ event }) => ('text' in event ? event.text : '')).join(''));
-    expect(sizes.filter((each) => Buffer.byteLength(each) > KiB)).toEqual(['x'.repeat(3 * KiB)]);
-    expect(sizes.join('')).toBe(`${'ö'.repeat(5_000)}${'x'.repeat(3 * KiB)}y`);
-    // As full as possible: fewer than one batch for every half of the bound.
-    expect(batches.length).toBeLessThan((2 * 10_000) / KiB + 3);
-  });
-
-  it('loses nothing, doubles nothing and keeps the order, whatever is appended and wherever it begins', async () => {
-    const piece = fc.record({
-      type: fc.constantFrom('text' as const, 'thinking' as const),
-      index: fc.nat(1),
-      text: fc.string({ unit: 'grapheme', maxLength: 40 }),
-    });
-    const event = fc.oneof({ weight: 9, arbitrary: piece }, { weight: 1, arbitrary: fc.nat(2).map(block) });
-    const batches = fc.array(fc.array(event, { maxLength: 20 }), { maxLength: 20 });
-    await fc.assert(
-      fc.asyncProperty(batches, fc.nat(), fc.integer({ min: 1, max: 200 }), async (appended, cursor, batchBytes) => {
-        const logs = new MemoryStreamLogs({ ...roomy, viewerBatchBytesMax: batchBytes });
-        const { log } = await open(logs, key());
-        const after = (cursor % (appended.flat().length + 2)) - 1;
-        // One viewer reads along, and another comes when all is over.
-        const along = after < 0 ? readAll(log, after) : undefined;
-        for (const each of appended) await log.append(each);
-        await log.append([done]);
-        const all: readonly LlmEvent[] = [...appended.flat(), done];
-        for (const seen of [await along, await readAll(log, after)]) {
-          if (seen) expectExactly(seen, after, all);
-        }
-      }),
-      { numRuns: 300 },
-    );
-  });
-
-  it('ends at once when the signal aborts: waiting, before, and after', async () => {
-    const log = await filled(new MemoryStreamLogs(roomy), [text('a')]);
-    const leaving = new AbortController();
-    const reader = log.read(1, leaving.signal);
-    const waiting = reader.next();
-    leaving.abort();
-    expect((await waiting).done).toBe(true);
-    expect((await reader.next()).done).toBe(true);
-    expect(await readAll(log, -1, AbortSignal.abort())).toEqual([]);
-  });
-
-  it('ends a wait when its reader is told to return', async () => {
-    const log = await filled(new MemoryStreamLogs(roomy), []);
-    const reader = log.read(0, new AbortController().signal);
-    const waiting = reader.next();
-    await reader.return();
-    expect((await waiting).done).toBe(true);
-    await log.append([text('a')]);
-    expect((await reader.next()).done).toBe(true);
-  });
-
-  it('refuses a cursor beyond the end', async () => {
-    const log = await filled(new MemoryStreamLogs(roomy), [text('a')]);
-    const { signal } = new AbortController();
-    expect(() => log.read(2, signal)).toThrow(expect.objectContaining({ code: 'invalid_input' }));
-  });
-
-  it('returns state and whole text at any time', async () => {
-    const log = await filled(new MemoryStreamLogs(roomy), [text('a'), thinking('hm'), text('b', 1)]);
-    expect(await log.snapshot()).toMatchObject({ state: 'running', lastOffset: 3, terminal: undefined, text: 'ab' });
-    await log.append([text('c', 1), done]);
-    expect(await log.snapshot()).toMatchObject({ state: 'done', lastOffset: 5, terminal: done, text: 'abc' });
-    expect(await log.status()).toMatchObject({ state: 'done', lastOffset: 5, terminal: done });
-  });
-});
-
-describe('one log for one generation', () => {
-  it('is opened once, and a second open gets the same', async () => {
-    const logs = new MemoryStreamLogs(roomy);
-    const mine = key();
-    const first = await open(logs, mine);
-    const second = await open(logs, mine);
-    expect([first.created, second.created]).toEqual([true, false]);
-    expect(second.log).toBe(first.log);
-    expect(await logs.find(mine)).toBe(first.log);
-  });
-
-  it("is another one under another caller, who doesn't find or list it", async () => {
-    const logs = new MemoryStreamLogs(roomy);
-    const { log: first } = await open(logs, key());
-    const { log: second } = await open(logs, key());
-    const theirs = { ...second.record, caller: 'bob' };
-    expect(await logs.find(theirs)).toBeUndefined();
-    expect((await open(logs, theirs)).created).toBe(true);
-    expect(await logs.list('alice', { limit: 10 })).toEqual([second, first]);
-    expect(await logs.list('carol', { limit: 10 })).toEqual([]);
-  });
-
-  it('takes nothing after its terminal event', async () => {
-    const log = await filled(new MemoryStreamLogs(roomy), [done]);
-    await expect(log.append([text('late')])).rejects.toThrow('terminal');
-    await expect(log.append([done])).rejects.toThrow('terminal');
-    expect((await log.status()).lastOffset).toBe(1);
-  });
-});
-
 describe('piping', () => {
   it('hands over the existing events, then each batch in the call that appends it, and ends with the log', async () => {
     const log = await filled(new MemoryStreamLogs(roomy), [text('a'), text('b')]);
     const seen: unknown[] = [];
-    const piped = log.read(-1, new AbortController().signal).pipe((batch) => void seen.push(...plain([batch])));
+    const reader = await log.read(-1, new AbortController().signal);
+    const piped = reader.pipe((batch) => void seen.push(...plain([batch])));
     expect(seen).toEqual([
       [0, expect.objectContaining({ type: 'start' })],
       [2, text('ab')],
@@ -249,7 +46,7 @@ describe('piping', () => {
     const seen: unknown[] = [];
     let release = () => {};
     let left = 0;
-    const reader = log.read(0, leaving.signal, () => (left += 1));
+    const reader = await log.read(0, leaving.signal, () => (left += 1));
     const piped = reader.pipe((batch) => {
       seen.push(...plain([batch]));
       return new Promise((resolve) => (release = resolve));
@@ -268,28 +65,6 @@ describe('piping', () => {
     await log.append([text('late')]);
     expect(seen).toHaveLength(2);
     expect(left).toBe(1);
-  });
-
-  it('ends for a sink that throws, and for no other', async () => {
-    const log = await filled(new MemoryStreamLogs(roomy), []);
-    const { signal } = new AbortController();
-    let left = false;
-    const broken = log
-      .read(0, signal, () => (left = true))
-      .pipe(() => {
-        throw new Error('broken');
-      });
-    const other: LogBatch[] = [];
-    const piped = log.read(0, signal).pipe((batch) => void other.push(batch));
-    await log.append([text('a')]);
-    await expect(broken).rejects.toThrow('broken');
-    expect(left).toBe(true);
-    await log.append([done]);
-    await piped;
-    expect(plain(other)).toEqual([
-      [1, text('a')],
-      [2, done],
-    ]);
   });
 });
 
@@ -370,7 +145,7 @@ describe('all logs together', () => {
     const logs = new MemoryStreamLogs({ ...limits, logsBytesMax: 2 * size, viewerBatchBytesMax: KiB });
     const pieces = Array.from({ length: 10 }, () => text('a'.repeat(KiB)));
     const log = await filled(logs, [...pieces, done]);
-    const reader = log.read(0, new AbortController().signal);
+    const reader = await log.read(0, new AbortController().signal);
     const first = await reader.next();
     await filled(logs, full);
     expect(await logs.find(log.record)).toBeUndefined();
@@ -519,25 +294,3 @@ describe('time', () => {
     expect(logs.bytes).toBe(0);
   });
 });
-
-/** Asserts that batches hold all events after a cursor and no others, and that only text of one block is merged. */
-function expectExactly(batches: readonly LogBatch[], after: number, all: readonly LlmEvent[]): void {
-  let next = after + 1;
-  for (const { id, event } of batches.flat()) {
-    const end = offsetOf(id) + 1;
-    // `start` is at 0, before all events that were appended.
-    const covered = all.slice(Math.max(0, next - 1), end - 1);
-    if (next === 0) expect(event.type).toBe('start');
-    else if (event.type === 'text' || event.type === 'thinking') {
-      const { type, index } = event;
-      expect(covered.every((each) => each.type === type && each.index === index)).toBe(true);
-      expect(event.text).toBe(covered.map((each) => ('text' in each ? each.text : '')).join(''));
-    } else {
-      expect(covered).toEqual([event]);
-    }
-    next = end;
-  }
-  expect(next).toBe(all.length + 1);
-  expect(batches.flat().filter(({ event }) => isTerminal(event)).length).toBeLessThanOrEqual(1);
-  for (const { event, terminal } of batches.flat()) expect(terminal).toBe(isTerminal(event));
-}

@@ -146,7 +146,8 @@ describe('settings that are not valid', () => {
   it.each([
     ['ANTHROPIC_API_KEY', 'the-secret with blanks'],
     ['ANTHROPIC_BASE_URL', 'https://the-secret@a.example'],
-    ['REDIS_URL', 'redis://:the-secret@redis'],
+    ['REDIS_URL', 'redis://:the-secret@redis?prefix=a b'],
+    ['REDIS_URL', 'redis://:the-secret@redis,b?other=1'],
     ['REDIS_URL', 'http://:the-secret@redis'],
     ['LLM_API_KEYS', `alice:${digest},the-secret`],
     ['LLM_API_KEYS', 'alice:the-secret'],

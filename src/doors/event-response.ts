@@ -5,9 +5,13 @@
  */
 import type { FastifyReply } from 'fastify';
 import type { Sink } from '../flow/sink.ts';
-import type { LogView } from '../generations/generations.ts';
+import { LlmError } from '../errors.ts';
+import type { LogView } from '../generations/view.ts';
 import type { LogBatch } from '../stream-log/stream-log.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
+
+/** How long a client waits before it asks another instance. */
+const movedRetryMs = 1_000;
 
 /** How one door writes events. */
 export interface EventDialect {
@@ -18,7 +22,8 @@ export interface EventDialect {
 }
 
 /**
- * Streams a view until it ends or the client leaves. A view without any batch is answered with 204.
+ * Streams a view until it ends or the client leaves. A view without any batch is answered with 204. A view that was moved to
+ * another instance just ends, and its client resumes there.
  *
  * @param viewUntil Opens the view. The signal aborts when the client leaves.
  * @throws What the view throws before its first batch; then nothing has been sent.
@@ -40,6 +45,11 @@ export async function sendEvents(
   }
   if (first.done && !stream.signal.aborted) {
     stream.release();
+    // The instance is leaving before the view had an event: another one has the answer.
+    if (view.moved)
+      throw new LlmError('shutting_down', 'This instance can’t go on with the answer; ask again', {
+        retryAfterMs: movedRetryMs,
+      });
     // No event follows the terminal one. An EventSource that reconnects stops when it reads this status.
     return reply.code(204).send();
   }

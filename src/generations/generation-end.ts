@@ -1,6 +1,6 @@
 /**
- * Telling whoever embeds the service what was said, once a generation has ended. Knows nothing of what they do with it.
- * Viewers never wait for it, and neither its failure nor its slowness harms a generation.
+ * Hands each ended generation to whoever embeds the service. Knows nothing of what they do with it. Viewers never wait for
+ * it, and neither its failure nor its slowness harms a generation.
  */
 import { within } from '../flow/within.ts';
 import type { Caller } from '../caller.ts';
@@ -8,7 +8,7 @@ import type { LlmEvent, Message, TerminalEvent } from '../protocol.ts';
 import type { StreamLog } from '../stream-log/stream-log.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 
-/** A generation that is over: what was asked, and what came of it. */
+/** A generation that is over: what was asked, and what was answered. */
 export interface EndedGeneration {
   /** Who started it. */
   readonly caller: Caller;
@@ -24,47 +24,46 @@ export interface EndedGeneration {
   readonly startedAt: string;
   /** The answer's text, all blocks joined. */
   readonly text: string;
-  /** From `start` to the terminal one, text merged: what a viewer gets who comes after the end. */
+  /** From `start` to the terminal one, text merged: the same that a viewer gets who attaches after the end. */
   readonly events: readonly LlmEvent[];
   /** The last of `events`: how the generation ended, with its usage and cost. */
   readonly terminal: TerminalEvent;
 }
 
 /**
- * Called once for each generation that this process has run, however it ended, after its terminal event is out. Throwing
- * or rejecting is logged and has no other effect. Until it settles, for at most `endHookMs`, the generation keeps its
+ * Called once for each generation that this process has run, however it ended, after its terminal event is in the log. If
+ * it throws or rejects, that is logged and has no other effect. Until it settles, for at most 10 s, the generation keeps its
  * place among those that may run at once, and a shutdown waits for it.
  */
 export type OnGenerationEnd = (ended: EndedGeneration) => void | Promise<void>;
 
-/** How long a hook may take before nobody waits for it any more. */
+/** What the pump knows of a generation that has ended; its log has everything else. */
+type EndFacts = Pick<EndedGeneration, 'caller' | 'generationId' | 'messages' | 'variables' | 'terminal'>;
+
+/** How long a hook may take before the service stops waiting for it. */
 const endHookMs = 10_000;
 
-/** Never rejects. */
-export async function tellEnd(
+/** Calls the hook. Settles with it, or after `endHookMs`. Never rejects. */
+export async function runEndHook(
   onGenerationEnd: OnGenerationEnd,
   log: StreamLog,
-  facts: Omit<EndedGeneration, 'config' | 'startedAt' | 'text' | 'events'>,
+  facts: EndFacts,
   telemetry: Telemetry,
 ): Promise<void> {
   const tooLong = () => new Error(`onGenerationEnd took more than ${endHookMs} ms`);
   try {
-    await within(endHookMs, tell(onGenerationEnd, log, facts), tooLong);
+    await within(endHookMs, callHook(onGenerationEnd, log, facts), tooLong);
   } catch (error) {
     telemetry.internalError('onGenerationEnd', error);
   }
 }
 
-async function tell(
-  onGenerationEnd: OnGenerationEnd,
-  log: StreamLog,
-  facts: Omit<EndedGeneration, 'config' | 'startedAt' | 'text' | 'events'>,
-): Promise<void> {
+async function callHook(onGenerationEnd: OnGenerationEnd, log: StreamLog, facts: EndFacts): Promise<void> {
   const { config, startedAt } = log.record;
   const { text } = await log.snapshot();
   const events: LlmEvent[] = [];
-  const batches = log.read(-1, new AbortController().signal);
-  for (let next = await batches.next(); !next.done; next = await batches.next()) {
+  const reader = await log.read(-1, new AbortController().signal);
+  for (let next = await reader.next(); !next.done; next = await reader.next()) {
     for (const event of next.value) events.push(event.copy());
   }
   await onGenerationEnd({ ...facts, config, startedAt, text, events });

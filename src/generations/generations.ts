@@ -1,8 +1,8 @@
 /**
  * The life of a generation: start or attach, follow, cancel, end. Knows nothing of HTTP, tRPC or Redis.
  *
- * One generation is one upstream call sequence, one log, one terminal event. Its lifetime and its viewers' are apart:
- * a viewer's signal ends a read, only the generation's own ends the model call.
+ * One generation is one upstream call sequence, one log and one terminal event. A viewer's signal ends only its own read; the
+ * model call has a signal of its own.
  */
 import { randomUUID } from 'node:crypto';
 import type { Caller } from '../caller.ts';
@@ -22,59 +22,53 @@ import {
 } from '../protocol.ts';
 import { measureRequest, type MeasuredRequest } from './request-identity.ts';
 import { RunningGeneration, type GenerationParts } from './running-generation.ts';
-import type { Sink } from '../flow/sink.ts';
+import { View, type LogView } from './view.ts';
 import {
   generationNotFound,
   type GenerationKey,
-  type LogBatch,
   type LogReader,
   type LogStatus,
   type StreamLog,
 } from '../stream-log/stream-log.ts';
 import { within } from '../flow/within.ts';
 
-/** What a viewer of a generation gets: the batches of its log after the viewer's cursor, pulled or piped, not both. */
-export interface LogView extends LogReader {
-  [Symbol.asyncIterator](): LogView;
-}
-
 export interface GenerationsOptions extends GenerationParts {
-  /** The configs as they stand now; a generation keeps the one it started with. */
+  /** Returns the configs of this moment. A generation keeps the config that it was started with. */
   readonly configs: () => ConfigSnapshot;
   readonly admission: Admission;
-  /** How long an id stays barred whose cancel came before its start. */
+  /** How long an id can't be started that was cancelled before it was started. */
   readonly barMs: number;
 }
 
-/** Who may start, and how many may watch. Attaching to what runs asks for a viewer's place only. */
+/** Decides who may start a generation, and who may watch one. An attach asks for a viewer's place only. */
 export interface Admission {
-  /** @param requestBytes What its request holds in memory while it runs. */
+  /** @param requestBytes Bytes that the request takes in memory while the generation runs. */
   admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable>;
   admitViewer(caller: Caller): Disposable;
 }
 
-/** Called with what an answer will hold in memory, and awaited, before it is made. May throw what refuses it. */
+/** Called and awaited before an answer to a request is made, with the bytes that it will take in memory. Throws to refuse it. */
 export type TakeRoom = (bytes: number) => Promise<void> | undefined;
 
-/** For callers within the process, whose answers wait in no socket. */
+/** For whoever calls from within the process: such an answer waits in no socket. */
 const unbounded: TakeRoom = () => undefined;
 const pageEntriesDefault = 100;
-/** What a summary holds until it has left: an object, and its JSON. */
+/** Bytes that a summary takes until it was sent: an object, and its JSON. */
 const summaryBytes = 2_048;
-/** A refusal repeats no more of a config's name than this. */
+/** Characters of a config's name that a refusal repeats. */
 const namedConfigCharsMax = 100;
 const shutdownRetryAfterMs = 1_000;
-/** How long a drain waits, after all generations have ended, for viewers that are still behind. */
+/** How long a drain waits, after all generations have ended, for viewers that haven't read to the end. */
 const viewersLeaveMs = 2_000;
 
 export class Generations implements AsyncDisposable {
   readonly #options: GenerationsOptions;
-  /** Those that this process produces, from before their log is opened until their upstream is closed. */
+  /** The generations that this process produces, each from before its log is opened until its upstream is closed. */
   readonly #running = new Map<string, RunningGeneration>();
-  /** One for each generation that runs, or whose end is still being told. */
+  /** A promise for each generation that runs, or whose end hook runs. */
   readonly #settling = new Set<Promise<void>>();
   #viewers = 0;
-  /** Wakes a drain that waits for the viewers to have read to the end. */
+  /** Called when the last viewer leaves. A drain waits for it. */
   #allLeft: () => void = () => {};
   #draining = false;
 
@@ -86,54 +80,36 @@ export class Generations implements AsyncDisposable {
     return this.#running.size;
   }
 
-  /** Whether new generations are taken. */
+  /** Whether new generations are started. */
   get ready(): boolean {
-    return !this.#draining;
+    return !this.#draining && this.#options.logs.reachable;
   }
 
   /**
-   * Starts the generation that is asked for, or attaches to it if the caller has one of that id, and follows it: gives
-   * what lies after `lastEventId`, then what comes, and ends after the terminal event or when the signal aborts.
+   * Starts the generation that is asked for, or attaches to it if the caller has one of that id, and follows it: the view gives
+   * the events after `lastEventId`, then each later one as it is added, and finishes after the terminal event or when the
+   * signal aborts.
    *
+   * The call itself only makes the view. Its first `next()` or `pipe()` takes a viewer's place, finds the log or starts the
+   * generation, and opens a reader.
+   *
+   * @param checkStart Called before a generation is started; throws where whoever asks may only attach.
    * @throws LlmError at the first `next()`, or by `pipe()`: `invalid_input`, `conflict`, `generation_not_found`, and where
    *   a generation would start also `config_not_found`, `rate_limited`, `at_capacity`, `shutting_down`.
-   * @param checkStart Called before a generation is started; throws where whoever asks may only attach.
    */
   stream(caller: Caller, request: StreamRequest, signal: AbortSignal, checkStart?: () => void): LogView {
-    return this.#view(caller, request, signal, async (cursor) => {
-      const generationId = request.generationId ?? cursor?.generationId;
-      const measured = measureRequest(request);
-      let log: StreamLog | undefined;
-      if (generationId !== undefined) {
-        log = await this.#find({ caller: caller.name, generationId });
-        // Whoever has seen an event has had it from this generation; it can be gone, but it is never started again.
-        if (!log && cursor) throw generationNotFound();
-      }
-      if (!log) checkStart?.();
-      log ??= await this.#start(caller, request, generationId ?? randomUUID(), measured);
-      if (log.record.requestHash !== measured.identity) {
-        throw new LlmError(
-          'conflict',
-          'This generationId belongs to another request: config, messages or variables differ',
-        );
-      }
-      return log;
-    });
+    return new View(signal, (view) => this.#openStream(view, caller, request, checkStart));
   }
 
   /** As `stream`, but attaches only. */
   follow(caller: Caller, request: FollowRequest, signal: AbortSignal): LogView {
-    return this.#view(caller, request, signal, async () => {
-      const log = await this.#find({ caller: caller.name, generationId: request.generationId });
-      if (!log) throw generationNotFound();
-      return log;
-    });
+    return new View(signal, (view) => this.#openFollow(view, caller, request));
   }
 
   /**
-   * Ends a generation. Settles once its terminal event is in the log and upstream's socket is closed.
+   * Ends a generation, whichever instance runs it. Settles once its terminal event is in the log and upstream's socket is closed.
    *
-   * @throws LlmError `generation_not_found`; the id can't be started for a while then, for a cancel may overtake its start.
+   * @throws LlmError `generation_not_found`. The id can't be started for `barMs` then, since a cancel may overtake its start.
    */
   async cancel(caller: Caller, generationId: string): Promise<CancelOutcome> {
     const key = { caller: caller.name, generationId };
@@ -141,10 +117,13 @@ export class Generations implements AsyncDisposable {
     if (cancelled !== undefined) return cancelled ? 'cancelled' : 'already_ended';
     const log = await this.#options.logs.bar(key, this.#options.barMs);
     if (!log) throw generationNotFound();
-    return 'already_ended';
+    if ((await log.status()).state !== 'running') return 'already_ended';
+    // Another instance runs it.
+    const terminal = await log.cancel();
+    return terminal.type === 'cancelled' && terminal.reason === 'requested' ? 'cancelled' : 'already_ended';
   }
 
-  /** @throws LlmError `generation_not_found`, and what `room` throws */
+  /** @throws LlmError `generation_not_found`, and whatever `room` throws */
   async snapshot(caller: Caller, generationId: string, room: TakeRoom = unbounded): Promise<GenerationSnapshot> {
     const log = await this.#find({ caller: caller.name, generationId });
     if (!log) throw generationNotFound();
@@ -156,7 +135,7 @@ export class Generations implements AsyncDisposable {
   /**
    * A page of the caller's generations that run or are kept, newest first.
    *
-   * @throws LlmError `generation_not_found` where the one that it begins after is gone, and what `room` throws
+   * @throws LlmError `generation_not_found` where the caller has no generation of the id in `before`, and whatever `room` throws
    */
   async list(caller: Caller, page: PageRequest = {}, room: TakeRoom = unbounded): Promise<GenerationSummary[]> {
     const { limit = pageEntriesDefault, before } = page;
@@ -166,15 +145,17 @@ export class Generations implements AsyncDisposable {
   }
 
   /**
-   * Takes no new generations, lets the running ones finish within `drainMs`, ends the rest as `cancelled: shutdown`, and
-   * gives viewers a moment to take their terminal event.
+   * Starts no new generations from now on, and waits up to `drainMs` for the running ones to finish. Ends those that remain as
+   * `cancelled: shutdown`. Closes as moved the views of generations that other instances run, and waits up to 2 s for all
+   * other viewers to take their terminal event.
    */
   async drain(drainMs: number): Promise<void> {
     if (!this.#draining) this.#options.telemetry.draining(this.#running.size);
     this.#draining = true;
-    await within(drainMs, Promise.all([...this.#running.values()].map(({ ended }) => ended)));
+    await within(drainMs, Promise.all([...this.#running.values()].map(({ done }) => done)));
     await Promise.all([...this.#running.values()].map((generation) => generation.cancel('shutdown')));
     await Promise.all(this.#settling);
+    this.#options.logs.moveReaders();
     if (this.#viewers > 0) await within(viewersLeaveMs, new Promise<void>((resolve) => (this.#allLeft = resolve)));
   }
 
@@ -186,7 +167,7 @@ export class Generations implements AsyncDisposable {
     return (await this.#running.get(mapKey(key))?.opened) ?? this.#options.logs.find(key);
   }
 
-  /** Starts, or joins a start of the same id that is on its way. */
+  /** Starts a generation. If another request is just starting one of the same id, returns the log of that. */
   async #start(
     caller: Caller,
     request: StreamRequest,
@@ -203,7 +184,7 @@ export class Generations implements AsyncDisposable {
     checkVariables(config, variables);
 
     const key = { caller: caller.name, generationId };
-    // The prompt is in the body for upstream, two bytes for each letter where one is beyond ASCII.
+    // The body for upstream holds the prompt too. One letter beyond ASCII makes each of its letters take two bytes.
     const heldBytes = measured.heldBytes + 2 * config.prompt.charsOf(variables);
     const place = await this.#options.admission.admitGeneration(caller, heldBytes);
     const other = this.#running.get(mapKey(key));
@@ -215,11 +196,11 @@ export class Generations implements AsyncDisposable {
       this.#options,
       { ...key, requestHash: measured.identity },
       config,
-      request,
+      request.messages,
       variables,
     );
     this.#running.set(mapKey(key), generation);
-    void generation.ended.then(() => this.#running.delete(mapKey(key)));
+    void generation.done.then(() => this.#running.delete(mapKey(key)));
     this.#settling.add(generation.settled);
     void generation.settled.then(() => {
       this.#settling.delete(generation.settled);
@@ -241,92 +222,69 @@ export class Generations implements AsyncDisposable {
     );
   }
 
-  #view(caller: Caller, request: Resumable, signal: AbortSignal, attach: Attach): LogView {
-    return new View(signal, async (atEnd, ended) => {
-      const place = this.#options.admission.admitViewer(caller);
-      atEnd(() => place[Symbol.dispose]());
-      const cursor = parseCursor(request);
-      const log = await attach(cursor);
-      // Whoever is refused here was no viewer, and stops no clock.
-      const batches = log.read(cursor?.offset ?? -1, signal, ended);
-      const generation = this.#running.get(mapKey(log.record));
-      generation?.viewerCame();
-      this.#viewers += 1;
-      atEnd(() => {
-        generation?.viewerLeft();
-        this.#viewers -= 1;
-        if (this.#viewers === 0) this.#allLeft();
-      });
-      return batches;
-    });
-  }
-}
-
-/** Finds or makes the log that a view is to read. */
-type Attach = (cursor: Cursor | undefined) => Promise<StreamLog>;
-/** Opens a view's log. What it takes for that is given back at the view's end, which comes with the reader's. */
-type OpenLog = (atEnd: (release: () => void) => void, ended: () => void) => Promise<LogReader>;
-
-/**
- * One viewer: attaches when it is first asked for something, and is no more than the log's own reader from then on. What it
- * holds is given back when the log has ended, the signal has aborted, or whoever iterates leaves.
- */
-class View implements LogView {
-  readonly #signal: AbortSignal;
-  readonly #open: OpenLog;
-  readonly #releases: (() => void)[] = [];
-  #reader: LogReader | undefined;
-  #over = false;
-
-  constructor(signal: AbortSignal, open: OpenLog) {
-    this.#signal = signal;
-    this.#open = open;
+  async #openStream(
+    view: View,
+    caller: Caller,
+    request: StreamRequest,
+    checkStart: (() => void) | undefined,
+  ): Promise<LogReader> {
+    this.#takeViewerPlace(view, caller);
+    const cursor = parseCursor(request);
+    const log = await this.#findOrStart(caller, request, cursor, checkStart);
+    return this.#read(view, log, cursor);
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
+  async #openFollow(view: View, caller: Caller, request: FollowRequest): Promise<LogReader> {
+    this.#takeViewerPlace(view, caller);
+    const cursor = parseCursor(request);
+    const log = await this.#find({ caller: caller.name, generationId: request.generationId });
+    if (!log) throw generationNotFound();
+    return this.#read(view, log, cursor);
   }
 
-  async next(): Promise<IteratorResult<LogBatch, undefined>> {
-    const reader = this.#reader ?? (await this.#attach());
-    return reader ? reader.next() : { done: true, value: undefined };
+  #takeViewerPlace(view: View, caller: Caller): void {
+    const place = this.#options.admission.admitViewer(caller);
+    view.onClose(() => place[Symbol.dispose]());
   }
 
-  async pipe(sink: Sink<LogBatch>): Promise<void> {
-    const reader = this.#reader ?? (await this.#attach());
-    await reader?.pipe(sink);
-  }
-
-  async return(): Promise<IteratorResult<LogBatch, undefined>> {
-    this.#over = true;
-    if (this.#reader) return this.#reader.return();
-    this.#end();
-    return { done: true, value: undefined };
-  }
-
-  /** Undefined if it was over before it began. */
-  async #attach(): Promise<LogReader | undefined> {
-    if (this.#over || this.#signal.aborted) {
-      this.#end();
-      return undefined;
+  async #findOrStart(
+    caller: Caller,
+    request: StreamRequest,
+    cursor: Cursor | undefined,
+    checkStart: (() => void) | undefined,
+  ): Promise<StreamLog> {
+    const generationId = request.generationId ?? cursor?.generationId;
+    const measured = measureRequest(request);
+    let log: StreamLog | undefined;
+    if (generationId !== undefined) {
+      log = await this.#find({ caller: caller.name, generationId });
+      // A client that has seen an event got it from this generation. If that is gone, it is never started again.
+      if (!log && cursor) throw generationNotFound();
     }
-    try {
-      this.#reader = await this.#open(
-        (release) => this.#releases.push(release),
-        () => this.#end(),
+    if (!log) checkStart?.();
+    log ??= await this.#start(caller, request, generationId ?? randomUUID(), measured);
+    if (log.record.requestHash !== measured.identity) {
+      throw new LlmError(
+        'conflict',
+        'This generationId belongs to another request: config, messages or variables differ',
       );
-    } catch (error) {
-      this.#end();
-      throw error;
     }
-    // Whoever iterates may have left while it was opened.
-    if (this.#over) await this.#reader.return();
-    return this.#reader;
+    return log;
   }
 
-  #end(): void {
-    this.#over = true;
-    for (const release of this.#releases.splice(0)) release();
+  /** Opens the view's reader, and counts its viewer from then on. */
+  async #read(view: View, log: StreamLog, cursor: Cursor | undefined): Promise<LogReader> {
+    // A viewer whose cursor is refused here never counted, so it stops no disconnect clock.
+    const reader = await log.read(cursor?.offset ?? -1, view.signal, view.close);
+    const generation = this.#running.get(mapKey(log.record));
+    generation?.viewerCame();
+    this.#viewers += 1;
+    view.onClose(() => {
+      generation?.viewerLeft();
+      this.#viewers -= 1;
+      if (this.#viewers === 0) this.#allLeft();
+    });
+    return reader;
   }
 }
 
@@ -347,7 +305,7 @@ interface Cursor {
   readonly offset: number;
 }
 
-/** @throws LlmError `invalid_input` for an event id that isn't one, or that is another generation's. */
+/** @throws LlmError `invalid_input` where `lastEventId` is not an event id, or is one of another generation. */
 function parseCursor({
   generationId,
   lastEventId,
@@ -363,7 +321,7 @@ function parseCursor({
   return cursor;
 }
 
-/** A generationId has no blank, so no two keys share this form. */
+/** A generationId has no blank in it, so no two keys give the same text. */
 function mapKey({ caller, generationId }: GenerationKey): string {
   return `${generationId} ${caller}`;
 }

@@ -1,108 +1,111 @@
 /**
- * A generation that this process produces: the pump from upstream to the log, and what may end it early. Knows who is
- * watching only as a number. Exactly one terminal event goes into the log, and it is the last.
+ * A generation that this process produces: the pump that moves events from upstream to the log, and whatever may end it
+ * early. Knows its viewers only as a number. Exactly one terminal event goes into the log, and it is the last.
  */
+import type { HeldBytes } from '../access/held-bytes.ts';
 import type { Config } from '../configs/configs.ts';
 import { LlmError } from '../errors.ts';
-import { tellEnd, type OnGenerationEnd } from './generation-end.ts';
-import type { HeldBytes } from '../access/held-bytes.ts';
-import type { LLMService } from '../upstream/llm-service.ts';
+import type { Sink } from '../flow/sink.ts';
 import {
   isTerminal,
   protocolVersion,
   type Account,
   type CancelReason,
   type LlmEvent,
-  type StreamRequest,
+  type Message,
+  type StartEvent,
   type TerminalEvent,
 } from '../protocol.ts';
-import type { Sink } from '../flow/sink.ts';
-import type { GenerationKey, StreamLog, StreamLogs } from '../stream-log/stream-log.ts';
+import type { GenerationKey, Producer, StreamLog, StreamLogs } from '../stream-log/stream-log.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { AnswerRoom } from '../upstream/answer-room.ts';
+import type { LLMService } from '../upstream/llm-service.ts';
+import { runEndHook, type OnGenerationEnd } from './generation-end.ts';
 
 /** What a generation needs of the service. */
 export interface GenerationParts {
   readonly logs: StreamLogs;
   readonly llm: LLMService;
-  /** Where counts what is held of an answer beside its log. */
+  /** The account of the bytes that are held of an answer beside its log. */
   readonly held: HeldBytes;
-  /** What one answer may hold there, as in its log. */
+  /** Bytes that may be held of one answer there; its log may hold as many. */
   readonly logBytesMax: number;
   readonly telemetry: Telemetry;
   readonly onGenerationEnd?: OnGenerationEnd | undefined;
 }
 
 export class RunningGeneration {
-  /** The log once it is open; undefined if it couldn't be. Never rejects. */
+  /** The log once it is open; undefined if it couldn't be opened. Never rejects. */
   readonly opened: Promise<StreamLog | undefined>;
   /** Settles after the terminal event is in the log and upstream is closed. Never rejects. */
-  readonly ended: Promise<void>;
-  /** Settles when, after that, whoever wants to know of the end has been told. Never rejects. */
+  readonly done: Promise<void>;
+  /** Settles after that, when the end hook has settled too. Never rejects. */
   readonly settled: Promise<void>;
   readonly #parts: GenerationParts;
   readonly #key: GenerationKey & { readonly requestHash: string };
   readonly #config: Config;
-  readonly #request: StreamRequest;
+  readonly #messages: readonly Message[];
   readonly #variables: Readonly<Record<string, string>>;
   readonly #abort = new AbortController();
   readonly #startedAtMs = performance.now();
   readonly #resolveOpened: (log: StreamLog | undefined) => void;
-  readonly #resolveEnded: () => void;
+  readonly #resolveDone: () => void;
   readonly #resolveSettled: () => void;
+  #log: StreamLog | undefined;
   #terminal: TerminalEvent | undefined;
   #viewers = 0;
   #viewersSeen = 0;
+  /** Runs while nobody watches; undefined otherwise, and where the config says to go on without viewers. */
   #disconnectClock: NodeJS.Timeout | undefined;
 
   constructor(
     parts: GenerationParts,
     key: GenerationKey & { readonly requestHash: string },
     config: Config,
-    request: StreamRequest,
+    messages: readonly Message[],
     variables: Readonly<Record<string, string>>,
   ) {
     this.#parts = parts;
     this.#key = key;
     this.#config = config;
-    this.#request = request;
+    this.#messages = messages;
     this.#variables = variables;
     ({ promise: this.opened, resolve: this.#resolveOpened } = deferred<StreamLog | undefined>());
-    ({ promise: this.ended, resolve: this.#resolveEnded } = deferred<void>());
+    ({ promise: this.done, resolve: this.#resolveDone } = deferred<void>());
     ({ promise: this.settled, resolve: this.#resolveSettled } = deferred<void>());
   }
 
-  /** Opens the log and sets the pump going. */
+  /** Opens the log and sets the pump going. Where the log exists already, nothing is run, and that log is returned. */
   async open(): Promise<StreamLog> {
-    const startedAt = new Date().toISOString();
+    const producer: Producer = {
+      cancel: () => this.#abort.abort('requested' satisfies CancelReason),
+      viewerCame: () => this.viewerCame(),
+      viewerLeft: () => this.viewerLeft(),
+    };
     try {
-      const { log, created } = await this.#parts.logs.open(
-        { ...this.#key, config: this.#config.name, startedAt },
-        {
-          type: 'start',
-          generationId: this.#key.generationId,
-          config: this.#config.name,
-          model: this.#config.model,
-          simulated: this.#parts.llm.isSimulated(this.#config),
-          startedAt,
-          protocol: protocolVersion,
-        },
-      );
+      // Within the `try`, since a host's config may throw when it is looked into.
+      const start = this.#startEvent();
+      const record = { ...this.#key, config: start.config, startedAt: start.startedAt };
+      const { log, created } = await this.#parts.logs.open(record, start, producer);
+      this.#log = log;
       this.#resolveOpened(log);
       if (created) void this.#run(log);
-      else this.#end();
+      else this.#resolveUnrun();
       return log;
     } catch (error) {
       this.#resolveOpened(undefined);
-      this.#end();
+      this.#resolveUnrun();
       throw error;
     }
   }
 
-  /** Ends the model call; settles with `ended`. Says whether it was this that ended it; undefined if it never opened. */
+  /**
+   * Aborts the model call, and settles with `done`. Returns whether this call ended the generation, rather than something
+   * that came before it; undefined if the log was never opened.
+   */
   async cancel(reason: CancelReason): Promise<boolean | undefined> {
     this.#abort.abort(reason);
-    await this.ended;
+    await this.done;
     return this.#terminal && this.#terminal.type === 'cancelled' && this.#terminal.reason === reason;
   }
 
@@ -115,12 +118,27 @@ export class RunningGeneration {
 
   viewerLeft(): void {
     this.#viewers -= 1;
+    if (this.#viewers === 0 && !this.#terminal) this.#startDisconnectClock();
+  }
+
+  #startDisconnectClock(): void {
     const { onDisconnect } = this.#config;
-    if (this.#viewers > 0 || this.#terminal || onDisconnect === 'continue') return;
-    this.#disconnectClock = setTimeout(
-      () => this.#abort.abort('disconnected' satisfies CancelReason),
-      onDisconnect.cancelAfterMs,
-    );
+    if (onDisconnect === 'continue') return;
+    this.#disconnectClock = setTimeout(() => void this.#disconnect(), onDisconnect.cancelAfterMs);
+  }
+
+  /** The disconnect clock has run out. Never rejects. */
+  async #disconnect(): Promise<void> {
+    const clock = this.#disconnectClock;
+    try {
+      await this.#log!.recountViewers();
+    } catch {
+      // Another instance may have viewers. Nobody can say now, so the generation gets the same time once more.
+      if (this.#disconnectClock === clock) this.#startDisconnectClock();
+      return;
+    }
+    // A viewer that came meanwhile has stopped this clock; one that came and left has started another.
+    if (this.#disconnectClock === clock) this.#abort.abort('disconnected' satisfies CancelReason);
   }
 
   async #run(log: StreamLog): Promise<void> {
@@ -128,43 +146,43 @@ export class RunningGeneration {
       this.#terminal = await this.#pump(log);
       await this.#report(log, this.#terminal);
     } catch (error) {
-      // The log could not even take its terminal event; its viewers are the log's to end.
+      // The log could not even take its terminal event, so only the log can end its viewers.
       this.#parts.telemetry.internalError('generation', error);
     } finally {
       clearTimeout(this.#disconnectClock);
-      this.#resolveEnded();
+      this.#resolveDone();
     }
-    await this.#tellEnd(log);
+    await this.#runEndHook(log);
     this.#resolveSettled();
   }
 
-  /** Nothing was run. */
-  #end(): void {
-    this.#resolveEnded();
+  #resolveUnrun(): void {
+    this.#resolveDone();
     this.#resolveSettled();
   }
 
-  /** Moves events from upstream to the log, one batch at a time, until the terminal one is in it. */
+  /** Moves events from upstream to the log, one batch at a time, until the terminal event is in it. Returns that event. */
   async #pump(log: StreamLog): Promise<TerminalEvent> {
     const { llm, held, logBytesMax: bytesMax } = this.#parts;
     using hold = held.take(this.#key.caller, 0);
     const request = {
       config: this.#config,
-      messages: this.#request.messages,
+      messages: this.#messages,
       variables: this.#variables,
       startedAtMs: this.#startedAtMs,
       room: new AnswerRoom({ bytesMax, hold }),
     };
     let failure: LlmError | undefined;
-    let ended: TerminalEvent | undefined;
+    /** The last event that upstream's answer was made into. It has the true cost, also where the log refused it. */
+    let last: TerminalEvent | undefined;
     const fail = (error: unknown) => {
-      // The log is full, or gone: end the model call, and read on for what it cost.
+      // The log is full, or has ended without this process. The model call is aborted, and read on for what it cost.
       failure = LlmError.from(error);
       this.#abort.abort('requested' satisfies CancelReason);
     };
     const store: Sink<LlmEvent[]> = (batch) => {
-      const last = batch.at(-1);
-      if (last && isTerminal(last)) ended = last;
+      const event = batch.at(-1);
+      if (event && isTerminal(event)) last = event;
       return failure ? undefined : log.append(batch)?.catch(fail);
     };
     try {
@@ -172,23 +190,53 @@ export class RunningGeneration {
     } catch (error) {
       failure ??= LlmError.from(error);
     }
-    if (ended && !failure) return ended;
-    failure ??= new LlmError('internal', 'Internal error', {
-      cause: new Error('upstream ended without a terminal event'),
-    });
+    if (!last) failure ??= upstreamEndedEarly();
+    if (failure) failure = await this.#appendFailure(log, failure, last);
+    return await this.#terminalIn(log, failure, last);
+  }
+
+  /**
+   * Ends the log with what failed. Returns why the log has the end that it has: it may have been ended by another instance.
+   *
+   * @throws what the log throws that doesn't even take its terminal event
+   */
+  async #appendFailure(log: StreamLog, failure: LlmError, last: TerminalEvent | undefined): Promise<LlmError> {
+    if (failure.code === 'producer_lost') return failure;
     if (failure.code === 'internal') this.#parts.telemetry.internalError('pump', failure.cause);
-    const { issues: _issues, ...data } = failure.data;
-    const terminal: TerminalEvent = { type: 'error', ...data, ...(ended ? accountOf(ended) : this.#unknownAccount()) };
+    const terminal = errorEvent(failure, last ? accountOf(last) : this.#unknownAccount());
     try {
       await log.append([terminal]);
-      return terminal;
     } catch (error) {
-      // Of all that is in it, only upstream's own words can be what does not go into a log.
+      if (LlmError.from(error).code === 'producer_lost') return LlmError.from(error);
+      // Of all that the event holds, only upstream's own words can be what a log doesn't take.
       this.#parts.telemetry.internalError('terminal event', error);
-      const bare = { ...terminal, usage: { ...terminal.usage, raw: null } };
-      await log.append([bare]);
-      return bare;
+      await log.append([{ ...terminal, usage: { ...terminal.usage, raw: null } }]);
     }
+    return failure;
+  }
+
+  /** The end of the log. Where another instance wrote it, that had to guess the cost, which is known here. */
+  async #terminalIn(
+    log: StreamLog,
+    failure: LlmError | undefined,
+    last: TerminalEvent | undefined,
+  ): Promise<TerminalEvent> {
+    const { terminal } = await log.status();
+    if (failure?.code !== 'producer_lost') return terminal!;
+    const account = last ? accountOf(last) : this.#unknownAccount();
+    return terminal ? { ...terminal, ...account } : errorEvent(failure, account);
+  }
+
+  #startEvent(): StartEvent {
+    return {
+      type: 'start',
+      generationId: this.#key.generationId,
+      config: this.#config.name,
+      model: this.#config.model,
+      simulated: this.#parts.llm.isSimulated(this.#config),
+      startedAt: new Date().toISOString(),
+      protocol: protocolVersion,
+    };
   }
 
   #unknownAccount(): Account {
@@ -217,20 +265,36 @@ export class RunningGeneration {
       simulated: llm.isSimulated(this.#config),
       terminal,
       viewers: this.#viewersSeen,
-      ...(telemetry.logsContent
-        ? { content: { messages: this.#request.messages, text: (await log.snapshot()).text } }
-        : {}),
+      ...(telemetry.logsContent ? { content: { messages: this.#messages, text: (await log.snapshot()).text } } : {}),
     });
   }
 
-  async #tellEnd(log: StreamLog): Promise<void> {
+  async #runEndHook(log: StreamLog): Promise<void> {
     const { onGenerationEnd, telemetry } = this.#parts;
     if (!onGenerationEnd || !this.#terminal) return;
     const { caller: name, generationId } = this.#key;
-    const { messages } = this.#request;
-    const facts = { caller: { name }, generationId, messages, variables: this.#variables, terminal: this.#terminal };
-    await tellEnd(onGenerationEnd, log, facts, telemetry);
+    await runEndHook(
+      onGenerationEnd,
+      log,
+      {
+        caller: { name },
+        generationId,
+        messages: this.#messages,
+        variables: this.#variables,
+        terminal: this.#terminal,
+      },
+      telemetry,
+    );
   }
+}
+
+function upstreamEndedEarly(): LlmError {
+  return new LlmError('internal', 'Internal error', { cause: new Error('upstream ended without a terminal event') });
+}
+
+function errorEvent(failure: LlmError, account: Account): Extract<TerminalEvent, { type: 'error' }> {
+  const { issues: _issues, ...data } = failure.data;
+  return { type: 'error', ...data, ...account };
 }
 
 function accountOf({ usage, costUsd, timing, config, model }: TerminalEvent): Account {

@@ -81,7 +81,7 @@ export interface Limits {
    * 100000.
    */
   readonly tombstonesMax: number;
-  /** How long a spent id is remembered. Default: 86400000 (24 h). */
+  /** How long a spent id is remembered; with `REDIS_URL` an hour unless set. Default: 86400000 (24 h). */
   readonly tombstoneMs: number;
   /** How long an id that was cancelled before it was started can’t be started. Default: 60000 (1 min). */
   readonly barMs: number;
@@ -105,6 +105,16 @@ export interface Limits {
   readonly heartbeatMs: number;
   /** How long an SSE client waits before it reconnects. Default: 1000 (1 s). */
   readonly reconnectMs: number;
+  /**
+   * With `REDIS_URL`: between two times that new events are sent to Redis, which is the delay that it adds; more
+   * costs less CPU. Default: 5.
+   */
+  readonly redisFlushMs: number;
+  /**
+   * With `REDIS_URL`: how long Redis may be out of reach before running generations are stopped; they end as
+   * `producer_lost`. Default: 60000 (1 min).
+   */
+  readonly redisOutageMs: number;
   /** Time that running generations have to finish when the process is asked to end. Default: 30000 (30 s). */
   readonly drainMs: number;
 }

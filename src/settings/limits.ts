@@ -174,7 +174,7 @@ export const limits = {
     name: 'LLM_TOMBSTONE_MS',
     default: 24 * 60 * minuteMs,
     min: 1,
-    meaning: 'How long a spent id is remembered',
+    meaning: 'How long a spent id is remembered; with `REDIS_URL` an hour unless set',
   },
   barMs: {
     name: 'LLM_BAR_MS',
@@ -225,6 +225,20 @@ export const limits = {
     default: 1_000,
     min: 0,
     meaning: 'How long an SSE client waits before it reconnects',
+  },
+  redisFlushMs: {
+    name: 'LLM_REDIS_FLUSH_MS',
+    default: 5,
+    min: 0,
+    meaning:
+      'With `REDIS_URL`: between two times that new events are sent to Redis, which is the delay that it adds; more costs less CPU',
+  },
+  redisOutageMs: {
+    name: 'LLM_REDIS_OUTAGE_MS',
+    default: minuteMs,
+    min: 1,
+    meaning:
+      'With `REDIS_URL`: how long Redis may be out of reach before running generations are stopped; they end as `producer_lost`',
   },
   drainMs: {
     name: 'LLM_DRAIN_MS',

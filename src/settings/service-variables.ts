@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { flawOfApiKey, parseApiKey, type ApiKey } from '../access/api-keys.ts';
+import { isRedisUrl, redisUrlExpected } from './redis-url.ts';
 import { text, wholeNumber } from './rules.ts';
 import { digits, list, readable, type Variable } from './variable.ts';
 
@@ -23,7 +24,7 @@ export interface ServiceVariables {
   readonly configFile: string;
   /** The JSON text of `LLM_CONFIGS`, which is parsed where the configs are loaded. */
   readonly configs: string | undefined;
-  /** `REDIS_URL`, with which this version refuses to start. */
+  /** Where stream logs are kept that several instances share: `REDIS_URL`. Undefined: in the memory of this process. */
   readonly redisUrl: string | undefined;
   /** The keys of callers: `LLM_API_KEYS`. Empty where everyone may ask. */
   readonly apiKeys: readonly ApiKey[];
@@ -38,8 +39,6 @@ export interface ServiceVariables {
   /** Whether the log holds messages and answers: `LLM_LOG_CONTENT`. */
   readonly logContent: boolean;
 }
-
-const redisExpected = 'a redis or rediss URL';
 
 const apiKey = z.string().transform((entry, { issues }): ApiKey => {
   const key = parseApiKey(entry);
@@ -77,10 +76,10 @@ export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Varia
   },
   redisUrl: {
     name: 'REDIS_URL',
-    rule: z.url({ protocol: /^rediss?$/, error: redisExpected }),
+    rule: text().refine(isRedisUrl, { error: redisUrlExpected }),
     default: undefined,
     meaning:
-      'Reserved for stream logs that several instances share. This version keeps stream logs in memory and refuses to start with it',
+      'Where stream logs are kept that several instances share: `redis://…`, `rediss://…` for TLS, several with commas for a cluster; `?prefix=name` goes before all keys. Unset: in the memory of this process',
     secret: true,
   },
   apiKeys: {

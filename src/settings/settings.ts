@@ -30,6 +30,9 @@ export class SettingsError extends ProblemsError {
   override readonly name = 'SettingsError';
 }
 
+/** How long a spent id is remembered with Redis, unless LLM_TOMBSTONE_MS says otherwise. */
+const redisTombstoneMs = 60 * 60_000;
+
 const variables = { ...serviceVariables, ...upstreamVariables };
 
 /**
@@ -48,6 +51,10 @@ export function readSettings(env: Environment): Settings {
     ...(Object.fromEntries(Object.entries<Variable>(variables).map(read)) as ServiceVariables & UpstreamVariables),
     limits: Object.fromEntries(Object.entries(limitVariables).map(read)) as Limits,
   };
+  if (settings.redisUrl !== undefined && !env[limits.tombstoneMs.name]?.trim()) {
+    // Redis keeps each spent id as a key of its own, so a day of them would take more memory than the logs.
+    settings.limits = { ...settings.limits, tombstoneMs: redisTombstoneMs };
+  }
   const loopback = isLoopback(settings.host);
   const keyed = settings.anthropicApiKey !== undefined || settings.anthropicAuthToken !== undefined;
   const simulate = !keyed && settings.anthropicBaseUrl === undefined;

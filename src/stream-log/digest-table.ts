@@ -1,17 +1,18 @@
 /**
- * A hash table from 64-bit digests to places, which are numbers from 0 on. Knows nothing of what is kept at a place.
+ * A hash table from 64-bit digests to places, which are numbers from 0 on. Knows nothing of the values that its user keeps at
+ * a place.
  *
- * It holds hundreds of thousands of digests for a day, so they stand in typed arrays: the garbage collector has no object
- * to walk. Open addressing with linear probing; the index is never more than half full.
+ * It holds hundreds of thousands of digests for a day. They stand in typed arrays, which the garbage collector doesn't walk,
+ * as it would a map's entries. Open addressing with linear probing; the index is never more than half full.
  */
 export class DigestTable {
   readonly capacity: number;
   readonly #digests: BigUint64Array;
   /** Places by slot, counted from 1; 0 is a free slot. */
   readonly #index: Uint32Array;
-  /** Places that were given back, to be taken first. */
+  /** Places that were given back. `add` takes these first. */
   readonly #freed: number[] = [];
-  /** Places from this one on were never taken. */
+  /** No place from this number on was ever taken. */
   #untouched = 0;
 
   /** @param capacity How many digests it can hold. */
@@ -30,7 +31,7 @@ export class DigestTable {
     return place === 0 ? undefined : place - 1;
   }
 
-  /** Gives a place to a digest that has none. There must be room. */
+  /** Gives a place to a digest that has none. `size` must be below `capacity`. */
   add(digest: bigint): number {
     const place = this.#freed.pop() ?? this.#untouched++;
     this.#digests[place] = digest;
@@ -44,14 +45,14 @@ export class DigestTable {
     this.#freed.push(place);
   }
 
-  /** A larger table with the same digests at the same places. This one must be full. */
+  /** A larger table with the same digests at the same places. This table must be full. */
   grown(capacity: number): DigestTable {
     const grown = new DigestTable(capacity);
     for (const digest of this.#digests) grown.add(digest);
     return grown;
   }
 
-  /** The slot where the digest stands, or the free one where it would. */
+  /** The slot where the digest stands, or the free slot where it would be put. */
   #slotOf(digest: bigint): number {
     let slot = this.#home(digest);
     for (;;) {
@@ -61,7 +62,7 @@ export class DigestTable {
     }
   }
 
-  /** Frees a slot, and moves up each entry behind it that stood there only because it was taken. Knuth, TAOCP 6.4, R. */
+  /** Frees a slot, and moves up each entry behind it that stands there only because the slot was taken. Knuth, TAOCP 6.4, algorithm R. */
   #clear(slot: number): void {
     let gap = slot;
     for (let next = this.#after(gap); this.#index[next] !== 0; next = this.#after(next)) {

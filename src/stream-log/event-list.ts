@@ -1,9 +1,10 @@
 /**
- * The events of one log, as they are kept in memory: text in runs of many pieces, everything else as its JSON. An object
- * for each token would weigh twenty times the token. Knows nothing of viewers, nor of any bound on it.
+ * Keeps the events of one log in memory: text in runs of many pieces, every other event as its JSON. An object for each
+ * token would take twenty times the token's memory. Knows nothing of viewers, and has no bound of its own.
  *
- * What it says to weigh is what it costs within a few per cent, or more than that: a letter beyond ASCII makes two bytes of
- * each letter of its run, and those of three bytes in UTF-8 count as three.
+ * The weight that it gives for events is the memory that they take, exact to a few per cent, or a little more than that. V8
+ * stores a string with one character beyond Latin-1 in two bytes each, so the first letter beyond ASCII counts once more all
+ * the ASCII letters of its run. A letter that has three bytes in UTF-8 counts as three.
  */
 import type { LlmEvent } from '../protocol.ts';
 
@@ -11,24 +12,24 @@ import type { LlmEvent } from '../protocol.ts';
 const runOverheadBytes = 208;
 /** What a piece of a run costs beside its text: its end. */
 const pieceOverheadBytes = 8;
-/** While a run is open its pieces are strings of their own, of 24 bytes and more; so many of them at most. */
+/** Pieces of a run. While a run is open each piece is a string of its own, which takes 24 bytes and more. */
 const runPiecesMax = 128;
 /** What any other event costs beside its JSON: the header of that, its entry. */
 const jsonOverheadBytes = 48;
 
-/** Some events on their way into a list, with what they will cost. */
+/** Events that were weighed for a list, and are to be pushed to it. */
 export interface Weighed {
   readonly events: readonly LlmEvent[];
-  /** The JSON of each that is kept as such, at its place; undefined where all are text, as nearly always. */
+  /** At the place of each event that isn't text, its JSON. Undefined where all events are text, which is by far the most frequent. */
   readonly jsons: readonly (string | undefined)[] | undefined;
   readonly bytes: number;
-  /** Of the run that is open then: letters that were counted as one byte each, for as long as all of them are ASCII. */
+  /** Letters of the last run that were counted as one byte each, which holds until the run has a letter beyond ASCII. */
   readonly narrowChars: number;
-  /** Whether that run has a letter beyond ASCII, so that each of it takes two bytes. */
+  /** Whether the last run has a letter beyond ASCII, so that each of its letters takes two bytes. */
   readonly wide: boolean;
 }
 
-/** An event out of a list: text under the offset of the last piece that is in it, anything else as its JSON. */
+/** An event of a list. Text has the offset of the last piece that it holds; any other event is its JSON. */
 export interface Listed {
   readonly offset: number;
   readonly event: TextEvent | string;
@@ -45,7 +46,7 @@ export class EventList {
   #narrowChars = 0;
   #wide = false;
 
-  /** To be pushed before anything else is. */
+  /** Weighs events. The next `push` must be of these. */
   weigh(events: readonly LlmEvent[]): Weighed {
     let jsons: (string | undefined)[] | undefined;
     let bytes = 0;
@@ -102,8 +103,8 @@ export class EventList {
   }
 
   /**
-   * What there is from an offset on, at least one event and then as many as `bytesMax` lets in, adjacent text of a block
-   * merged. `end` is the first offset that it leaves.
+   * The events from an offset on: at least one, and then as many as fit into `bytesMax`, adjacent text of a block merged.
+   * `end` is the first offset that isn't among them.
    */
   slice(from: number, bytesMax: number): { readonly events: readonly Listed[]; readonly end: number } {
     const events: Listed[] = [];
@@ -129,7 +130,15 @@ export class EventList {
     return { events, end };
   }
 
-  /** The JSON of the last event, which must be kept as such. */
+  /** The event at an offset, text as an object and any other event as its JSON. There must be one. */
+  at(offset: number): TextEvent | string {
+    const at = this.#entryOf(offset);
+    const entry = this.#entries[at]!;
+    if (typeof entry === 'string') return entry;
+    return { type: entry.type, index: entry.index, text: entry.piece(offset - this.#firsts[at]!) };
+  }
+
+  /** The JSON of the last event, which must not be text. */
   lastJson(): string {
     return this.#entries.at(-1) as string;
   }
@@ -165,7 +174,10 @@ export class EventList {
   }
 }
 
-/** Adjacent pieces of one block's text or thinking. Closed, they are one string, and where in it each piece ends. */
+/**
+ * Adjacent pieces of one block's text or thinking. An open run keeps its pieces as strings. A closed run keeps one string, and
+ * for each piece the position where it ends.
+ */
 class TextRun {
   readonly type: TextEvent['type'];
   readonly index: number;
@@ -199,13 +211,13 @@ class TextRun {
     this.#open = [];
   }
 
-  /** The pieces from one on that there is room for, and `piecesMin` of them at least, as one. */
+  /** Joins the pieces from index `from` on: as many as fit into `bytesMax`, and at least `piecesMin`. */
   take(from: number, bytesMax: number, piecesMin: number): { text: string; pieces: number; bytes: number } {
     let text = '';
     let bytes = 0;
     let next = from;
     for (; next < this.pieces; next += 1) {
-      const piece = this.#piece(next);
+      const piece = this.piece(next);
       const more = Buffer.byteLength(piece);
       if (bytes + more > bytesMax && next - from >= piecesMin) break;
       text += piece;
@@ -214,12 +226,12 @@ class TextRun {
     return { text, pieces: next - from, bytes };
   }
 
-  #piece(at: number): string {
+  piece(at: number): string {
     return this.#ends ? this.#text.slice(at === 0 ? 0 : this.#ends[at - 1], this.#ends[at]) : this.#open[at]!;
   }
 }
 
-/** What a text costs by itself: V8 keeps a byte for each letter if it can, else two. */
+/** Bytes that a text takes by itself. V8 keeps one byte for each letter where all are Latin-1, else two. */
 function heldBytesOf(text: string): number {
   const bytes = Buffer.byteLength(text);
   return bytes === text.length ? bytes : Math.max(bytes, 2 * text.length);
@@ -233,7 +245,7 @@ function takesMore(run: TextRun | undefined, { type, index }: TextEvent): run is
   return run?.type === type && run.index === index && run.pieces < runPiecesMax;
 }
 
-/** Adds text that may go on where the last event ended: in another run of the same block. */
+/** Adds text. It is merged with the last event where that is text of the same block, from the run before. */
 function merge(events: Listed[], offset: number, more: TextEvent): void {
   const last = events.at(-1)?.event;
   if (typeof last !== 'object' || last.type !== more.type || last.index !== more.index) {

@@ -1,7 +1,8 @@
 /**
- * The stream logs of a process, in its memory. Bounded in bytes, over all logs and per caller. Where room is needed, ended
- * logs go before their time: first the caller's own, past its bound; else those of whoever holds the most, oldest first, so
- * that one caller's many answers never cost another its few.
+ * Keeps the stream logs of a process in its memory, bounded in bytes, over all callers and for each. A log that needs room
+ * beyond a bound takes the place of ended logs, the oldest first, which are forgotten before their time. Beyond the caller's
+ * own bound these are the caller's; beyond the bound of all, those of the caller that holds the most. So a caller with many
+ * answers never has those of a caller with few forgotten.
  */
 import { LlmError } from '../errors.ts';
 import type { StartEvent } from '../protocol.ts';
@@ -12,6 +13,7 @@ import {
   type GenerationKey,
   type GenerationRecord,
   type LogPage,
+  type Producer,
   type StreamLog,
   type StreamLogs,
 } from './stream-log.ts';
@@ -32,13 +34,13 @@ export interface MemoryLogsLimits extends MemoryLogLimits {
   readonly barsPerCallerMax: number;
 }
 
-/** How long a client is asked to wait when there is no room for another log. */
+/** The `retryAfterMs` of a refusal for lack of room. */
 const capacityRetryAfterMs = 1_000;
 
-/** What one caller has in the store. */
+/** The logs of one caller. */
 class CallerLogs {
   readonly logs = new Map<string, MemoryStreamLog>();
-  /** Those that have ended, oldest end first. */
+  /** The logs that have ended. The one that ended first is the first. */
   readonly ended = new Set<MemoryStreamLog>();
   bytes = 0;
 }
@@ -46,10 +48,10 @@ class CallerLogs {
 export class MemoryStreamLogs implements StreamLogs {
   readonly #limits: MemoryLogsLimits;
   readonly #callers = new Map<string, CallerLogs>();
-  /** When each ended log goes, oldest end first: milliseconds since 1970. */
+  /** When each ended log is forgotten, in milliseconds since 1970. The log that ended first is the first. */
   readonly #expiries = new Map<MemoryStreamLog, number>();
   readonly #spent: SpentIds;
-  /** Apart from the spent ids, which outlast them by far: cancels of ids that never were must not use up that room. */
+  /** Kept apart from the spent ids, so that cancels of ids that never were can't use up the room of those, which last far longer. */
   readonly #bars: SpentIds;
   #bytes = 0;
   #expiry: NodeJS.Timeout | undefined;
@@ -65,19 +67,31 @@ export class MemoryStreamLogs implements StreamLogs {
     return this.#bytes;
   }
 
-  async open(record: GenerationRecord, start: StartEvent): Promise<{ log: StreamLog; created: boolean }> {
+  /** Always true: the logs are in this process. */
+  get reachable(): boolean {
+    return true;
+  }
+
+  /** Nothing to connect to. */
+  async connect(): Promise<void> {}
+
+  async open(
+    record: GenerationRecord,
+    start: StartEvent,
+    producer: Producer,
+  ): Promise<{ log: StreamLog; created: boolean }> {
     const existing = this.#get(record);
     if (existing) return { log: existing, created: false };
     if (this.#spent.has(record) || this.#bars.has(record)) throw generationNotFound();
     const { caller, generationId } = record;
     const mine = this.#callers.get(caller) ?? new CallerLogs();
-    const refusal = this.#refusal(mine, logOverheadBytes);
+    const refusal = this.#take(mine, logOverheadBytes);
     if (refusal) throw refusal;
-    const log = new MemoryStreamLog(record, start, this.#limits, {
-      grow: (bytes) => this.#refusal(mine, bytes) === undefined,
+    const log = new MemoryStreamLog(record, start, producer, this.#limits, {
+      grow: (bytes) => this.#take(mine, bytes) === undefined,
       ended: () => this.#keepUntilExpiry(log, mine),
     });
-    // Again even where it was there: it leaves with its last log, which may have made room for this one.
+    // Set also where it was found: a caller's entry is deleted with its last log, which may just have made room for this one.
     this.#callers.set(caller, mine);
     mine.logs.set(generationId, log);
     return { log, created: true };
@@ -112,6 +126,9 @@ export class MemoryStreamLogs implements StreamLogs {
     return undefined;
   }
 
+  /** Every log's producer is in this process. */
+  moveReaders(): void {}
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#expiry);
     this.#callers.clear();
@@ -123,8 +140,8 @@ export class MemoryStreamLogs implements StreamLogs {
     return this.#callers.get(caller)?.logs.get(generationId);
   }
 
-  /** Takes `bytes` of the room for a caller, and undefined is returned; or says why there is none. */
-  #refusal(mine: CallerLogs, bytes: number): LlmError | undefined {
+  /** Takes `bytes` of room for a caller, and returns undefined; or takes none, and returns the refusal. */
+  #take(mine: CallerLogs, bytes: number): LlmError | undefined {
     const { logsBytesMax, logsBytesPerCallerMax } = this.#limits;
     while (mine.bytes + bytes > logsBytesPerCallerMax) {
       if (!this.#forgetOldest(mine)) return full('rate_limited', 'one caller may keep here');
@@ -137,7 +154,7 @@ export class MemoryStreamLogs implements StreamLogs {
     return undefined;
   }
 
-  /** The caller that holds the most among those that have an ended log. Looked for only where the store is full. */
+  /** The caller that holds the most bytes, of those that have an ended log. It walks through all callers, once for each log that is forgotten for another's room. */
   #largest(): CallerLogs | undefined {
     let largest: CallerLogs | undefined;
     for (const each of this.#callers.values()) {
@@ -146,7 +163,7 @@ export class MemoryStreamLogs implements StreamLogs {
     return largest;
   }
 
-  /** Whether there was one. */
+  /** Forgets the log of a caller that ended first. Returns false if the caller has no ended log. */
   #forgetOldest(holder: CallerLogs | undefined): boolean {
     const [oldest] = holder?.ended ?? [];
     if (!holder || !oldest) return false;
@@ -162,7 +179,7 @@ export class MemoryStreamLogs implements StreamLogs {
     this.#expiry ??= this.#scheduleExpiry(logRetentionMs);
   }
 
-  /** One timer for all logs: they are kept equally long, so the one that ended first goes first. */
+  /** One timer serves all logs: they are kept equally long, so the log that ended first is the first to be forgotten. */
   #scheduleExpiry(delayMs: number): NodeJS.Timeout {
     return setTimeout(() => {
       this.#expiry = undefined;
@@ -177,7 +194,7 @@ export class MemoryStreamLogs implements StreamLogs {
     }, delayMs).unref();
   }
 
-  /** Viewers that are reading it keep their reference, and read on to its end. */
+  /** Viewers that read the log keep a reference to it, and read on to its end. */
   #forget(log: MemoryStreamLog, holder: CallerLogs): void {
     const { caller, generationId } = log.record;
     this.#expiries.delete(log);

@@ -1,13 +1,13 @@
 /**
- * Who has the most of something, where shares go up and down by small steps: a set of holders for each size of share. A
- * change by one costs two set operations, however many holders there are.
+ * Finds who has the most of something. Keeps a set of holders for each size of share, so that a change by one costs two set
+ * operations, however many holders there are. Shares must change by small steps: a step of n costs up to n look-ups.
  */
 export class Shares<T> {
   readonly #sizes = new Map<T, number>();
   readonly #holders = new Map<number, Set<T>>();
   #largest = 0;
 
-  /** Sets how much a holder has; with 0 it is forgotten. */
+  /** Sets how much a holder has. A holder with 0 is forgotten. */
   set(holder: T, size: number): void {
     const before = this.#sizes.get(holder);
     if (before !== undefined) this.#remove(holder, before);
@@ -16,7 +16,7 @@ export class Shares<T> {
     while (this.#largest > 0 && !this.#holders.has(this.#largest)) this.#largest -= 1;
   }
 
-  /** One of those that have the most; undefined if nobody has anything. */
+  /** One of the holders that have the most; undefined if there is no holder. */
   largest(): T | undefined {
     return this.#holders.get(this.#largest)?.values().next().value;
   }

@@ -1,16 +1,20 @@
 /**
- * The stream log: the append-only record of a generation's events, and the only buffer between upstream and viewers.
- * These interfaces are all that the rest of the service knows of it; memory.ts and redis.ts implement them.
+ * The stream log: the append-only record of a generation's events, and the only buffer between upstream and viewers. The
+ * service knows its logs by these interfaces alone, which memory.ts and redis/ implement.
  *
- * An event's offset is its place in the log, counted from 0, where `start` stands. At most one terminal event is
- * ever in a log, and nothing follows it.
+ * An event's offset is its place in the log, counted from 0, where `start` stands. A log has at most one terminal event,
+ * and nothing follows it.
  */
 import { LlmError } from '../errors.ts';
-import type { GenerationState, LlmEvent, StartEvent, TerminalEvent } from '../protocol.ts';
 import type { Sink } from '../flow/sink.ts';
+import type { GenerationState, LlmEvent, StartEvent, TerminalEvent } from '../protocol.ts';
+import type { LogBatch } from './logged-event.ts';
+
+export { onceForBatch, type LogBatch } from './logged-event.ts';
 
 /** Generations are owned: the same id under another caller is another generation. */
 export interface GenerationKey {
+  /** The caller's name. */
   readonly caller: string;
   readonly generationId: string;
 }
@@ -18,83 +22,40 @@ export interface GenerationKey {
 /** What is fixed when a log is opened. */
 export interface GenerationRecord extends GenerationKey {
   readonly config: string;
-  /** SHA-256 of config, messages and variables: what makes a second request with this id the same one. */
+  /** SHA-256 in hex of config, messages and variables. A second request with this id is the same one if its hash is equal. */
   readonly requestHash: string;
+  /** ISO 8601. */
   readonly startedAt: string;
 }
 
-/** Some events of a log, as a viewer takes them: in order, adjacent text of one block merged under the last one's id. */
-export type LogBatch = readonly LoggedEvent[];
-
-/**
- * An event under its id, made of the event, of its JSON or of both, whatever the log has. Viewers that stand at the same
- * place share it, so the other form is made once at most, however many there are.
- */
-export class LoggedEvent {
-  /** The event id: `<generationId>:<offset>`. */
-  readonly id: string;
-  /** Whether it is the terminal one, which nothing follows. */
-  readonly terminal: boolean;
-  #event: LlmEvent | undefined;
-  #json: string | undefined;
-
-  constructor(id: string, terminal: boolean, event: LlmEvent | undefined, json: string | undefined) {
-    this.id = id;
-    this.terminal = terminal;
-    this.#event = event;
-    this.#json = json;
-  }
-
-  /** Shared by all who look: not to be changed, nor given away. */
-  get event(): LlmEvent {
-    return (this.#event ??= JSON.parse(this.#json!) as LlmEvent);
-  }
-
-  /** The event as an object of the asker's own. */
-  copy(): LlmEvent {
-    return JSON.parse(this.json) as LlmEvent;
-  }
-
-  get json(): string {
-    return (this.#json ??= jsonOf(this.#event!));
-  }
-}
-
-/** JSON, as ever; text is written out, which spares it the walk over an object. */
-function jsonOf(event: LlmEvent): string {
-  if (event.type !== 'text' && event.type !== 'thinking') return JSON.stringify(event);
-  return `{"type":"${event.type}","index":${event.index},"text":${JSON.stringify(event.text)}}`;
-}
-
-/**
- * What a door makes of a batch, made once for all viewers that are given the same one after the other. What was made before
- * is forgotten, so it keeps nothing alive but the last.
- *
- * @param make `variant` is what else it hangs on.
- */
-export function onceForBatch<T>(
-  make: (batch: LogBatch, variant: string) => T,
-): (batch: LogBatch, variant?: string) => T {
-  let last: { readonly batch: LogBatch; readonly variant: string; readonly made: T } | undefined;
-  return (batch, variant = '') => {
-    if (last?.batch !== batch || last.variant !== variant) last = { batch, variant, made: make(batch, variant) };
-    return last.made;
-  };
-}
-
-/** What stands in a log at one moment. */
+/** The state of a log at one moment. */
 export interface LogStatus {
   readonly state: GenerationState;
   readonly lastOffset: number;
+  /** Undefined while the generation runs. */
   readonly terminal: TerminalEvent | undefined;
-  /** Bytes that it takes; its text is no longer. */
+  /** Bytes that the log takes. Its text takes no more than that. */
   readonly bytes: number;
 }
 
-/** Which of a caller's logs are listed: at most so many, after the given one, newest first. */
+/** Selects some of a caller's logs, newest first: at most `limit`, and only older ones than `before` if that is given. */
 export interface LogPage {
   readonly limit: number;
+  /** A generationId. */
   readonly before?: string | undefined;
+}
+
+/** Whoever produces a generation, as its log calls it. Nothing of it may throw. */
+export interface Producer {
+  /**
+   * Stops the generation. The log calls it where another instance was asked to cancel, and where the log has ended without its
+   * producer, or can't be written any more. The next `append` rejects in those two cases.
+   */
+  cancel(): void;
+  /** Another instance has its first viewer of this generation. */
+  viewerCame(): void;
+  /** The last viewer of this generation has left another instance. */
+  viewerLeft(): void;
 }
 
 /** The log of one generation. */
@@ -104,56 +65,80 @@ export interface StreamLog {
   status(): Promise<LogStatus>;
 
   /**
-   * Adds events. They are safe and readable when it settles, or on return if it gives no promise. To be called by the one
-   * producer only, and awaited before the next call. A terminal event as the last of the batch closes the log in the same
-   * step.
+   * Adds events. Only the one producer may call it, and awaits the promise, if one is returned, before the next call.
    *
-   * Rejects with the LlmError `log_limit` if the log would outgrow its bound; nothing of the batch is added then. A
-   * terminal event on its own always fits.
+   * Without a promise the log has accepted the events in their order: viewers get them soon, or a later call rejects. A
+   * promise is back pressure, and settles when there is room again. If the last event is the terminal one, the log is closed
+   * in the same step, and a promise settles only when the log holds that event for good.
+   *
+   * Rejects with the LlmError `log_limit` if the log would outgrow its bound, and adds nothing of the batch then. A terminal
+   * event on its own always fits. Rejects with `producer_lost` if the log has ended without its producer: `status` has the
+   * end, and no more may be appended.
    */
   append(events: readonly LlmEvent[]): Promise<void> | undefined;
 
   /**
-   * Everything after `after` (-1 for all), then what comes, until the terminal event has been read or the signal
-   * aborts; both end the iteration quietly. Each batch holds what is there at that turn, up to a bound in bytes. Whoever
-   * stops earlier calls `return`. One `next` at a time.
+   * Follows the log: gives all events after the one at offset `after` (-1 for all), and each later one as it is added, until
+   * the terminal event was given or the signal aborts. A batch holds the events that are there when it is taken, up to a
+   * bound in bytes. Whoever stops earlier calls `return`.
    *
-   * @param left Called once the iteration is over, however it ended: at the `next` that tells so, or at `return`.
-   * @throws LlmError `invalid_input` if `after` lies beyond the log's end.
+   * @param onClose Called once, when the reader is closed: by the `next` that says so, by the end of `pipe`, or by `return`.
+   * Rejects with the LlmError `invalid_input` if `after` lies beyond the log's end.
    */
-  read(after: number, signal: AbortSignal, left?: () => void): LogReader;
+  read(after: number, signal: AbortSignal, onClose?: () => void): Promise<LogReader>;
 
   /** All text so far, joined over its blocks, with the status that belongs to it. */
   snapshot(): Promise<LogStatus & { readonly text: string }>;
+
+  /** Asks whoever produces the generation to stop it, and settles with the terminal event once the log has it. */
+  cancel(): Promise<TerminalEvent>;
+
+  /**
+   * Asks which other instances have viewers, and calls the producer's `viewerCame` and `viewerLeft` for the differences: a
+   * message about a viewer may have been lost. Rejects where the answer can't be had. For the producer only.
+   */
+  recountViewers(): Promise<void>;
 }
 
-/** A cursor in a log. */
+/** A cursor in a log. One call of `next` at a time, or one of `pipe`. */
 export interface LogReader extends AsyncIterator<LogBatch, undefined> {
+  /** Whether it was closed although the log goes on: its viewer can follow the log on another instance. */
+  readonly moved: boolean;
+
   return(): Promise<IteratorResult<LogBatch, undefined>>;
 
   /**
-   * As to iterate to the end, handing each batch to the sink: in the very call that adds it to the log, if the sink is
-   * ready. Rejects with what the sink throws; whoever called `append` doesn't hear of it.
+   * Iterates to the end, and hands each batch to the sink: in the very call that adds it to the log, if the sink is ready.
+   * Rejects with what the sink throws; whoever called `append` doesn't see that.
    */
   pipe(sink: Sink<LogBatch>): Promise<void>;
 }
 
 /** Keeps the logs of all generations, each for a time after its end. */
 export interface StreamLogs extends AsyncDisposable {
+  /** Whether logs can be opened and read now. */
+  readonly reachable: boolean;
+
   /**
-   * Makes the log with `start` as its first event, or returns the one that is there: one atomic step.
+   * Makes the log with `start` as its first event, or returns the log that this key has already: one atomic step.
    *
+   * @param producer Called by the log that is made. Not used where the log exists.
    * @throws LlmError `generation_not_found` if the id is spent (ended and gone, or barred), `rate_limited` if the caller's
-   *   running logs fill the room that a caller may have, `at_capacity` if those of all callers fill the store.
+   *   running logs fill the room that a caller may have, `at_capacity` if those of all callers fill the store, or if the
+   *   store is out of reach.
    */
-  open(record: GenerationRecord, start: StartEvent): Promise<{ readonly log: StreamLog; readonly created: boolean }>;
+  open(
+    record: GenerationRecord,
+    start: StartEvent,
+    producer: Producer,
+  ): Promise<{ readonly log: StreamLog; readonly created: boolean }>;
 
   find(key: GenerationKey): Promise<StreamLog | undefined>;
 
   /**
    * The caller's logs, newest first.
    *
-   * @throws LlmError `generation_not_found` if there is none of the id in `before`
+   * @throws LlmError `generation_not_found` if the caller has no log of the id in `before`
    */
   list(caller: string, page: LogPage): Promise<readonly StreamLog[]>;
 
@@ -164,9 +149,26 @@ export interface StreamLogs extends AsyncDisposable {
    * @throws LlmError `rate_limited` where the caller has as many ids barred as it may.
    */
   bar(key: GenerationKey, durationMs: number): Promise<StreamLog | undefined>;
+
+  /** Closes as moved the readers of all logs that another instance produces. Does nothing where no other instance has the logs. */
+  moveReaders(): void;
 }
 
-/** One message for never was, not yours and gone, so that nobody can tell them apart. */
+/** One message whether the generation never was, is another caller's or is gone, so that nobody can tell these apart. */
 export function generationNotFound(): LlmError {
   return new LlmError('generation_not_found', 'No such generation, or it is no longer kept');
+}
+
+/** Follows a log to its end, and returns the terminal event. */
+export async function readToEnd(log: StreamLog): Promise<TerminalEvent> {
+  const { lastOffset, terminal } = await log.status();
+  if (terminal) return terminal;
+  const reader = await log.read(lastOffset, new AbortController().signal);
+  for (let next = await reader.next(); !next.done; next = await reader.next()) {
+    const last = next.value.at(-1)!;
+    if (!last.terminal) continue;
+    await reader.return();
+    return last.copy() as TerminalEvent;
+  }
+  throw new LlmError('at_capacity', 'The stream log is out of reach; try again shortly', { retryAfterMs: 1_000 });
 }

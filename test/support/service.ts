@@ -1,7 +1,8 @@
 /** A service under test. Its upstream is a simulator that the test controls. */
-import { afterEach, beforeEach, expect } from 'vitest';
+import { afterEach, beforeEach, expect, inject } from 'vitest';
 import { readSettings } from '../../src/settings/settings.ts';
 import { startWithParts, type CoreOptions, type ServiceWithParts } from '../../src/service.ts';
+import { quickTiming } from './stream-logs.ts';
 import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator.ts';
 
 export interface TestService extends AsyncDisposable {
@@ -35,12 +36,14 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     LLM_RECONNECT_MS: '1',
     ANTHROPIC_BASE_URL: upstream.url,
     ANTHROPIC_API_KEY: 'sk-test',
+    ...sharedLogs(),
     ...env,
   };
   const service = await startWithParts({
     settings: readSettings(variables),
     env: variables,
     retryTiming,
+    redisTiming: quickTiming,
     ...(telemetry ? { telemetry } : {}),
     configs: configs ?? {
       default: plainConfig,
@@ -63,6 +66,12 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       await upstream[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Where the project that runs this test has its stream logs: in Redis, under a prefix that no other service has, or in memory. */
+function sharedLogs(): Readonly<Record<string, string>> {
+  const url = inject('redisUrl') as string | undefined;
+  return url === undefined ? {} : { REDIS_URL: `${url}?prefix=${crypto.randomUUID()}` };
 }
 
 /** A new service for each test of a file; it must leave nothing open. Call this after `finishesCleanly`. */

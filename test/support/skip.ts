@@ -2,10 +2,9 @@
  * What to do on a machine without a program that some tests need: skip these tests visibly, or fail if `REQUIRE_ALL=1`
  * says that nothing may be missing.
  */
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { Launcher } from 'chrome-launcher';
 import { describe, test } from 'vitest';
+import { findProgram, isExecutable } from './programs.ts';
 
 type Describe = (title: string, body: () => void) => void;
 
@@ -37,21 +36,6 @@ export function findBrowser(): string | undefined {
     return Launcher.getFirstInstallation();
   } catch {
     return undefined;
-  }
-}
-
-/** The path of a program on the PATH, or undefined if it isn't there. */
-function findProgram(name: string): string | undefined {
-  const candidates = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, name));
-  return candidates.find(isExecutable);
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }
 

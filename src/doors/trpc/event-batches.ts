@@ -4,7 +4,7 @@
  */
 import { tracked, type TrackedEnvelope, type TRPCError } from '@trpc/server';
 import type { LlmEvent } from '../../protocol.ts';
-import type { LogView } from '../../generations/generations.ts';
+import type { LogView } from '../../generations/view.ts';
 
 export interface EventBatchesOptions {
   /** Turns what the view throws into an error that a client may see. */

@@ -6,7 +6,8 @@ import { initTRPC, type AnyTRPCRouter, type inferRouterInputs } from '@trpc/serv
 import type { z } from 'zod';
 import type { Caller } from '../../caller.ts';
 import type { ConfigNames, ConfigSnapshot, Expected, VariablesOf } from '../../configs/configs.ts';
-import type { Generations, LogView } from '../../generations/generations.ts';
+import type { Generations } from '../../generations/generations.ts';
+import type { LogView } from '../../generations/view.ts';
 import type { InputSchemas, StreamRequest } from '../../protocol.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import { untilRoom, type FlowLimits } from '../flow-control.ts';

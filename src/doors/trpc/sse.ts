@@ -76,7 +76,8 @@ export async function serveSubscription(
     const call = { type: 'subscription', path, input, lastEventId: lastEventIdOf(request) } as const;
     events = (await callProcedure(router, call, context, stream.signal)) as EventBatches;
     await events.view.pipe((batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal));
-    await stream.finish(returned);
+    // Without `return` the client reconnects at once, and may reach an instance that goes on.
+    await stream.finish(events.view.moved ? undefined : returned);
   } catch (cause) {
     const refusal = events ? events.refusal(cause) : cause;
     if (!stream.signal.aborted) logRefusal(telemetry, refusal, note);

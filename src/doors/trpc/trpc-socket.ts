@@ -44,6 +44,8 @@ export interface TrpcSocketOptions {
 
 const ping = Buffer.from('PING');
 const pong = Buffer.from('PONG');
+/** Asks the client to open another socket, and to resume all of its subscriptions there. */
+const reconnectMessage = JSON.stringify({ id: null, method: 'reconnect' });
 /** Calls that a client may send in one message. Each call has a reply of its own. */
 const messagesPerFrameMax = 100;
 /** The id of a call may have this many characters: every frame of its reply repeats it. tRPC's clients count from 1. */
@@ -202,7 +204,8 @@ class TrpcSocket {
         for (const frame of framesOf(batch, subscription)) this.#write(frame);
         return this.#ready(left.signal);
       });
-      this.#reply({ id, result: { type: 'stopped' } });
+      if (events.view.moved) this.#send(reconnectMessage);
+      else this.#reply({ id, result: { type: 'stopped' } });
     } catch (error) {
       this.#refuse(id, events ? events.refusal(error) : error, callOf(message), context);
     } finally {

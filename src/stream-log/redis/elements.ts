@@ -1,0 +1,37 @@
+/**
+ * Events as the elements of the list in Redis. Text, which most events are, is `[index,"text"]` and thinking `[index,"text",1]`:
+ * a third of the bytes of an event's JSON. Any other event is its JSON. JSON.stringify escapes half surrogates, so what upstream cut in
+ * two survives.
+ */
+import { isTerminal, type LlmEvent, type TerminalEvent } from '../../protocol.ts';
+
+/** An element after `JSON.parse`. */
+export type ParsedElement = LlmEvent | readonly [index: number, text: string, thinking?: 1];
+
+/** @throws TypeError where the event can't be written as JSON. */
+export function encode(event: LlmEvent): string {
+  if (event.type === 'text') return `[${event.index},${JSON.stringify(event.text)}]`;
+  if (event.type === 'thinking') return `[${event.index},${JSON.stringify(event.text)},1]`;
+  return JSON.stringify(event);
+}
+
+/** Of an event as a replica keeps it: as an object, or as its JSON where it isn't text. */
+export function encodeKept(event: LlmEvent | string): string {
+  return typeof event === 'string' ? event : encode(event);
+}
+
+export function decode(parsed: ParsedElement): LlmEvent {
+  if (!('length' in parsed)) return parsed;
+  const [index, text, thinking] = parsed;
+  return { type: thinking === 1 ? 'thinking' : 'text', index, text };
+}
+
+export function parse(element: string): LlmEvent {
+  return decode(JSON.parse(element) as ParsedElement);
+}
+
+/** The last of some events, if that is a terminal one. */
+export function terminalOf(events: readonly LlmEvent[]): TerminalEvent | undefined {
+  const last = events.at(-1);
+  return last && isTerminal(last) ? last : undefined;
+}

@@ -1,0 +1,180 @@
+/**
+ * The life and death of instances, as one shard sees it. An instance counts a beat up; one whose counter doesn't change for some
+ * beats of the others is dead, and its generations are ended for it. No clock is compared with another, so a Redis that comes
+ * back late, and a machine whose clock is wrong, kill nobody.
+ *
+ * Nobody ever takes a generation over: an upstream call can't be handed on.
+ */
+import { randomBytes } from 'node:crypto';
+import type { StartEvent } from '../../protocol.ts';
+import { parse } from './elements.ts';
+import { lostEvent, textCharsOf } from './producer-lost.ts';
+import { BEAT } from './scripts/beat.ts';
+import { END } from './scripts/end.ts';
+import type { Shard, ShardParts } from './shard.ts';
+
+/** Events that are read in one call. A longer one would keep Redis from everybody else. */
+const pageElements = 500;
+/** Instances that were found dead, of which messages may still speak. */
+const deadKept = 100;
+
+type BeatAnswer = readonly [beats: readonly string[], running: readonly string[] | null, era: string, eraAgeMs: number];
+
+export class Heartbeat {
+  /** Since when Redis owes an answer, by `performance.now()`; undefined where it owes none. */
+  #silentSince: number | undefined;
+  readonly #shard: Shard;
+  readonly #parts: ShardParts;
+  /** The counters of the other instances, and how many of our own beats have found each unchanged. */
+  readonly #others = new Map<string, { beat: string; missed: number }>();
+  readonly #dead = new Set<string>();
+  /** When the last beat was answered; 0 after a lost connection. */
+  #steadySince = 0;
+  #beating: Promise<void> | undefined;
+
+  constructor(shard: Shard, parts: ShardParts) {
+    this.#shard = shard;
+    this.#parts = parts;
+  }
+
+  get silentMs(): number {
+    return this.#silentSince === undefined ? 0 : performance.now() - this.#silentSince;
+  }
+
+  /** Redis is taken to owe an answer from now on. */
+  fallSilent(): void {
+    this.#silentSince ??= performance.now();
+  }
+
+  isAlive(instance: string): boolean {
+    return !this.#dead.has(instance);
+  }
+
+  /** A connection was lost: what was seen before says nothing about the time without it. */
+  interrupt(): void {
+    this.#steadySince = 0;
+    this.#others.clear();
+  }
+
+  /** Never rejects. */
+  async beat(): Promise<void> {
+    await this.learn().catch(() => this.interrupt());
+  }
+
+  /** Beats, and learns the era by it. Rejects where Redis doesn't answer. */
+  learn(): Promise<void> {
+    this.#beating ??= this.#beat().finally(() => (this.#beating = undefined));
+    return this.#beating;
+  }
+
+  async #beat(): Promise<void> {
+    const shard = this.#shard;
+    if (shard.closed) return;
+    const running = [...shard.owned.values()].filter((log) => log.running).length;
+    const { keys, instance } = shard;
+    this.fallSilent();
+    const answer = await this.#parts.connection.run(
+      BEAT,
+      [keys.beats, keys.live(instance), keys.era],
+      [instance, String(running), randomBytes(6).toString('hex')],
+    );
+    const [beats, theirs, era, eraAgeMs] = answer as BeatAnswer;
+    const now = performance.now();
+    this.#silentSince = undefined;
+    if (shard.era.learn(era, eraAgeMs)) for (const log of shard.owned.values()) log.verify();
+    for (const follow of shard.followed.values()) follow.beat();
+    if (theirs) await this.#reconcile(theirs);
+    const steady = this.#steadySince > 0 && now - this.#steadySince < 2 * this.#parts.timing.beatMs;
+    this.#steadySince = now;
+    await this.#judge(beats, steady);
+  }
+
+  /** Redis takes other generations to be run by this instance than those that are. */
+  async #reconcile(theirs: readonly string[]): Promise<void> {
+    const there = new Set(theirs);
+    for (const log of this.#shard.owned.values()) if (log.running !== there.has(log.k)) log.verify();
+    for (const k of there) if (!this.#shard.isOwn(k)) await this.#end(k, this.#shard.instance, undefined);
+  }
+
+  /** @param steady Whether this beat came in its time after the one before: only then does an unchanged counter count. */
+  async #judge(beats: readonly string[], steady: boolean): Promise<void> {
+    const present = new Set<string>();
+    for (let at = 0; at < beats.length; at += 2) {
+      const [name, beat] = [beats[at]!, beats[at + 1]!];
+      present.add(name);
+      if (name === this.#shard.instance) continue;
+      const known = this.#others.get(name);
+      if (!known || known.beat !== beat || !steady) {
+        this.#others.set(name, { beat, missed: 0 });
+        if (known && known.beat !== beat) this.#dead.delete(name);
+        continue;
+      }
+      known.missed += 1;
+      if (known.missed >= this.#parts.timing.beatsMissedMax) await this.#bury(name, beat);
+    }
+    for (const name of this.#others.keys()) if (!present.has(name)) this.#forget(name);
+  }
+
+  async #bury(instance: string, beat: string): Promise<void> {
+    const { keys } = this.#shard;
+    const live = keys.live(instance);
+    const running = (await this.#parts.connection.command(live, 'HKEYS', live)) as readonly string[];
+    for (const k of running) await this.#end(k, instance, beat);
+    if (running.length === 0) await this.#parts.connection.command(keys.beats, 'HDEL', keys.beats, instance);
+    this.#mourn(instance);
+  }
+
+  /** It has left, or somebody else has buried it. */
+  #forget(instance: string): void {
+    this.#others.delete(instance);
+    this.#mourn(instance);
+  }
+
+  #mourn(instance: string): void {
+    if (this.#dead.has(instance)) return;
+    this.#dead.add(instance);
+    if (this.#dead.size > deadKept) this.#dead.delete(this.#dead.values().next().value!);
+    for (const log of this.#shard.owned.values()) log.forgetWatcher(instance);
+  }
+
+  /**
+   * Ends a generation whose producer can't.
+   *
+   * @param beat The owner's counter as it was observed; undefined where the owner is this instance, which knows that it doesn't run it.
+   */
+  async #end(k: string, owner: string, beat: string | undefined): Promise<void> {
+    const shard = this.#shard;
+    const { connection } = this.#parts;
+    const { meta, log, spent } = shard.keys.of(k);
+    for (;;) {
+      const { length, terminal } = await this.#measure(k);
+      const observed =
+        beat ?? ((await connection.command(shard.keys.beats, 'HGET', shard.keys.beats, owner)) as string | null);
+      // This instance may have opened it meanwhile.
+      if (beat === undefined && shard.isOwn(k)) return;
+      const answer = await connection.run(
+        END,
+        [meta, log, spent, shard.keys.live(owner), shard.keys.beats],
+        [owner, observed ?? '', String(length), terminal, ...shard.expiries, k, shard.keys.inboxes],
+      );
+      if (answer === 'E') shard.counts.reaped += 1;
+      // The log has grown since it was read.
+      if (answer !== 'N' || shard.closed) return;
+    }
+  }
+
+  /** The length of a log, and the event that ends it. */
+  async #measure(k: string): Promise<{ readonly length: number; readonly terminal: string }> {
+    let length = 0;
+    let textChars = 0;
+    let start: StartEvent | undefined;
+    for (;;) {
+      const found = await this.#shard.read(k, length, length + pageElements - 1);
+      if (typeof found === 'string' || found.elements.length === 0) break;
+      start ??= JSON.parse(found.start) as StartEvent;
+      textChars += textCharsOf(found.elements.map(parse));
+      length += found.elements.length;
+    }
+    return { length, terminal: JSON.stringify(lostEvent(start, textChars)) };
+  }
+}

@@ -1,0 +1,357 @@
+/**
+ * A log that this process writes to Redis: the writer. Its own replica holds the events that Redis has acknowledged, and viewers
+ * here read those only: what a viewer has seen is never lost with this process.
+ *
+ * While this process lives, its replica is the authority, and what Redis has forgotten is sent again from there.
+ */
+import { LlmError } from '../../errors.ts';
+import type { LlmEvent, StartEvent, TerminalEvent } from '../../protocol.ts';
+import { Replica } from '../replica.ts';
+import {
+  readToEnd,
+  type GenerationRecord,
+  type LogReader,
+  type LogStatus,
+  type Producer,
+  type StreamLog,
+} from '../stream-log.ts';
+import { storedHash } from './followed-log.ts';
+import { encode, encodeKept, parse, terminalOf } from './elements.ts';
+import { lostEvent, producerLost } from './producer-lost.ts';
+import type { FoundLog, Shard } from './shard.ts';
+
+/** Bytes that a log and its keys take in Redis beside its events. */
+const logOverheadBytes = 1_024;
+/** Bytes that an element takes in Redis beside its text. */
+const elementOverheadBytes = 8;
+/** Bytes that may wait to be acknowledged before `append` gives a promise. */
+const pendingBytesMax = 256 * 1_024;
+/** Redis adds this to a length where the generation is to be cancelled. No log is that long. */
+const cancelMark = 2 ** 40;
+
+/** A part of a log that is to be sent. */
+export interface Sending {
+  readonly log: OwnedLog;
+  /** The offset of the first element. */
+  readonly first: number;
+  readonly elements: readonly string[];
+  /** Whether the last element is the terminal event. */
+  readonly ends: boolean;
+}
+
+export class OwnedLog implements StreamLog {
+  readonly record: GenerationRecord;
+  readonly k: string;
+  /** The events that Redis has acknowledged. */
+  readonly replica: Replica;
+  readonly #shard: Shard;
+  readonly #start: StartEvent;
+  readonly #producer: Producer;
+  /** Accepted events that Redis hasn't acknowledged, and the same as elements. */
+  #pending: LlmEvent[] = [];
+  #elements: string[] = [];
+  #pendingBytes = 0;
+  #bytes = logOverheadBytes;
+  /** Where Redis has less than the replica: the offset from which to send again. */
+  #resendFrom: number | undefined;
+  /** The promise that the producer waits for. */
+  #waiter: { readonly resolve: () => void; readonly reject: (error: LlmError) => void } | undefined;
+  /** The terminal event was accepted. */
+  #closing = false;
+  /** The next `append` rejects with it. */
+  #refusal: LlmError | undefined;
+  /** The log has ended without its producer. All later calls of `append` reject with it. */
+  #lost: LlmError | undefined;
+  /** Redis was out of reach for too long: whatever the producer's end, the log gets `producer_lost`. */
+  #abandoned = false;
+  #inquiring = false;
+  /** Other instances with viewers. */
+  #watchers = new Set<string>();
+
+  constructor(shard: Shard, k: string, record: GenerationRecord, start: StartEvent, producer: Producer) {
+    this.record = record;
+    this.k = k;
+    this.#shard = shard;
+    this.#start = start;
+    this.#producer = producer;
+    this.replica = new Replica(record.generationId, shard.limits.viewerBatchBytesMax);
+    this.replica.push(this.replica.weigh([start]), undefined);
+  }
+
+  /** Bytes of the events, as its bound counts them. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Whether the terminal event was accepted. */
+  get closing(): boolean {
+    return this.#closing;
+  }
+
+  /** Whether Redis is to have it among those that this instance runs. */
+  get running(): boolean {
+    return !this.#lost && this.replica.terminalType === undefined;
+  }
+
+  async status(): Promise<LogStatus> {
+    return this.#status();
+  }
+
+  async snapshot(): Promise<LogStatus & { readonly text: string }> {
+    return { ...this.#status(), text: this.replica.text };
+  }
+
+  async read(after: number, signal: AbortSignal, onClose?: () => void): Promise<LogReader> {
+    return this.replica.read(after, signal, onClose);
+  }
+
+  async cancel(): Promise<TerminalEvent> {
+    if (this.running && !this.#closing) this.#producer.cancel();
+    return readToEnd(this);
+  }
+
+  append(events: readonly LlmEvent[]): Promise<void> | undefined {
+    try {
+      return this.#append(events);
+    } catch (error) {
+      return rejection(error);
+    }
+  }
+
+  #append(events: readonly LlmEvent[]): Promise<void> | undefined {
+    if (this.#lost) throw this.#lost;
+    if (this.#closing) throw new Error('append to a log that has its terminal event');
+    const refusal = this.#refusal;
+    this.#refusal = undefined;
+    if (refusal) throw refusal;
+    const terminal = terminalOf(events);
+    if (terminal && this.#abandoned) return this.#closeAbandoned(terminal);
+    const elements = events.map(encode);
+    let bytes = 0;
+    for (const element of elements) bytes += Buffer.byteLength(element) + elementOverheadBytes;
+    if (this.#bytes + bytes > this.#shard.limits.logBytesMax && !(terminal && events.length === 1)) {
+      throw new LlmError('log_limit', 'The answer grew beyond what the service keeps of one');
+    }
+    this.#accept(events, elements, bytes);
+    this.#closing = terminal !== undefined;
+    if (!terminal && this.#pendingBytes < pendingBytesMax) return undefined;
+    return new Promise((resolve, reject) => (this.#waiter = { resolve, reject }));
+  }
+
+  #accept(events: readonly LlmEvent[], elements: readonly string[], bytes: number): void {
+    this.#bytes += bytes;
+    this.#pendingBytes += bytes;
+    for (const event of events) this.#pending.push(event);
+    for (const element of elements) this.#elements.push(element);
+    this.#shard.mark(this);
+  }
+
+  /** The producer has stopped since Redis was out of reach. Its account is kept for the log's end. */
+  #closeAbandoned({ usage, costUsd, timing, config, model }: TerminalEvent): never {
+    const end = { ...lostEvent(undefined, 0), usage, costUsd, timing, config, model };
+    this.#accept([end], [encode(end)], 0);
+    this.#closing = true;
+    throw producerLost();
+  }
+
+  /** The next elements to be sent: those that Redis has lost, then those that it never had. At least one, if there is one. */
+  toSend(elementsMax: number, bytesMax: number): Sending {
+    const { length } = this.replica;
+    const first = this.#resendFrom ?? length;
+    const elements: string[] = [];
+    let bytes = 0;
+    for (let at = first; elements.length < elementsMax; at += 1) {
+      const element = at < length ? encodeKept(this.replica.at(at)) : this.#elements[at - length];
+      if (element === undefined) break;
+      bytes += element.length;
+      if (bytes > bytesMax && elements.length > 0) break;
+      elements.push(element);
+    }
+    const closed = this.#closing || this.replica.terminalType !== undefined;
+    return { log: this, first, elements, ends: closed && first + elements.length === length + this.#pending.length };
+  }
+
+  /**
+   * Redis answered to an APPEND.
+   *
+   * @param answer The log's length, with `cancelMark` where it is to be cancelled; negative where Redis doesn't have the
+   *   generation as run by this instance.
+   */
+  answered({ first, elements }: Pick<Sending, 'first' | 'elements'>, answer: number): void {
+    if (this.#lost) return;
+    if (answer < 0) return void this.#inquire();
+    const length = answer >= cancelMark ? answer - cancelMark : answer;
+    if (answer >= cancelMark) this.stop();
+    if (length < first) {
+      this.#shard.counts.gaps += 1;
+      this.#resendFrom = length;
+      this.#shard.mark(this);
+      return;
+    }
+    const reached = Math.min(length, first + elements.length);
+    const acknowledged = reached - this.replica.length;
+    if (acknowledged > 0) this.#deliver(acknowledged);
+    this.#resendFrom = reached < this.replica.length ? reached : undefined;
+    if (this.#resendFrom !== undefined || this.#pending.length > 0) return this.#shard.mark(this);
+    this.#waiter?.resolve();
+    this.#waiter = undefined;
+    if (this.replica.terminalType) this.#shard.retire(this);
+  }
+
+  /** Hands the first of the pending events to the viewers here. */
+  #deliver(count: number): void {
+    let events = this.#pending;
+    if (count === events.length) {
+      this.#pending = [];
+      this.#elements = [];
+      this.#pendingBytes = 0;
+    } else {
+      events = this.#pending.splice(0, count);
+      this.#elements.splice(0, count);
+    }
+    this.replica.push(this.replica.weigh(events), terminalOf(events)?.type);
+  }
+
+  /** Sends the last event again, to see whether Redis still has it, and everything before it. */
+  verify(): void {
+    if (this.#lost) return;
+    this.#resendFrom ??= this.replica.length - 1;
+    this.#shard.mark(this);
+  }
+
+  /** Another instance was asked to cancel. */
+  stop(): void {
+    if (this.running && !this.#closing) this.#producer.cancel();
+  }
+
+  /** Redis has no memory left for this log: it ends as `log_limit`, for which there always is room. */
+  refuse(): void {
+    if (this.#closing || this.#lost) return;
+    const refusal = new LlmError('log_limit', 'There is no room for more of this answer');
+    this.#pending = [];
+    this.#elements = [];
+    this.#pendingBytes = 0;
+    if (this.#waiter) this.#waiter.reject(refusal);
+    else this.#refusal = refusal;
+    this.#waiter = undefined;
+    this.#producer.cancel();
+  }
+
+  /** Redis is out of reach for too long. The generation is stopped; its end is written when Redis can be reached again. */
+  abandon(): void {
+    if (this.#abandoned || this.#lost || this.replica.terminalType) return;
+    this.#abandoned = true;
+    this.replica.moveReaders();
+    const waiter = this.#waiter;
+    this.#waiter = undefined;
+    // The terminal event waits to be written, and the producer with it. It is told the truth as far as that is known.
+    if (this.#closing) return waiter?.reject(producerLost());
+    this.#producer.cancel();
+    waiter?.resolve();
+  }
+
+  /** Sees why Redis doesn't have the generation as run by this instance. */
+  async #inquire(): Promise<void> {
+    if (this.#inquiring) return;
+    this.#inquiring = true;
+    try {
+      const found = await this.#shard.read(this.k, this.replica.length, -1);
+      if (typeof found === 'string') await this.#reopen();
+      else if (found.owner !== this.#shard.instance) this.#lose([]);
+      else await this.#compare(found);
+    } catch {
+      setTimeout(() => this.#shard.mark(this), this.#shard.timing.retryMs);
+    } finally {
+      this.#inquiring = false;
+    }
+  }
+
+  /** Redis has forgotten the generation: opens it again, and sends everything. */
+  async #reopen(): Promise<void> {
+    this.#shard.counts.reopened += 1;
+    const watchers = this.#watchers.size === 0 ? '' : `,${[...this.#watchers].join(',')},`;
+    const answer = await this.#shard.open(this.k, storedHash(this.record.requestHash), this.#start, watchers);
+    if (answer === 'X') return this.#lose([]);
+    if (answer === 'ERA') await this.#shard.learn();
+    else if (answer !== 'O' && answer[0] !== this.#shard.instance) return this.#lose([]);
+    else this.#resendFrom = 0;
+    this.#shard.mark(this);
+  }
+
+  /** Redis has the log as this instance's, and as one that doesn't run: it has ended, by this instance or by another. */
+  async #compare({ state, length, elements }: FoundLog): Promise<void> {
+    const own = this.#elements;
+    if (state === 'r') {
+      // Its state and its place among those that run are one commit, so another APPEND has changed them since.
+      this.#resendFrom = Math.min(length, this.replica.length);
+      this.#shard.mark(this);
+    } else if (this.replica.terminalType) {
+      // It was sent again since Redis might have forgotten it, which Redis hasn't.
+      this.#resendFrom = undefined;
+      this.#shard.retire(this);
+    } else if (
+      this.#closing &&
+      length === this.replica.length + own.length &&
+      elements.every((element, at) => element === own[at])
+    ) {
+      // The end is this process's own. The answer to the APPEND that wrote it was lost.
+      this.answered({ first: this.replica.length, elements: own }, length);
+    } else {
+      const theirs = elements.length > 0 ? elements : await this.#shard.lastElement(this.k);
+      this.#lose(theirs.map(parse));
+    }
+  }
+
+  /** Another instance has ended the log, or it is another's: the producer stops, and nothing of it is written any more. */
+  #lose(theirs: readonly LlmEvent[]): void {
+    if (this.#lost) return;
+    this.#shard.counts.fenced += 1;
+    this.#lost = producerLost();
+    this.#pending = [];
+    this.#elements = [];
+    if (!this.replica.terminalType) {
+      const events = terminalOf(theirs) ? theirs : [lostEvent(this.#start, 0)];
+      this.replica.push(this.replica.weigh(events), terminalOf(events)!.type);
+    }
+    this.#shard.release(this);
+    this.#waiter?.reject(this.#lost);
+    this.#waiter = undefined;
+    this.#producer.cancel();
+  }
+
+  /** Redis says which instances watch: `,a,b,`, after a `!` where the generation is to be cancelled. */
+  watched(by: string): void {
+    if (!this.running) return;
+    const now = new Set(
+      by
+        .replace('!', '')
+        .split(',')
+        .filter((name) => name !== '' && this.#shard.isAlive(name)),
+    );
+    const before = this.#watchers;
+    this.#watchers = now;
+    for (const name of now) if (!before.has(name)) this.#producer.viewerCame();
+    for (const name of before) if (!now.has(name)) this.#producer.viewerLeft();
+  }
+
+  /** An instance is gone, and its viewers with it. */
+  forgetWatcher(instance: string): void {
+    if (!this.#watchers.delete(instance)) return;
+    if (this.running) this.#producer.viewerLeft();
+    void this.#shard.unwatch(this.#shard.instance, this.k, instance);
+  }
+
+  async recountViewers(): Promise<void> {
+    const watchers = await this.#shard.watchersOf(this.k);
+    if (watchers !== null) this.watched(watchers);
+  }
+
+  #status(): LogStatus {
+    const { terminalType, terminal, length } = this.replica;
+    return { state: terminalType ?? 'running', lastOffset: length - 1, terminal, bytes: this.#bytes };
+  }
+}
+
+async function rejection(error: unknown): Promise<never> {
+  throw error;
+}

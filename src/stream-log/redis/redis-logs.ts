@@ -1,0 +1,264 @@
+/**
+ * The stream logs in Redis: they outlive the process that writes them, and every instance can read them.
+ *
+ * While the process that runs a generation lives, its memory is the authority, and heals whatever Redis forgot. Nobody ever
+ * takes a generation over. So a generation has one owner, or an end.
+ */
+import { randomBytes } from 'node:crypto';
+import { LlmError } from '../../errors.ts';
+import type { StartEvent } from '../../protocol.ts';
+import { parseRedisUrl } from '../../settings/redis-url.ts';
+import {
+  generationNotFound,
+  type GenerationKey,
+  type GenerationRecord,
+  type LogPage,
+  type Producer,
+  type StreamLog,
+  type StreamLogs,
+} from '../stream-log.ts';
+import { CallerIndex } from './caller-index.ts';
+import { connect as connectToRedis, type Connection } from './connection.ts';
+import { checkFitness } from './fitness.ts';
+import { FollowedLog, storedHash } from './followed-log.ts';
+import { placeOf } from './keys.ts';
+import { OwnedLog } from './owned-log.ts';
+import { createRetry, outOfReach, type Retry } from './retry.ts';
+import { BAR } from './scripts/cancel.ts';
+import { Shard, type RedisCounts, type RedisLogLimits } from './shard.ts';
+import { defaultTiming, type RedisTiming } from './timing.ts';
+
+export interface RedisLogsOptions {
+  /** As `REDIS_URL`. */
+  readonly url: string;
+  /** Between two flushes. 0: as soon as Redis has answered to the one before. */
+  readonly flushMs: number;
+  /** How long Redis may be out of reach before running generations are stopped. */
+  readonly outageMs: number;
+  readonly limits: RedisLogLimits;
+  /** For tests, which can't wait. */
+  readonly timing?: Partial<RedisTiming> | undefined;
+  /** For tests, which cut connections. */
+  readonly connect?: typeof connectToRedis | undefined;
+}
+
+/** Slots are dealt to a cluster's nodes, so the shards are spread over them. One node has no use for more than one. */
+const clusterShards = 64;
+
+interface Place {
+  readonly shard: Shard;
+  readonly k: string;
+}
+
+export class RedisStreamLogs implements StreamLogs {
+  /** This process's name for the others, new at each start. */
+  readonly instance = randomBytes(9).toString('base64url');
+  readonly counts: RedisCounts = { gaps: 0, reopened: 0, reaped: 0, fenced: 0, retried: 0 };
+  readonly #options: RedisLogsOptions;
+  readonly #timing: RedisTiming;
+  readonly #retry: Retry;
+  readonly #closing = new AbortController();
+  #shards: readonly Shard[] = [];
+  #index: CallerIndex | undefined;
+  #connection: Connection | undefined;
+  #connecting: Promise<void> | undefined;
+  #beats: NodeJS.Timeout | undefined;
+  #tick: NodeJS.Timeout | NodeJS.Immediate | undefined;
+  #flushedAt = 0;
+
+  /** Connects on first use, or by `connect`. */
+  constructor(options: RedisLogsOptions) {
+    this.#options = options;
+    this.#timing = { ...defaultTiming, ...options.timing };
+    this.#retry = createRetry(this.#timing);
+  }
+
+  /** Bytes of the logs that this process writes. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const { owned } of this.#shards) for (const log of owned.values()) bytes += log.bytes;
+    return bytes;
+  }
+
+  get reachable(): boolean {
+    return this.#shards.length > 0 && this.#shards.every(({ silentMs }) => silentMs < this.#timing.patienceMs);
+  }
+
+  /** Settles when Redis was reached. Rejects where it is one that would lose logs, or is too old. */
+  connect(): Promise<void> {
+    this.#connecting ??= this.#connect();
+    return this.#connecting;
+  }
+
+  async open(
+    record: GenerationRecord,
+    start: StartEvent,
+    producer: Producer,
+  ): Promise<{ readonly log: StreamLog; readonly created: boolean }> {
+    const { shard, k } = await this.#place(record);
+    for (let other = shard.opening.get(k); other; other = shard.opening.get(k)) await other;
+    let opened = () => {};
+    shard.opening.set(k, new Promise((resolve) => (opened = resolve)));
+    try {
+      // The index is written first: a generation that is listed and never was is harmless, one that runs unlisted is lost.
+      const [, answer] = await Promise.all([
+        this.#retry(() => this.#index!.add(record)),
+        this.#open(shard, k, record.requestHash, start),
+      ]);
+      if (answer === 'X') throw generationNotFound();
+      const [owner, state] = answer;
+      // The answer to an OPEN before this one may have been lost.
+      const mine = answer === 'O' || (owner === this.instance && state === 'r' && !shard.owned.has(k));
+      if (mine) {
+        const log = new OwnedLog(shard, k, record, start, producer);
+        shard.owned.set(k, log);
+        return { log, created: true };
+      }
+      const log = await this.find(record);
+      if (!log) throw generationNotFound();
+      return { log, created: false };
+    } finally {
+      shard.opening.delete(k);
+      opened();
+    }
+  }
+
+  async find(key: GenerationKey): Promise<StreamLog | undefined> {
+    const { shard, k } = await this.#place(key);
+    const own = shard.owned.get(k);
+    if (own?.running) return own;
+    let found = await this.#retry(() => shard.read(k, -1, -1));
+    if (typeof found === 'string') {
+      // A miss. It counts if Redis has forgotten nothing, or whoever runs the generation had time to write it again.
+      if (found !== shard.era.value) await this.#retry(() => shard.learn());
+      if (!shard.era.held) return undefined;
+      await shard.era.released();
+      found = await this.#retry(() => shard.read(k, -1, -1));
+    }
+    return typeof found === 'string' ? undefined : new FollowedLog(shard, k, key, found, this.#retry);
+  }
+
+  async list(caller: string, { limit, before }: LogPage): Promise<readonly StreamLog[]> {
+    await this.#up();
+    const ids = await this.#retry(() => this.#index!.newest(caller));
+    const from = before === undefined ? 0 : ids.indexOf(before) + 1;
+    if (before !== undefined && (from === 0 || !(await this.find({ caller, generationId: before }))))
+      throw generationNotFound();
+    const logs: StreamLog[] = [];
+    const gone: string[] = [];
+    for (let at = from; at < ids.length && logs.length < limit; at += limit) {
+      const page = ids.slice(at, at + limit);
+      const found = await Promise.all(page.map((generationId) => this.find({ caller, generationId })));
+      found.forEach((log, place) => (log ? logs.push(log) : gone.push(page[place]!)));
+    }
+    if (gone.length > 0) void this.#index!.prune(caller, gone);
+    return logs.slice(0, limit);
+  }
+
+  async bar(key: GenerationKey, durationMs: number): Promise<StreamLog | undefined> {
+    const { shard, k } = await this.#place(key);
+    const { meta, spent } = shard.keys.of(k);
+    const there = await this.#retry(() => shard.connection.run(BAR, [meta, spent], [String(durationMs)]));
+    return there === 1 ? this.find(key) : undefined;
+  }
+
+  moveReaders(): void {
+    for (const shard of this.#shards) shard.moveFollowers();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#beats);
+    if (this.reachable) await Promise.all(this.#shards.map((shard) => shard.leave()));
+    this.#closing.abort();
+    for (const shard of this.#shards) shard.close();
+    if (this.#tick) {
+      clearTimeout(this.#tick as NodeJS.Timeout);
+      clearImmediate(this.#tick as NodeJS.Immediate);
+    }
+    this.#connection?.close();
+    await this.#connecting?.catch(() => undefined);
+  }
+
+  async #connect(): Promise<void> {
+    const address = parseRedisUrl(this.#options.url);
+    const { signal } = this.#closing;
+    const connection = await (this.#options.connect ?? connectToRedis)(address, signal);
+    if (signal.aborted) return connection.close();
+    this.#connection = connection;
+    await checkFitness(connection);
+    const parts = {
+      connection,
+      instance: this.instance,
+      prefix: address.prefix,
+      limits: this.#options.limits,
+      timing: this.#timing,
+      counts: this.counts,
+      schedule: this.#schedule,
+    };
+    const shards = Array.from(
+      { length: connection.clustered ? clusterShards : 1 },
+      (_, number) => new Shard(parts, number),
+    );
+    await Promise.all(shards.map((shard) => shard.start()));
+    this.#index = new CallerIndex(connection, address.prefix, this.#options.limits);
+    this.#shards = shards;
+    connection.onDown(() => shards.forEach((shard) => shard.interrupt()));
+    connection.onUp(() => shards.forEach((shard) => void shard.resume()));
+    this.#beats = setInterval(() => this.#beat(), this.#timing.beatMs).unref();
+  }
+
+  #beat(): void {
+    for (const shard of this.#shards) {
+      if (shard.silentMs >= this.#options.outageMs) shard.abandon();
+      void shard.beat();
+    }
+  }
+
+  /** Settles when the shards are known. */
+  async #up(): Promise<void> {
+    if (this.#shards.length > 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(outOfReach(undefined)), this.#timing.patienceMs);
+    });
+    try {
+      await Promise.race([this.connect(), late]);
+    } catch (error) {
+      throw error instanceof LlmError ? error : outOfReach(error);
+    } finally {
+      clearTimeout(timer);
+    }
+    if (this.#shards.length === 0) throw outOfReach(undefined);
+  }
+
+  async #place(key: GenerationKey): Promise<Place> {
+    await this.#up();
+    const { shard, k } = placeOf(key, this.#shards.length);
+    return { shard: this.#shards[shard]!, k };
+  }
+
+  /** Opens a log, once nobody can be just writing it again. */
+  async #open(shard: Shard, k: string, requestHash: string, start: StartEvent): Promise<'O' | 'X' | string[]> {
+    for (;;) {
+      const answer = await this.#retry(async () => {
+        await shard.era.released();
+        return shard.open(k, storedHash(requestHash), start, '');
+      });
+      if (answer !== 'ERA') return answer;
+      await this.#retry(() => shard.learn());
+    }
+  }
+
+  /** Has all shards flushed together: at once if nothing was sent for a while, else `flushMs` after the last time. */
+  readonly #schedule = (): void => {
+    if (this.#tick) return;
+    const waitMs = this.#options.flushMs - (performance.now() - this.#flushedAt);
+    this.#tick = waitMs > 0.5 ? setTimeout(this.#flush, waitMs) : setImmediate(this.#flush);
+  };
+
+  readonly #flush = (): void => {
+    this.#tick = undefined;
+    this.#flushedAt = performance.now();
+    for (const shard of this.#shards) shard.flush();
+  };
+}

@@ -1,0 +1,36 @@
+/** Calls of Redis that are repeated until they are answered. All scripts may be: each finds what the one before did. */
+import { LlmError } from '../../errors.ts';
+import { startsWith } from './connection.ts';
+import type { RedisTiming } from './timing.ts';
+
+/** Repeats a call for a while, and rejects with `at_capacity` if none is answered. An LlmError is passed on. */
+export type Retry = <T>(call: () => Promise<T>) => Promise<T>;
+
+/** What is asked for while Redis is out of reach is refused with this. */
+export function outOfReach(cause: unknown): LlmError {
+  return new LlmError('at_capacity', 'The stream logs are out of reach; try again shortly', {
+    retryAfterMs: 1_000,
+    cause,
+  });
+}
+
+export function createRetry({ retryMs, patienceMs }: RedisTiming): Retry {
+  return async (call) => {
+    const until = performance.now() + patienceMs;
+    for (;;) {
+      try {
+        return await call();
+      } catch (error) {
+        if (error instanceof LlmError) throw error;
+        if (startsWith(error, 'OOM')) {
+          throw new LlmError('at_capacity', 'There is no room for another answer; try again shortly', {
+            retryAfterMs: 1_000,
+            cause: error,
+          });
+        }
+        if (performance.now() >= until) throw outOfReach(error);
+        await new Promise((resolve) => setTimeout(resolve, retryMs));
+      }
+    }
+  };
+}

@@ -1,0 +1,358 @@
+/**
+ * A part of the logs: those whose keys stand in one slot of Redis. Sends what the logs of this instance have gathered, all of
+ * them in one call, and hands the messages of others to the logs that they are for.
+ */
+import type { StartEvent } from '../../protocol.ts';
+import type { Connection } from './connection.ts';
+import { startsWith } from './connection.ts';
+import type { ParsedElement } from './elements.ts';
+import { Era } from './era.ts';
+import type { Follow } from './follow.ts';
+import { Heartbeat } from './heartbeat.ts';
+import { ShardKeys } from './keys.ts';
+import type { OwnedLog, Sending } from './owned-log.ts';
+import { APPEND, APPEND_END } from './scripts/append.ts';
+import { OPEN } from './scripts/open.ts';
+import { READ } from './scripts/read.ts';
+import { UNWATCH } from './scripts/watch.ts';
+import { leaseMs, type RedisTiming } from './timing.ts';
+
+/** A call blocks Redis for as long as it runs, and Lua's `unpack` takes some 8,000 values. */
+const generationsPerCallMax = 512;
+const elementsPerCallMax = 2_000;
+const bytesPerCallMax = 256 * 1_024;
+
+export interface RedisLogLimits {
+  /** Bytes that one generation's log may hold, before it ends with `log_limit`. */
+  readonly logBytesMax: number;
+  /** Bytes of text that one batch of a viewer may hold. */
+  readonly viewerBatchBytesMax: number;
+  /** How long a log is kept after its end. */
+  readonly logRetentionMs: number;
+  /** How long after that its id can't be started. */
+  readonly tombstoneMs: number;
+}
+
+/** How often something happened that should be rare. */
+export interface RedisCounts {
+  /** Logs of this instance that Redis had lost a part of. */
+  gaps: number;
+  /** Logs of this instance that Redis had lost altogether. */
+  reopened: number;
+  /** Logs of instances that are gone, which this one has ended. */
+  reaped: number;
+  /** Logs of this instance that another has ended. */
+  fenced: number;
+  /** Calls that failed, and were repeated. */
+  retried: number;
+}
+
+/** What all shards of an instance share. */
+export interface ShardParts {
+  readonly connection: Connection;
+  readonly instance: string;
+  readonly prefix: string;
+  readonly limits: RedisLogLimits;
+  readonly timing: RedisTiming;
+  readonly counts: RedisCounts;
+  /** Has `flush` called on all shards soon. */
+  readonly schedule: () => void;
+}
+
+/** A log as READ finds it. */
+export interface FoundLog {
+  readonly owner: string;
+  readonly state: 'r' | 'e';
+  readonly requestHash: string;
+  readonly length: number;
+  /** The elements that were asked for. */
+  readonly elements: readonly string[];
+  readonly start: string;
+  readonly bytes: number;
+}
+
+/** A message is a list of these: a generation and the offset of events that follow it, or -1 and who watches, or -2 to stop. */
+type Message = readonly [k: string, first: number, ...elements: readonly unknown[]];
+
+export class Shard {
+  readonly keys: ShardKeys;
+  readonly era: Era;
+  readonly owned = new Map<string, OwnedLog>();
+  readonly followed = new Map<string, Follow>();
+  /** Generations that this instance is just opening: Redis may have them before `owned` does. */
+  readonly opening = new Map<string, Promise<void>>();
+  readonly #parts: ShardParts;
+  readonly #heartbeat: Heartbeat;
+  /** Logs that have something to send. */
+  readonly #dirty = new Set<OwnedLog>();
+  readonly #retiring = new Map<OwnedLog, NodeJS.Timeout>();
+  #sending = false;
+  #closed = false;
+
+  constructor(parts: ShardParts, number: number) {
+    this.#parts = parts;
+    this.keys = new ShardKeys(parts.prefix, number);
+    this.era = new Era(leaseMs(parts.timing));
+    this.#heartbeat = new Heartbeat(this, parts);
+  }
+
+  get instance(): string {
+    return this.#parts.instance;
+  }
+
+  get limits(): RedisLogLimits {
+    return this.#parts.limits;
+  }
+
+  get timing(): RedisTiming {
+    return this.#parts.timing;
+  }
+
+  get counts(): RedisCounts {
+    return this.#parts.counts;
+  }
+
+  get connection(): Connection {
+    return this.#parts.connection;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** How long Redis has been owing an answer. */
+  get silentMs(): number {
+    return this.#heartbeat.silentMs;
+  }
+
+  /** The expiries of a log and of its id, as arguments of a script. */
+  get expiries(): [retentionMs: string, spentMs: string] {
+    const { logRetentionMs, tombstoneMs } = this.limits;
+    return [String(logRetentionMs), String(logRetentionMs + tombstoneMs)];
+  }
+
+  /** Subscribes to the inbox, and beats for the first time. */
+  async start(): Promise<void> {
+    await this.connection.subscribe(this.keys.inbox(this.instance), (message) => this.#receive(message));
+    this.era.resume(await this.#runId());
+    await this.#heartbeat.beat();
+  }
+
+  /** A connection is up again. Messages may have been lost, and Redis may have forgotten something. */
+  async resume(): Promise<void> {
+    this.era.interrupt();
+    this.#heartbeat.interrupt();
+    this.flush();
+    for (const follow of this.followed.values()) void follow.refill();
+    if (this.era.resume(await this.#runId())) for (const log of this.owned.values()) log.verify();
+    await this.#heartbeat.beat();
+  }
+
+  /** A connection is down. */
+  interrupt(): void {
+    this.#heartbeat.fallSilent();
+  }
+
+  beat(): Promise<void> {
+    return this.#heartbeat.beat();
+  }
+
+  /** Redis is out of reach for too long: stops what this instance runs, and has all viewers go elsewhere. */
+  abandon(): void {
+    for (const log of this.owned.values()) log.abandon();
+    this.moveFollowers();
+  }
+
+  /** Closes as moved all readers of logs that other instances run. */
+  moveFollowers(): void {
+    for (const follow of this.followed.values()) follow.move();
+  }
+
+  /** Asks Redis for its era now. Rejects where it can't be had. */
+  learn(): Promise<void> {
+    return this.#heartbeat.learn();
+  }
+
+  isAlive(instance: string): boolean {
+    return this.#heartbeat.isAlive(instance);
+  }
+
+  /** Whether this instance runs the generation, ran it lately, or is opening it. */
+  isOwn(k: string): boolean {
+    return this.owned.has(k) || this.opening.has(k);
+  }
+
+  /** To be called when a log has something to send. */
+  mark(log: OwnedLog): void {
+    this.#dirty.add(log);
+    if (!this.#sending && !this.#closed) this.#parts.schedule();
+  }
+
+  /** Sends what the logs have, as much as one call may hold. One call is under way at a time, so the order is kept. */
+  flush(): void {
+    if (this.#sending || this.#closed || this.#dirty.size === 0) return;
+    const sendings = this.#gather();
+    if (sendings.length > 0) void this.#send(sendings);
+  }
+
+  #gather(): Sending[] {
+    const sendings: Sending[] = [];
+    let elementsLeft = elementsPerCallMax;
+    let bytesLeft = bytesPerCallMax;
+    for (const log of this.#dirty) {
+      if (sendings.length === generationsPerCallMax || elementsLeft <= 0 || bytesLeft <= 0) break;
+      this.#dirty.delete(log);
+      const sending = log.toSend(elementsLeft, bytesLeft);
+      if (sending.elements.length === 0) continue;
+      sendings.push(sending);
+      elementsLeft -= sending.elements.length;
+      for (const element of sending.elements) bytesLeft -= element.length;
+    }
+    return sendings;
+  }
+
+  async #send(sendings: readonly Sending[]): Promise<void> {
+    this.#sending = true;
+    try {
+      const answers = await this.#append(APPEND, sendings);
+      this.#sending = false;
+      sendings.forEach((sending, at) => sending.log.answered(sending, Number(answers[at])));
+    } catch (error) {
+      for (const { log } of sendings) this.#dirty.add(log);
+      this.counts.retried += 1;
+      if (startsWith(error, 'OOM')) await this.#sendEnds(sendings);
+      await new Promise((resolve) => setTimeout(resolve, this.timing.retryMs));
+      this.#sending = false;
+    }
+    if (this.#dirty.size > 0 && !this.#closed) this.#parts.schedule();
+  }
+
+  /** Redis has no memory left. Logs that end are written, since they free memory soon; the others end. */
+  async #sendEnds(sendings: readonly Sending[]): Promise<void> {
+    const ends = sendings.filter((sending) => sending.log.closing);
+    for (const { log } of sendings) log.refuse();
+    if (ends.length === 0) return;
+    try {
+      const answers = await this.#append(APPEND_END, ends);
+      for (const { log } of ends) this.#dirty.delete(log);
+      ends.forEach((sending, at) => sending.log.answered(sending, Number(answers[at])));
+    } catch {
+      // They are marked, and so sent again.
+    }
+  }
+
+  async #append(script: typeof APPEND, sendings: readonly Sending[]): Promise<readonly unknown[]> {
+    const keys = [this.keys.live(this.instance)];
+    const args = [...this.expiries, this.keys.inboxes, String(sendings.length)];
+    for (const { log } of sendings) args.push(log.k);
+    for (const { log, first, elements, ends } of sendings) {
+      const of = this.keys.of(log.k);
+      keys.push(of.log);
+      if (ends) keys.push(of.meta, of.spent);
+      args.push(String(first), String(elements.length), ends ? '1' : '0');
+      for (const element of elements) args.push(element);
+    }
+    return (await this.connection.run(script, keys, args)) as readonly unknown[];
+  }
+
+  #receive(message: string): void {
+    for (const [k, first, ...elements] of JSON.parse(message) as readonly Message[]) {
+      if (first === -1) this.owned.get(k)?.watched(elements[0] as string);
+      else if (first === -2) this.#stop(k);
+      else this.followed.get(k)?.take(first, elements as readonly ParsedElement[]);
+    }
+  }
+
+  /** Somebody has asked to cancel, or has ended the log. */
+  #stop(k: string): void {
+    const log = this.owned.get(k);
+    if (!log?.running) return;
+    log.stop();
+    log.verify();
+  }
+
+  /** `O`, `X`, `ERA`, or owner, state and request hash of the log that exists. */
+  async open(
+    k: string,
+    requestHash: string,
+    start: StartEvent,
+    watchers: string,
+  ): Promise<'O' | 'X' | 'ERA' | string[]> {
+    const { meta, log, spent } = this.keys.of(k);
+    const keys = [meta, log, spent, this.keys.live(this.instance), this.keys.era];
+    const args = [this.instance, requestHash, JSON.stringify(start), k, watchers, this.era.value];
+    return (await this.connection.run(OPEN, keys, args)) as 'O' | 'X' | 'ERA' | string[];
+  }
+
+  /** The log with its elements from one offset to another, both included, -1 being the last; or the era, where there is no log. */
+  async read(k: string, from: number, to: number): Promise<FoundLog | string> {
+    const { meta, log } = this.keys.of(k);
+    const found = await this.connection.run(READ, [meta, log, this.keys.era], [String(from), String(to)]);
+    if (typeof found === 'string') return found;
+    const [owner, state, requestHash, length, elements, start, bytes] = found as [
+      string,
+      'r' | 'e',
+      string,
+      number,
+      string[],
+      string,
+      number,
+    ];
+    return { owner, state, requestHash, length, elements, start, bytes };
+  }
+
+  /** None where there is no log. */
+  async lastElement(k: string): Promise<readonly string[]> {
+    const found = await this.read(k, -1, -1);
+    return typeof found === 'string' ? [] : found.elements;
+  }
+
+  /** Takes an instance off those that watch. Whoever it doesn't reach notices by itself, so a failure is of no interest. */
+  async unwatch(owner: string, k: string, instance: string): Promise<void> {
+    await this.connection
+      .run(UNWATCH, [this.keys.live(owner)], [owner, instance, k, this.keys.inboxes])
+      .catch(() => undefined);
+  }
+
+  /** Which instances watch a generation of this one, as Redis has it; null where it doesn't run. */
+  async watchersOf(k: string): Promise<string | null> {
+    const live = this.keys.live(this.instance);
+    return (await this.connection.command(live, 'HGET', live, k)) as string | null;
+  }
+
+  /** Keeps a log that has ended for a while, to write it again if Redis forgot it. */
+  retire(log: OwnedLog): void {
+    if (this.#closed || this.#retiring.has(log)) return;
+    const timer = setTimeout(() => this.release(log), this.timing.keepEndedMs).unref();
+    this.#retiring.set(log, timer);
+  }
+
+  /** Nothing of the log is to be written any more. */
+  release(log: OwnedLog): void {
+    clearTimeout(this.#retiring.get(log));
+    this.#retiring.delete(log);
+    this.#dirty.delete(log);
+    if (this.owned.get(log.k) === log) this.owned.delete(log.k);
+  }
+
+  /** Takes this instance off the beats, if it runs nothing, so that nobody waits for it. */
+  async leave(): Promise<void> {
+    if ([...this.owned.values()].some(({ running }) => running)) return;
+    await this.connection.command(this.keys.beats, 'HDEL', this.keys.beats, this.instance).catch(() => undefined);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#retiring.values()) clearTimeout(timer);
+    this.#retiring.clear();
+    this.#dirty.clear();
+    this.moveFollowers();
+    for (const log of this.owned.values()) log.replica.moveReaders();
+  }
+
+  /** The name of the process that answers; undefined where a proxy hides it. */
+  async #runId(): Promise<string | undefined> {
+    const info = await this.connection.command(this.keys.era, 'INFO', 'server').catch(() => '');
+    return /run_id:(\w+)/.exec(String(info))?.[1];
+  }
+}
