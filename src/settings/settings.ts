@@ -67,18 +67,13 @@ export function readSettings(env: Environment): Settings {
 
 /** Problems between variables that are right by themselves. A check is left out where one of its variables is wrong already. */
 function contradictions(settings: Omit<Settings, 'simulate'>, problems: readonly Problem[]): Problem[] {
-  const { host, loopback, apiKeys, auth, redisUrl, limits: bounds } = settings;
+  const { host, loopback, apiKeys, auth, limits: bounds } = settings;
   const wrong = new Set(problems.map(({ path }) => path));
   const found: Problem[] = [];
   function check([path, ...others]: readonly [string, ...string[]], holds: boolean, message: string) {
     if (!holds && ![path, ...others].some((name) => wrong.has(name))) found.push({ path, message });
   }
   // Refused, since an operator who sets it expects shared logs: instances with logs of their own would run a generation twice.
-  check(
-    ['REDIS_URL'],
-    redisUrl === undefined,
-    'not supported by this version, which keeps stream logs in memory; unset it',
-  );
   check(
     ['ALL_PROXY'],
     settings.allProxy !== '' || (settings.httpProxy !== undefined && settings.httpsProxy !== undefined),
