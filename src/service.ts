@@ -7,6 +7,7 @@ import { promptReader } from './configs/config-file.ts';
 import { openConfigs, type LiveConfigs } from './configs/config-watch.ts';
 import { parseConfigs } from './configs/configs.ts';
 import { assembleCore, type Core, type CoreParts } from './core.ts';
+import { within } from './flow/within.ts';
 import type { OnGenerationEnd } from './generations/generation-end.ts';
 import { createInputSchemas } from './protocol.ts';
 import { startServer, type Server } from './server/server.ts';
@@ -57,6 +58,9 @@ export function startService({ logger, ...options }: ServiceOptions): Promise<Se
   return startWithParts(logger ? { ...options, telemetry: new Telemetry({ logLevel, logContent, logger }) } : options);
 }
 
+/** How long the start waits for the stream logs. */
+const reachLogsMs = 3_000;
+
 // ----------------------------------------------------------------------------------------------- within this package
 
 /** What the command line and tests set beside. */
@@ -90,7 +94,7 @@ export async function startWithParts(options: CoreOptions): Promise<ServiceWithP
   const { telemetry } = core;
   telemetry.settingsDoubted(doubtsOf(settings, getHeapStatistics().heap_size_limit));
   try {
-    await Promise.all([core.prepare(), core.logs.connect()]);
+    await Promise.all([core.prepare(), reachLogs(core)]);
     const server = await listen(core, settings);
     telemetry.listening(server.url, { simulated: core.simulator !== undefined, configs: core.configs().names });
     return {
@@ -113,6 +117,17 @@ export async function startWithParts(options: CoreOptions): Promise<ServiceWithP
     await core[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/**
+ * Connects the stream logs before the service listens, so that one which can't use its Redis doesn't start. If no Redis answers in
+ * time, the service listens all the same: it is not ready, refuses what needs a log, and goes on trying.
+ */
+async function reachLogs({ logs, telemetry }: ServiceCore): Promise<void> {
+  const connected = logs.connect().then(() => true);
+  if (await within(reachLogsMs, connected)) return;
+  telemetry.logsUnreachable();
+  connected.catch((error: unknown) => telemetry.internalError('stream logs', error));
 }
 
 function listen(core: ServiceCore, { host, port, limits }: Settings): Promise<Server> {

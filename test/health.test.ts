@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { doors } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { send } from './support/raw-http.ts';
-import { ask, serviceForEachTest } from './support/service.ts';
+import { ask, serviceForEachTest, startTestService } from './support/service.ts';
 
 finishesCleanly();
 
@@ -39,4 +39,11 @@ describe('while a generation runs', () => {
     await drained;
     expect((await send(`${url}/readyz`)).status).toBe(503);
   });
+});
+
+it('a service whose Redis does not answer listens, is alive and not ready', async () => {
+  await using service = await startTestService({ env: { REDIS_URL: 'unix:///nowhere/redis.sock' } });
+  expect((await send(`${service.url}/healthz`)).status).toBe(200);
+  const ready = await send(`${service.url}/readyz`);
+  expect([ready.status, JSON.parse(ready.text)]).toEqual([503, { status: 'logs_unreachable' }]);
 });

@@ -80,9 +80,10 @@ export class Generations implements AsyncDisposable {
     return this.#running.size;
   }
 
-  /** Whether new generations are started. */
-  get ready(): boolean {
-    return !this.#draining && this.#options.logs.reachable;
+  /** Whether new generations are started, or why not: a drain has begun, or the stream logs can't be reached. */
+  get readiness(): 'ready' | 'shutting_down' | 'logs_unreachable' {
+    if (this.#draining) return 'shutting_down';
+    return this.#options.logs.reachable ? 'ready' : 'logs_unreachable';
   }
 
   /**

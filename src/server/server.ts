@@ -268,7 +268,7 @@ function allowCrossOrigin({ method, headers }: FastifyRequest, { raw }: FastifyR
 function registerHealth(app: FastifyInstance, generations: Generations): void {
   app.get('/healthz', { exposeHeadRoute: true }, () => ({ status: 'ok' }));
   app.get('/readyz', { exposeHeadRoute: true }, (_request, reply) =>
-    generations.ready ? { status: 'ready' } : reply.code(503).send({ status: 'shutting_down' }),
+    reply.code(generations.readiness === 'ready' ? 200 : 503).send({ status: generations.readiness }),
   );
 }
 

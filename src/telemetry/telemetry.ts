@@ -85,6 +85,11 @@ export class Telemetry {
     this.#log.warn({ unused }, 'environment variables are set that the service does not use');
   }
 
+  /** The place of the stream logs, which is Redis, doesn't answer. The service goes on trying. */
+  logsUnreachable(): void {
+    this.#log.error({}, 'Redis does not answer: no request for a generation can be served until it does');
+  }
+
   /** The settings are valid and may not protect as their author expects. Logs nothing without warnings. */
   settingsDoubted(warnings: readonly Problem[]): void {
     if (warnings.length > 0) this.#log.warn({ warnings }, 'settings are served with warnings');
