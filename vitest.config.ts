@@ -72,6 +72,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'one-node',
+          // They leave nothing open that another file could trip over, and a process that runs many loads the packages once.
+          isolate: false,
           include: onOneNode,
           exclude: runByOthers,
           globalSetup: ['test/support/built-page.ts'],
@@ -81,6 +83,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'on-redis',
+          // The same files run in a process each on the memory log.
+          isolate: false,
           include: hasRedis ? onRedisToo : [],
           exclude: runByOthers,
           globalSetup: ['test/support/redis-server.ts'],
