@@ -31,6 +31,7 @@ const onOneNode = [
   'test/request-identity.test.ts',
   'test/settings.test.ts',
   'test/simulator-validation.test.ts',
+  'test/token-path.test.ts',
   'test/types.test.ts',
   'test/usage-and-cost.test.ts',
 ];
