@@ -153,7 +153,7 @@ export interface LlmErrorOptions {
 /** A failure with a code that a client can act on. */
 export class LlmError extends Error {
   override readonly name = 'LlmError';
-  /** What code branches on. */
+  /** Programs decide by this field; `message` is for people. */
   readonly code: ErrorCode;
   /** How long a client is to wait before it asks again, in milliseconds; undefined where that isn't known. */
   readonly retryAfterMs: number | undefined;

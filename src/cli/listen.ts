@@ -4,7 +4,7 @@ import { UsageError } from './exit-codes.ts';
 export interface Address {
   readonly host: string;
   readonly port: number;
-  /** What to write before another port: `PORT=` for the setting, `--port ` for the option. */
+  /** The text before the port that a message suggests: `PORT=` for the setting, `--port ` for the option. */
   readonly portPrefix: string;
 }
 

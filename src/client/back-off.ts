@@ -6,7 +6,7 @@ import type { LlmClientError } from './error.ts';
 import type { ReconnectLimits } from './reconnect-link.ts';
 import { isOffline } from './returns.ts';
 
-/** The service may ask for a wait of at most this long; a longer one is cut. */
+/** The client waits at most this long, even if the service asks for more. */
 const retryAfterMsMax = 60_000;
 
 /** The wait before the next attempt. */

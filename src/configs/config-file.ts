@@ -159,7 +159,7 @@ async function importDefault(path: string, onFile: (path: string) => void): Prom
     throw new Error(`expected a module that loads: ${wordsOf(cause, path)}`, { cause });
   }
   if (module.__esModule === true && module.default !== undefined) return module.default;
-  // A CommonJS module exports the map itself, in which `default` is the name of a config.
+  // In CommonJS `module.exports` is the map of configs. A key `default` there is a config of that name, and no default export.
   if (module.__esModule !== true && Object.keys(module).length > 0) return module;
   throw new Error('expected a default export: export default defineConfigs({ … })');
 }

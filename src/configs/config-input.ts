@@ -44,7 +44,7 @@ export interface ConfigInput<SystemPrompt extends PromptInput = PromptInput, Oth
   readonly stop_sequences?: readonly string[];
   /** How the model thinks. Unless set, upstream decides it for the model, and clients do not receive the thinking. */
   readonly thinking?: {
-    /** Whether the model thinks. `adaptive`, which holds unless set, leaves it to the model how much. */
+    /** Whether the model thinks. `adaptive`, the default, lets the model decide how much. */
     readonly type?: 'adaptive' | 'enabled' | 'disabled';
     /**
      * The most tokens that the model may think for: at least 1,024 and fewer than `max_tokens`. Set with `type:
@@ -103,7 +103,7 @@ export interface ConfigInput<SystemPrompt extends PromptInput = PromptInput, Oth
     /** Milliseconds for the whole generation, with its retries and its fallback. Default: `600000`. */
     readonly total_ms?: number;
   };
-  /** How often a failed request is sent again. Once there is output, no request is. */
+  /** How often a failed request is sent again. After the first output no request is sent again. */
   readonly retries?: {
     /** How many more requests may follow the first; 0 for none. Default: `2`. */
     readonly max?: number;

@@ -113,7 +113,7 @@ export const configKeys = {
       type: z
         .enum(['adaptive', 'enabled', 'disabled'], { error: '"adaptive", "enabled" or "disabled"' })
         .optional()
-        .describe('Whether the model thinks. `adaptive`, which holds unless set, leaves it to the model how much.'),
+        .describe('Whether the model thinks. `adaptive`, the default, lets the model decide how much.'),
       budget_tokens: wholeNumber(budgetTokensMin)
         .optional()
         .describe(
@@ -217,7 +217,7 @@ export const configKeys = {
         .default(20_000)
         .describe('Milliseconds from the first request on, after which no retry begins.'),
     }).prefault({}),
-    { meaning: 'How often a failed request is sent again. Once there is output, no request is.' },
+    { meaning: 'How often a failed request is sent again. After the first output no request is sent again.' },
   ),
   fallback: entry(text('the name of another config').optional(), {
     meaning:

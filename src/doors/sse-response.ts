@@ -1,6 +1,6 @@
 /**
- * An HTTP response as a stream of server-sent events: head, frames, heartbeats, back pressure. Knows one thing of the frames: all
- * characters beyond ASCII stand in JSON. https://html.spec.whatwg.org/multipage/server-sent-events.html
+ * An HTTP response as a stream of server-sent events: head, frames, heartbeats, back pressure. Knows two things of the frames: the
+ * first one has data, and every character beyond ASCII is inside JSON. https://html.spec.whatwg.org/multipage/server-sent-events.html
  *
  * Node writes the head. The chunks of the body bypass Node's response and go straight to the socket, which halves the cost of a frame.
  * Node's documentation doesn't allow it. It works on Node 20 to 26 for three reasons, and test/framing.test.ts fails when one of them

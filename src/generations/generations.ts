@@ -50,7 +50,7 @@ export interface Admission {
 /** Called and awaited before an answer to a request is made, with the bytes that it will take in memory. Throws to refuse it. */
 export type TakeRoom = (bytes: number) => Promise<void> | undefined;
 
-/** For whoever calls from within the process: such an answer waits in no socket. */
+/** Refuses nothing. For callers within the process: what they get is returned to them, and waits in no socket. */
 const unbounded: TakeRoom = () => undefined;
 const pageEntriesDefault = 100;
 /** Bytes that a summary takes until it was sent: an object, and its JSON. */
@@ -95,8 +95,8 @@ export class Generations implements AsyncDisposable {
    * generation, and opens a reader.
    *
    * @param checkStart Called before a generation is started; throws where whoever asks may only attach.
-   * @throws LlmError at the first `next()`, or by `pipe()`: `invalid_input`, `conflict`, `generation_not_found`, and where
-   *   a generation would start also `config_not_found`, `rate_limited`, `at_capacity`, `shutting_down`.
+   * @throws LlmError at the first `next()`, or by `pipe()`: `invalid_input`, `conflict`, `generation_not_found`, `rate_limited`,
+   *   `at_capacity`, and where a generation would start also `config_not_found`, `shutting_down`, and what `checkStart` throws.
    */
   stream(caller: Caller, request: StreamRequest, signal: AbortSignal, checkStart?: () => void): LogView {
     return new View(signal, (view) => this.#openStream(view, caller, request, checkStart));

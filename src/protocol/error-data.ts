@@ -54,7 +54,7 @@ export const errorDataSchema = z
   .meta({ id: 'ErrorData' });
 /** What a refused request carries: `error.data.llm` over tRPC, `error` over REST. */
 export interface ErrorData {
-  /** What code branches on. */
+  /** Programs decide by this field; `message` is for people. */
   readonly code: ErrorCode;
   /** What people read. Holds no prompt, key or stack. */
   readonly message: string;

@@ -186,7 +186,7 @@ const errorSchema = z
 /** The terminal event of a generation that failed. */
 export interface ErrorEvent extends Account {
   type: 'error';
-  /** What code branches on. */
+  /** Programs decide by this field; `message` is for people. */
   code: ErrorCode;
   /** What people read. Holds no prompt, key or stack. */
   message: string;

@@ -74,7 +74,7 @@ export interface FollowRequest extends Resumable {
 export interface PageRequest {
   /** How many at most: 1 to 1,000; 100 unless given. */
   readonly limit?: number | undefined;
-  /** The generation that the page begins after: the last one of the page before. */
+  /** Lists only generations that were started before this one: the id of the last one of the page before. */
   readonly before?: string | undefined;
 }
 

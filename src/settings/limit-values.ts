@@ -86,13 +86,16 @@ export interface Limits {
   /** How long an id that was cancelled before it was started can’t be started. Default: 60000 (1 min). */
   readonly barMs: number;
   /**
-   * Ids that can’t be started since they were cancelled first, of all callers; with more, the oldest id of the
-   * caller that has the most is forgotten. Default: 20000.
+   * Ids that can’t be started because they were cancelled before they were started, of all callers; with more, the
+   * oldest id of the caller that has the most is forgotten. Default: 20000.
    */
   readonly barsMax: number;
   /** The same ids, of one caller; with more, its cancels of generations that don’t exist are refused. Default: 1000. */
   readonly barsPerCallerMax: number;
-  /** The most that a viewer takes from a stream log in one turn. Default: 65536 (64 KiB). */
+  /**
+   * Bytes of events that a viewer takes from a stream log at once. One event that is larger is taken whole, by
+   * itself. Default: 65536 (64 KiB).
+   */
   readonly viewerBatchBytesMax: number;
   /** Unsent bytes of a connection; while there are more, its door waits. Default: 65536 (64 KiB). */
   readonly socketBufferBytesMax: number;
@@ -106,8 +109,8 @@ export interface Limits {
   /** How long an SSE client waits before it reconnects. Default: 1000 (1 s). */
   readonly reconnectMs: number;
   /**
-   * With `REDIS_URL`: between two times that new events are sent to Redis, which is the delay that it adds; more
-   * costs less CPU. Default: 5.
+   * With `REDIS_URL`: how often new events are sent to Redis. It adds up to this delay; a higher value saves CPU.
+   * Default: 5.
    */
   readonly redisFlushMs: number;
   /**

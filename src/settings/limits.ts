@@ -1,6 +1,6 @@
 /**
- * Every bound on what clients and their connections may cost. With the defaults one anonymous caller can run a thousand
- * generations and viewers at once. settings.ts reads the limits from the environment, README lists them.
+ * Every bound on what clients and their connections may cost. With the defaults one anonymous caller can run 2,000
+ * generations and 3,000 viewers at once. settings.ts reads the limits from the environment, README lists them.
  */
 import { defaultInputLimits } from '../protocol.ts';
 import type { Limits } from './limit-values.ts';
@@ -187,7 +187,7 @@ export const limits = {
     default: 20_000,
     min: 1,
     meaning:
-      'Ids that can’t be started since they were cancelled first, of all callers; with more, the oldest id of the caller that has the most is forgotten',
+      'Ids that can’t be started because they were cancelled before they were started, of all callers; with more, the oldest id of the caller that has the most is forgotten',
   },
   barsPerCallerMax: {
     name: 'LLM_BARS_PER_CALLER_MAX',
@@ -199,7 +199,8 @@ export const limits = {
     name: 'LLM_VIEWER_BATCH_BYTES_MAX',
     default: 64 * KiB,
     min: KiB,
-    meaning: 'The most that a viewer takes from a stream log in one turn',
+    meaning:
+      'Bytes of events that a viewer takes from a stream log at once. One event that is larger is taken whole, by itself',
   },
   socketBufferBytesMax: {
     name: 'LLM_SOCKET_BUFFER_BYTES_MAX',
@@ -231,7 +232,7 @@ export const limits = {
     default: 5,
     min: 0,
     meaning:
-      'With `REDIS_URL`: between two times that new events are sent to Redis, which is the delay that it adds; more costs less CPU',
+      'With `REDIS_URL`: how often new events are sent to Redis. It adds up to this delay; a higher value saves CPU',
   },
   redisOutageMs: {
     name: 'LLM_REDIS_OUTAGE_MS',

@@ -100,7 +100,7 @@ export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Varia
     rule: list(readable('host names without port, comma-separated', parseHost)),
     default: [],
     meaning:
-      'Names under which the service may be asked, comma-separated; localhost always may be, and IP addresses where `HOST` is beyond loopback. Unless set, a service on loopback refuses every other name, and a service beyond loopback none',
+      'Names under which the service may be asked, comma-separated; localhost always may be, and IP addresses where `HOST` is beyond loopback. Unless set, a service on loopback accepts no other name, and a service beyond loopback accepts every name',
   },
   auth: {
     name: 'LLM_AUTH',

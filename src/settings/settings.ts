@@ -73,7 +73,6 @@ function contradictions(settings: Omit<Settings, 'simulate'>, problems: readonly
   function check([path, ...others]: readonly [string, ...string[]], holds: boolean, message: string) {
     if (!holds && ![path, ...others].some((name) => wrong.has(name))) found.push({ path, message });
   }
-  // Refused, since an operator who sets it expects shared logs: instances with logs of their own would run a generation twice.
   check(
     ['ALL_PROXY'],
     settings.allProxy !== '' || (settings.httpProxy !== undefined && settings.httpsProxy !== undefined),

@@ -76,7 +76,7 @@ export const upstreamVariables: { readonly [Key in keyof UpstreamVariables]: Var
     rule: readable(proxyExpected, parseProxy),
     default: undefined,
     meaning:
-      'The proxy for upstreams of https. This variable and the next three may have their names in lower case; where both spellings are set, that one counts',
+      'The proxy for upstreams of https. This variable and the next three may have their names in lower case; if both are set, the lower-case one counts',
     secret: true,
   },
   httpProxy: {

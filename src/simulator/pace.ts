@@ -1,6 +1,6 @@
 /**
  * How fast deltas are sent. Paced, each delta is sent when it is due, with jitter. Unpaced, deltas are sent as fast as
- * the socket takes them, many in one write. In both cases it waits for the socket, so nothing is queued here.
+ * the socket takes them, as a rule many in one write. In both cases it waits for the socket, so nothing is queued here.
  */
 import type { Exchange } from './exchange.ts';
 import type { Random } from './random.ts';
@@ -12,7 +12,7 @@ export type TokensPerSecond = number | 'unpaced';
 export interface Pacing {
   readonly tokensPerSecond: TokensPerSecond;
   readonly firstTokenMs: number;
-  /** For unpaced deltas: whether each is a write of its own. */
+  /** Only without pacing: each delta is written to the socket separately, and not collected with others first. */
   readonly onePerWrite: boolean;
 }
 

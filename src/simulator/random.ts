@@ -1,14 +1,14 @@
 /**
- * Seeded random numbers: the same seed and stream give the same numbers on every machine. Each request has a stream of
- * its own, so its reply doesn't depend on the order in which concurrent replies are sent.
+ * Seeded random numbers: the same seed and sequence give the same numbers on every machine. The n-th request uses
+ * sequence n, so its reply doesn't depend on the order in which concurrent replies are sent.
  */
 
 /** Returns the next number, an integer from 0 to 2^32 - 1. */
 export type Random = () => number;
 
-/** Creates a mulberry32 generator for one of many independent streams of a seed. */
-export function createRandom(seed: number, stream: number): Random {
-  let state = Math.imul(seed, 0x9e3779b1) ^ Math.imul(stream + 1, 0x85ebca6b);
+/** Creates a mulberry32 generator for one of many independent sequences of a seed. */
+export function createRandom(seed: number, sequence: number): Random {
+  let state = Math.imul(seed, 0x9e3779b1) ^ Math.imul(sequence + 1, 0x85ebca6b);
   return () => {
     state = (state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(state ^ (state >>> 15), state | 1);

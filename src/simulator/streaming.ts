@@ -193,7 +193,7 @@ function streamedForm({ deltas, ...block }: ScriptedBlock, random: Random): Stre
 function* inputDeltas(input: unknown, random: Random): Generator<Delta> {
   yield { type: 'input_json_delta', partial_json: '' };
   const json = JSON.stringify(input ?? {});
-  // A call without arguments has only the empty delta.
+  // For a tool call whose input is `{}`, upstream sends the empty delta only.
   if (json === '{}') return;
   for (const piece of splitIntoDeltas(json, random)) yield { type: 'input_json_delta', partial_json: piece };
 }

@@ -156,7 +156,7 @@ export class LLMService implements AsyncDisposable {
 const sdkHeaders = /^(?:accept|content-type|user-agent|x-stainless-[a-z-]+)$/;
 
 async function sdkHeadersFor(url: string): Promise<Headers> {
-  // The key is sent with each request. If the client had none here, the SDK would search the machine for credentials.
+  // A placeholder, since each request sets the real key. Without one the SDK would search the environment and files for a key.
   const client = new Anthropic({ baseURL: url, apiKey: 'sent-per-request', logLevel: 'off', openTelemetry: false });
   const { req } = await client.buildRequest({ method: 'post', path: url, body: {}, stream: true });
   return Object.fromEntries([...req.headers].filter(([name]) => sdkHeaders.test(name)));

@@ -32,7 +32,7 @@ export function parseProxy(text: string): string | undefined {
   return url?.protocol === 'http:' || url?.protocol === 'https:' ? url.href : undefined;
 }
 
-/** The proxy for requests to this http or https URL; undefined where they go there directly. */
+/** Returns the proxy for requests to this http or https URL; undefined if none is used. */
 export function proxyFor(url: URL, { httpProxy, httpsProxy, allProxy, noProxy = '' }: Proxies): URL | undefined {
   const proxy = (url.protocol === 'https:' ? httpsProxy : httpProxy) ?? allProxy;
   return proxy === undefined || isExempt(url, noProxy) ? undefined : new URL(proxy);

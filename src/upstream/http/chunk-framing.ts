@@ -22,7 +22,7 @@ export class ChunkFraming {
   #size = 0;
   #digits = 0;
   #sawCr = false;
-  /** How many bytes are missing of a chunk whose size is known, including the line end after its data. */
+  /** Bytes of the current chunk that have not arrived yet, with the line end after its data; 0 between two chunks. */
   #left = 0;
   #lost = false;
 

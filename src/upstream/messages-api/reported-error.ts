@@ -38,9 +38,9 @@ export function reportsError(value: unknown, anonymous: boolean): boolean {
 }
 
 /**
- * Reads an error in any form from a value that is one.
+ * Reads an error, in any of its forms, from a value for which `reportsError` is true.
  *
- * @param status The HTTP status; absent where that is 200.
+ * @param status The HTTP status of a refusal. Absent if that is 200; then a status within the value is used.
  */
 export function readError(value: unknown, status?: number): ReportedError {
   const body = Array.isArray(value) ? (value[0] as unknown) : value;
