@@ -86,7 +86,8 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
   const anthropicCustomHeaders = lowerCaseNames(headers);
   // An option, since an app decides itself which environment its parts may read.
   const { env = process.env } = options;
-  const settings = readSettings(proxyVariablesIn(env));
+  const redis = options.redisUrl === undefined ? {} : { REDIS_URL: options.redisUrl };
+  const settings = readSettings({ ...proxyVariablesIn(env), ...redis });
   const limits = { ...settings.limits, ...sound(options.limits ?? {}) };
   const telemetry = telemetryOf(options);
   const { promptFolder } = options;
@@ -103,7 +104,6 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
       anthropicBaseUrl,
       anthropicCustomHeaders,
       upstreamKeyHeader,
-      redisUrl: options.redisUrl,
       limits,
     },
     env,

@@ -8,9 +8,10 @@ export class Era {
   value = '';
   readonly #holdMs: number;
   #heldUntil = 0;
-  /** Until when the era's own age demands it, whatever the run says. */
-  #eraHeldUntil = 0;
+  /** The end of a hold that only time ends: Redis has forgotten something, and its owners need that long to write it again. */
+  #forgottenUntil = 0;
   #run: string | undefined;
+  #resumed = false;
 
   /** @param holdMs How long ids are held after Redis has forgotten something. */
   constructor(holdMs: number) {
@@ -33,7 +34,7 @@ export class Era {
     if (value === this.value) return false;
     const forgot = this.value !== '';
     this.value = value;
-    if (forgot) this.#eraHeldUntil = performance.now() + Math.max(0, this.#holdMs - ageMs);
+    if (forgot) this.#hold(this.#holdMs - ageMs);
     return forgot;
   }
 
@@ -48,12 +49,20 @@ export class Era {
    */
   resume(run: string | undefined): boolean {
     const same = run !== undefined && (this.#run === undefined || this.#run === run);
+    // An instance has two connections, and each calls this when it is up again. The second finds the process that the first has found,
+    // which must not end the hold that the first began.
     if (same) this.#heldUntil = 0;
+    else if (this.#resumed) this.#hold(this.#holdMs);
+    this.#resumed = true;
     this.#run = run ?? this.#run;
     return !same;
   }
 
+  #hold(ms: number): void {
+    this.#forgottenUntil = Math.max(this.#forgottenUntil, performance.now() + ms);
+  }
+
   get #leftMs(): number {
-    return Math.ceil(Math.max(this.#heldUntil, this.#eraHeldUntil) - performance.now());
+    return Math.ceil(Math.max(this.#heldUntil, this.#forgottenUntil) - performance.now());
   }
 }

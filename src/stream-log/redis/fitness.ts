@@ -4,6 +4,8 @@ import type { Connection } from './connection.ts';
 
 /** Sharded channels came with it. Valkey says 7.2. */
 const majorVersionMin = 7;
+/** Others evict keys without expiry, or those that expire last. */
+const policiesAllowed = new Set(['noeviction', 'volatile-ttl']);
 
 /**
  * Reads INFO, since CONFIG is often forbidden. What a managed Redis hides there is taken to be right.
@@ -18,9 +20,9 @@ export async function checkFitness(connection: Connection): Promise<void> {
     throw unfit(`expected Redis ${majorVersionMin} or newer, found ${version}`);
   }
   const policy = field('maxmemory_policy');
-  if (policy?.startsWith('allkeys') && field('maxmemory') !== '0') {
+  if (policy !== undefined && !policiesAllowed.has(policy) && field('maxmemory') !== '0') {
     throw unfit(
-      `this Redis evicts keys in use (maxmemory-policy ${policy}), and with them answers that are being written: set noeviction or volatile-ttl`,
+      `this Redis evicts answers that are being written, or ids that must not run again (maxmemory-policy ${policy}): set noeviction or volatile-ttl`,
     );
   }
 }

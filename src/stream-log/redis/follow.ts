@@ -180,7 +180,7 @@ export class Follow {
 
   /** Returns whether that is all that the log has. */
   async #takeFound([owner, state, , length, elements]: Watched): Promise<boolean> {
-    if (state === 'r' && owner !== this.#owner) {
+    if (owner !== this.#owner && (state === 'r' || this.#replica.length > 0)) {
       // Another runs it than whoever ran it: the events aren't those that viewers here have seen.
       if (this.#replica.length > 0) this.#end(lostEvent(this.#start, 0));
       this.#owner = owner;

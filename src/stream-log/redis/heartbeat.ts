@@ -31,6 +31,8 @@ export class Heartbeat {
   /** When the last beat was answered; 0 after a lost connection. */
   #steadySince = 0;
   #beating: Promise<void> | undefined;
+  /** The instances whose generations are just being ended. */
+  readonly #burying = new Set<string>();
 
   constructor(shard: Shard, parts: ShardParts) {
     this.#shard = shard;
@@ -83,21 +85,23 @@ export class Heartbeat {
     this.#silentSince = undefined;
     if (shard.era.learn(era, eraAgeMs)) for (const log of shard.owned.values()) log.verify();
     for (const follow of shard.followed.values()) follow.beat();
-    if (theirs) await this.#reconcile(theirs);
+    if (theirs) this.#reconcile(theirs);
     const steady = this.#steadySince > 0 && now - this.#steadySince < 2 * this.#parts.timing.beatMs;
     this.#steadySince = now;
-    await this.#judge(beats, steady);
+    this.#judge(beats, steady);
   }
 
   /** Redis takes other generations to be run by this instance than those that are. */
-  async #reconcile(theirs: readonly string[]): Promise<void> {
+  #reconcile(theirs: readonly string[]): void {
     const there = new Set(theirs);
     for (const log of this.#shard.owned.values()) if (log.running !== there.has(log.k)) log.verify();
-    for (const k of there) if (!this.#shard.isOwn(k)) await this.#end(k, this.#shard.instance, undefined);
+    this.#aside(this.#shard.instance, async () => {
+      for (const k of there) if (!this.#shard.isOwn(k)) await this.#end(k, this.#shard.instance, undefined);
+    });
   }
 
   /** @param steady Whether this beat came in its time after the one before: only then does an unchanged counter count. */
-  async #judge(beats: readonly string[], steady: boolean): Promise<void> {
+  #judge(beats: readonly string[], steady: boolean): void {
     const present = new Set<string>();
     for (let at = 0; at < beats.length; at += 2) {
       const [name, beat] = [beats[at]!, beats[at + 1]!];
@@ -110,9 +114,21 @@ export class Heartbeat {
         continue;
       }
       known.missed += 1;
-      if (known.missed >= this.#parts.timing.beatsMissedMax) await this.#bury(name, beat);
+      if (known.missed >= this.#parts.timing.beatsMissedMax) this.#aside(name, () => this.#bury(name, beat));
     }
     for (const name of this.#others.keys()) if (!present.has(name)) this.#forget(name);
+  }
+
+  /**
+   * Ends generations of an instance beside the beats, once at a time for each instance. They can be thousands, and an instance that
+   * didn't beat meanwhile would be taken for dead itself. A later beat repeats what fails here.
+   */
+  #aside(instance: string, end: () => Promise<void>): void {
+    if (this.#burying.has(instance)) return;
+    this.#burying.add(instance);
+    void end()
+      .catch(() => undefined)
+      .finally(() => this.#burying.delete(instance));
   }
 
   async #bury(instance: string, beat: string): Promise<void> {

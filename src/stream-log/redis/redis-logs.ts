@@ -5,9 +5,11 @@
  * takes a generation over. So a generation has one owner, or an end.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { LlmError } from '../../errors.ts';
 import type { StartEvent } from '../../protocol.ts';
 import { parseRedisUrl } from '../../settings/redis-url.ts';
+import { SettingsError } from '../../settings/settings.ts';
 import {
   generationNotFound,
   type GenerationKey,
@@ -42,6 +44,8 @@ export interface RedisLogsOptions {
   readonly connect?: typeof connectToRedis | undefined;
 }
 
+/** Between two attempts to connect, where a connection was made and then lost. */
+const connectAgainMs = 500;
 /** Slots are dealt to a cluster's nodes, so the shards are spread over them. One node has no use for more than one. */
 const clusterShards = 64;
 
@@ -84,9 +88,9 @@ export class RedisStreamLogs implements StreamLogs {
     return this.#shards.length > 0 && this.#shards.every(({ silentMs }) => silentMs < this.#timing.patienceMs);
   }
 
-  /** Settles when Redis was reached. Rejects where it is one that would lose logs, or is too old. */
+  /** Settles when Redis was reached, however long that takes. Rejects where it is one that would lose logs, or is too old. */
   connect(): Promise<void> {
-    this.#connecting ??= this.#connect();
+    this.#connecting ??= this.#connectUntilReached();
     return this.#connecting;
   }
 
@@ -100,7 +104,7 @@ export class RedisStreamLogs implements StreamLogs {
     let opened = () => {};
     shard.opening.set(k, new Promise((resolve) => (opened = resolve)));
     try {
-      // The index is written first: a generation that is listed and never was is harmless, one that runs unlisted is lost.
+      // Both are sent at once, and both must succeed: a generation that runs unlisted would be lost to its caller.
       const [, answer] = await Promise.all([
         this.#retry(() => this.#index!.add(record)),
         this.#open(shard, k, record.requestHash, start),
@@ -179,6 +183,19 @@ export class RedisStreamLogs implements StreamLogs {
     await this.#connecting?.catch(() => undefined);
   }
 
+  async #connectUntilReached(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      try {
+        return await this.#connect();
+      } catch (error) {
+        this.#connection?.close();
+        if (error instanceof SettingsError || signal.aborted) throw error;
+        await delay(connectAgainMs, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  }
+
   async #connect(): Promise<void> {
     const address = parseRedisUrl(this.#options.url);
     const { signal } = this.#closing;
@@ -200,6 +217,7 @@ export class RedisStreamLogs implements StreamLogs {
       (_, number) => new Shard(parts, number),
     );
     await Promise.all(shards.map((shard) => shard.start()));
+    if (signal.aborted) return;
     this.#index = new CallerIndex(connection, address.prefix, this.#options.limits);
     this.#shards = shards;
     connection.onDown(() => shards.forEach((shard) => shard.interrupt()));

@@ -131,11 +131,11 @@ export class Shard {
     return [String(logRetentionMs), String(logRetentionMs + tombstoneMs)];
   }
 
-  /** Subscribes to the inbox, and beats for the first time. */
+  /** Subscribes to the inbox, and beats for the first time. Rejects where Redis doesn't answer. */
   async start(): Promise<void> {
     await this.connection.subscribe(this.keys.inbox(this.instance), (message) => this.#receive(message));
     this.era.resume(await this.#runId());
-    await this.#heartbeat.beat();
+    await this.#heartbeat.learn();
   }
 
   /** A connection is up again. Messages may have been lost, and Redis may have forgotten something. */

@@ -1,12 +1,12 @@
 import { script } from '../script.ts';
 
 /**
- * Counts an instance's beat up, and makes the era if Redis has none.
+ * Allowed where Redis's memory is full, as are the scripts that cancel and watch: without them nothing would end there. Counts an instance's beat up, and makes the era if Redis has none.
  *
  * Answers the beats of all instances; the generations that Redis has as run by this one, or nil where their number is
  * the expected one; the era; and the era's age in milliseconds.
  */
-export const BEAT = script(`
+export const BEAT = script(`#!lua flags=allow-oom
 -- KEYS beats live(of the instance) era
 -- ARGV instance running era
 local time = redis.call('TIME')

@@ -1,7 +1,7 @@
 import { script } from '../script.ts';
 
 /** Marks a generation as to be cancelled, and sends that to its owner. Answers 1, or 0 if the owner doesn't run it (any more). */
-export const CANCEL = script(`
+export const CANCEL = script(`#!lua flags=allow-oom
 -- KEYS live(of the owner)
 -- ARGV owner k inboxes
 local watchers = redis.call('HGET', KEYS[1], ARGV[2])

@@ -4,7 +4,7 @@ import { script } from '../script.ts';
 export const LISTED = script(`
 -- KEYS index
 -- ARGV startedAt generationId max expiryMs
-redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[1], 'NX', ARGV[1], ARGV[2])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1`);

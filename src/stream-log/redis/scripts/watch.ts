@@ -6,7 +6,7 @@ import { script } from '../script.ts';
  *
  * Answers `{owner, state, request hash, length, events}`, or nil. Enters nobody where `owner` isn't the log's.
  */
-export const WATCH = script(`
+export const WATCH = script(`#!lua flags=allow-oom
 -- KEYS meta log live(of the owner)
 -- ARGV from to owner instance k inboxes
 local meta = redis.call('HMGET', KEYS[1], 'o', 's', 'h')
@@ -23,7 +23,7 @@ end
 return { meta[1], meta[2], meta[3], redis.call('LLEN', KEYS[2]), redis.call('LRANGE', KEYS[2], ARGV[1], ARGV[2]) }`);
 
 /** Takes the instance off those that watch, and sends the owner who is left. Answers 1, or 0 if it wasn't among them. */
-export const UNWATCH = script(`
+export const UNWATCH = script(`#!lua flags=allow-oom
 -- KEYS live(of the owner)
 -- ARGV owner instance k inboxes
 local watchers = redis.call('HGET', KEYS[1], ARGV[3])
