@@ -27,7 +27,7 @@ export interface Configs<Variables extends Record<string, string>> {
   };
 }
 
-/** The names of the configs: literal types, or `string` where only a run knows them. */
+/** The names of the configs: literal types, or `string` if they are known only at run time. */
 export type ConfigNames<C> = C extends Configs<infer Variables> ? keyof Variables & string : never;
 
 /** The variables of one config's prompt, as a union: `never` where it has none, `string` where the compiler can't know them. */

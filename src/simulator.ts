@@ -124,8 +124,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 }
 
 /**
- * Longer than that of any client, so that the simulator never closes an idle connection in the moment in which a client
- * uses it again.
+ * How long the simulator keeps an idle connection: longer than the service keeps one, so that the service closes it first. No
+ * request then meets a connection that is just being closed.
  */
 const keepAliveTimeoutMs = 120_000;
 

@@ -14,8 +14,8 @@ export interface AttemptContext {
   /** Set by the link once the service has announced it: the longest silence of a living connection. */
   silenceMs: number | undefined;
   /**
-   * Set by the link once the service has announced it: for how long every generation goes on without a viewer, at
-   * least.
+   * Set by the link once the service has announced it: the shortest time for which the service keeps a generation running
+   * without a viewer.
    */
   graceMs: number | undefined;
 }

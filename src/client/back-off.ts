@@ -1,6 +1,6 @@
 /**
- * Counts the failed attempts of one operation, and decides whether and when there is another attempt. Decides, and
- * waits for nothing.
+ * Counts the failed attempts of one operation, and decides whether and when there is another attempt. It only
+ * computes the delay; its caller waits.
  */
 import type { LlmClientError } from './error.ts';
 import type { ReconnectLimits } from './reconnect-link.ts';

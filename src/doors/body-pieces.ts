@@ -44,8 +44,8 @@ export class BodyPieces implements Disposable {
   }
 
   /**
-   * Drops the body of a request that is answered before anybody has read its body. Node would read it to its end, whatever its
-   * pieces, so that the connection can take another request.
+   * Reads and discards the body of a chunked request that is answered unread, and closes the connection if its chunks are tiny. Node
+   * itself would read all of them, however many, so that the connection can take another request.
    */
   boundUnread(request: IncomingMessage, response: ServerResponse): void {
     if (request.headers['transfer-encoding'] === undefined) return;

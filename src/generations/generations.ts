@@ -108,9 +108,11 @@ export class Generations implements AsyncDisposable {
   }
 
   /**
-   * Ends a generation, whichever instance runs it. Settles once its terminal event is in the log and upstream's socket is closed.
+   * Ends a generation, whichever instance runs it. Settles once its terminal event is in the log, and if this instance runs it,
+   * once upstream's socket is closed, too.
    *
-   * @throws LlmError `generation_not_found`. The id can't be started for `barMs` then, since a cancel may overtake its start.
+   * @throws LlmError `generation_not_found` if there is no log. The id is then refused for `barMs`, because its start may arrive
+   *   after this cancel.
    */
   async cancel(caller: Caller, generationId: string): Promise<CancelOutcome> {
     const key = { caller: caller.name, generationId };

@@ -37,7 +37,7 @@ export interface GenerationParts {
 export class RunningGeneration {
   /** The log once it is open; undefined if it couldn't be opened. Never rejects. */
   readonly opened: Promise<StreamLog | undefined>;
-  /** Settles after the terminal event is in the log and upstream is closed. Never rejects. */
+  /** Settles when upstream is closed, and the terminal event is in the log unless Redis is out of reach. Never rejects. */
   readonly done: Promise<void>;
   /** Settles after that, when the end hook has settled too. Never rejects. */
   readonly settled: Promise<void>;

@@ -166,7 +166,7 @@ export function thinkingBlock(thinking: string, random: Random): ScriptedBlock {
   return { type: 'thinking', thinking, signature: signature(random) };
 }
 
-/** The list of commands, short enough for a config whose `max_tokens` is a few hundred. */
+/** The list of commands. It is short, so that a config whose `max_tokens` is a few hundred doesn't cut it off. */
 function help(): string {
   const list = Object.values(commands).map(({ usage, description }) => `- \`/sim ${usage}\`: ${description}\n`);
   return `I play these answers:\n\n${list.join('')}\nand these faults: ${faults.map(({ name }) => name).join(', ')}.`;

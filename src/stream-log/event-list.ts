@@ -23,7 +23,10 @@ export interface Weighed {
   /** At the place of each event that isn't text, its JSON. Undefined where all events are text, which is by far the most frequent. */
   readonly jsons: readonly (string | undefined)[] | undefined;
   readonly bytes: number;
-  /** Letters of the last run that were counted as one byte each, which holds until the run has a letter beyond ASCII. */
+  /**
+   * ASCII letters of the last run, counted at one byte each so far. V8 stores all of the run in two bytes a letter after its first
+   * letter beyond ASCII, so `weigh` then adds this number once more.
+   */
   readonly narrowChars: number;
   /** Whether the last run has a letter beyond ASCII, so that each of its letters takes two bytes. */
   readonly wide: boolean;

@@ -45,7 +45,7 @@ export interface LogPage {
   readonly before?: string | undefined;
 }
 
-/** Whoever produces a generation, as its log calls it. Nothing of it may throw. */
+/** The callbacks by which a log reaches the producer of its generation. None may throw. */
 export interface Producer {
   /**
    * Stops the generation. The log calls it where another instance was asked to cancel, and where the log has ended without its

@@ -16,7 +16,7 @@ const runChars = 8;
 
 /** Replaces what was removed. */
 const gap = '…';
-/** Signs of an escaped quotation. Its words can't be found in the request, which has them unescaped. */
+/** Escape sequences. The words of an escaped quotation can't be compared with the request, which has them unescaped. */
 const escapes = /\\|%[0-9a-f]{2}|&#?\w+;/i;
 /**
  * A word, or a run of characters beyond ASCII. Not every script separates its words, so such a run is always removed.

@@ -25,7 +25,7 @@ export interface Connection {
   close(): void;
 }
 
-/** A command that is longer under way than this counts as lost; the socket is given up then. */
+/** A socket without traffic for this long is closed, and the commands that wait for it count as lost. */
 const socketTimeoutMs = 5_000;
 /** Keeps a quiet socket from counting as lost. */
 const pingIntervalMs = 2_000;
@@ -40,7 +40,7 @@ const socket = {
 const common = { disableOfflineQueue: true, pingInterval: pingIntervalMs, disableClientInfo: true } as const;
 
 /**
- * Connects, and tries for ever until it has.
+ * Connects, and tries again until Redis has accepted a connection. Rejects where that one then fails.
  *
  * @param signal Gives up when it aborts; the promise rejects then.
  */

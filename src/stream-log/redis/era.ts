@@ -1,6 +1,6 @@
 /**
  * What one shard of Redis remembers, as far as an instance can see: whether it has forgotten something since, and how long
- * ids must not be started for that reason. Whoever runs a generation that Redis forgot needs that time to write it again; an id
+ * starts of ids are held back for that reason. Whoever runs a generation that Redis forgot needs that time to write it again; an id
  * that was started meanwhile would be run, and billed, twice.
  */
 export class Era {

@@ -94,7 +94,7 @@ export class FollowedLog implements StreamLog {
   }
 }
 
-/** A request's hash is 64 hex digits, and Redis would store a hash with such a value in twice the memory. */
+/** Shortens a request's SHA-256 from 64 hex digits to 43 characters. Redis keeps one with each log. */
 export function storedHash(hex: string): string {
   return Buffer.from(hex, 'hex').toString('base64url');
 }

@@ -13,7 +13,7 @@ import { BEAT } from './scripts/beat.ts';
 import { END } from './scripts/end.ts';
 import type { Shard, ShardParts } from './shard.ts';
 
-/** Events that are read in one call. A longer one would keep Redis from everybody else. */
+/** Events that are read in one call. A longer call blocks Redis for all clients. */
 const pageElements = 500;
 /** Instances that were found dead, of which messages may still speak. */
 const deadKept = 100;

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { GenerationKey } from '../stream-log.ts';
 
-/** Rises with every change of the layout or of what a script makes of it, so that a rolling deploy never mixes two. */
+/** The version of the layout. Raise it whenever keys or scripts change, so that a rolling deploy never mixes two. */
 const layout = 'llm1';
 
 /** The keys of one generation. */

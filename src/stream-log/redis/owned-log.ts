@@ -62,7 +62,7 @@ export class OwnedLog implements StreamLog {
   #refusal: LlmError | undefined;
   /** The log has ended without its producer. All later calls of `append` reject with it. */
   #lost: LlmError | undefined;
-  /** Redis was out of reach for too long: whatever the producer's end, the log gets `producer_lost`. */
+  /** Redis was out of reach for too long: the log gets `producer_lost`, unless its terminal event was accepted before. */
   #abandoned = false;
   #inquiring = false;
   /** Other instances with viewers. */

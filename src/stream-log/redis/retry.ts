@@ -1,4 +1,4 @@
-/** Calls of Redis that are repeated until they are answered. All scripts may be: each finds what the one before did. */
+/** Repeats calls of Redis that fail, for `patienceMs`. Every script may be repeated: it finds what the one before did. */
 import { LlmError } from '../../errors.ts';
 import { startsWith } from './connection.ts';
 import type { RedisTiming } from './timing.ts';

@@ -71,7 +71,7 @@ export interface FoundLog {
   readonly bytes: number;
 }
 
-/** A message is a list of these: a generation and the offset of events that follow it, or -1 and who watches, or -2 to stop. */
+/** A message is a list of these: `[k, offset, …events]`, `[k, -1, watchers]`, or `[k, -2]` for a cancel or an end by another instance. */
 type Message = readonly [k: string, first: number, ...elements: readonly unknown[]];
 
 export class Shard {

@@ -11,7 +11,7 @@ export interface RedisTiming {
   readonly keepEndedMs: number;
   /** Between two tries of a call that failed. */
   readonly retryMs: number;
-  /** How long a request waits for Redis before it is refused, and after which the service counts as not ready. */
+  /** How long a request repeats a call of Redis that fails before it is refused, and after which the service counts as not ready. */
   readonly patienceMs: number;
   /** How long a cursor beyond the end of a running log is given for the log to reach it: a log that Redis rolled back grows again. */
   readonly cursorWaitMs: number;

@@ -6,7 +6,7 @@ import { ContentBlock } from './content-block.ts';
 
 /** What V8 takes to remember that an index was used. */
 const usedIndexBytes = 32;
-/** Blocks after which upstream itself is at work, since it runs the tool that the block calls. */
+/** Kinds of block that call a tool which upstream runs itself. After such a block, silence means that upstream works. */
 const callsOfUpstreamsOwn = new Set(['server_tool_use', 'mcp_tool_use']);
 
 export class OpenBlocks {
