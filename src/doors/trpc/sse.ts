@@ -1,7 +1,7 @@
 /**
  * The tRPC door over SSE, by GET and POST: runs a subscription by tRPC's public functions, and writes its events on the wire that
  * `httpSubscriptionLink` reads, one write for each batch. tRPC's own writer passes each event through two web streams, which costs
- * five to seven times as much (docs/decisions/own-sse-writer.md).
+ * seven to nine times as much as one write (docs/decisions/own-sse-writer.md).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TRPCError, type AnyTRPCRouter } from '@trpc/server';
