@@ -267,9 +267,10 @@ function allowCrossOrigin({ method, headers }: FastifyRequest, { raw }: FastifyR
 
 function registerHealth(app: FastifyInstance, generations: Generations): void {
   app.get('/healthz', { exposeHeadRoute: true }, () => ({ status: 'ok' }));
-  app.get('/readyz', { exposeHeadRoute: true }, (_request, reply) =>
-    reply.code(generations.readiness === 'ready' ? 200 : 503).send({ status: generations.readiness }),
-  );
+  app.get('/readyz', { exposeHeadRoute: true }, (_request, reply) => {
+    const status = generations.readiness;
+    return reply.code(status === 'ready' ? 200 : 503).send({ status });
+  });
 }
 
 function noSuchRoute({ method, url }: Pick<IncomingMessage, 'method'> & { readonly url: string }): LlmError {

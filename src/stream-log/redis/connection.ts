@@ -4,6 +4,7 @@
  *
  * Resends nothing by itself. A command whose answer is lost rejects, and whoever sent it decides.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type * as Client from 'redis';
 import type { RedisClientType, RedisClusterType } from 'redis';
 import type { RedisAddress } from '../../settings/redis-url.ts';
@@ -143,7 +144,7 @@ async function connectCluster(
       return new Cluster(cluster);
     } catch (error) {
       if (signal.aborted) throw error;
-      await new Promise((resolve) => setTimeout(resolve, reconnectDelayMaxMs));
+      await delay(reconnectDelayMaxMs);
     }
   }
 }

@@ -5,6 +5,9 @@
  */
 import { isTerminal, type LlmEvent, type TerminalEvent } from '../../protocol.ts';
 
+/** Events that are read in one call. A longer call blocks Redis for all clients. */
+export const pageElements = 500;
+
 /** An element after `JSON.parse`. */
 export type ParsedElement = LlmEvent | readonly [index: number, text: string, thinking?: 1];
 

@@ -3,6 +3,8 @@
  * starts of ids are held back for that reason. Whoever runs a generation that Redis forgot needs that time to write it again; an id
  * that was started meanwhile would be run, and billed, twice.
  */
+import { setTimeout as delay } from 'node:timers/promises';
+
 export class Era {
   /** Empty until it was learned. */
   value = '';
@@ -25,7 +27,7 @@ export class Era {
   /** Settles when ids may be started. */
   async released(): Promise<void> {
     for (let ms = this.#leftMs; ms > 0; ms = this.#leftMs) {
-      await new Promise((resolve) => setTimeout(resolve, ms));
+      await delay(ms);
     }
   }
 

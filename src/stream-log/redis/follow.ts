@@ -2,10 +2,11 @@
  * The copy of a log that another instance writes, which all viewers of it on this instance share: the reader. It enters this
  * instance among those that watch, and gets the events as messages. Where one is missing it reads the log again from there.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { StartEvent } from '../../protocol.ts';
 import { cursorBeyondEnd, Replica } from '../replica.ts';
 import { generationNotFound, type LogReader } from '../stream-log.ts';
-import { decode, parse, terminalOf, type ParsedElement } from './elements.ts';
+import { decode, pageElements, parse, terminalOf, type ParsedElement } from './elements.ts';
 import { LastEvent } from './last-event.ts';
 import { lostEvent } from './producer-lost.ts';
 import { outOfReach } from './retry.ts';
@@ -13,9 +14,6 @@ import { BAR } from './scripts/cancel.ts';
 import { WATCH } from './scripts/watch.ts';
 import type { Shard } from './shard.ts';
 import { leaseMs } from './timing.ts';
-
-/** Elements that are read in one call. */
-const pageElements = 500;
 
 type Watched = readonly [owner: string, state: 'r' | 'e', requestHash: string, length: number, elements: string[]];
 
@@ -81,7 +79,7 @@ export class Follow {
     const until = performance.now() + cursorWaitMs;
     while (after >= this.#replica.length && !this.#replica.terminalType && !signal.aborted) {
       if (performance.now() >= until) throw cursorBeyondEnd();
-      await new Promise((resolve) => setTimeout(resolve, retryMs));
+      await delay(retryMs);
       await this.#fill();
     }
   }
@@ -158,7 +156,7 @@ export class Follow {
         if (await this.#takeFound(found)) return;
         continue;
       }
-      await new Promise((resolve) => setTimeout(resolve, this.#shard.timing.retryMs));
+      await delay(this.#shard.timing.retryMs);
     }
   }
 

@@ -10,14 +10,11 @@ import {
   type LogStatus,
   type StreamLog,
 } from '../stream-log.ts';
-import { parse, terminalOf } from './elements.ts';
+import { pageElements, parse, terminalOf } from './elements.ts';
 import { Follow } from './follow.ts';
 import type { Retry } from './retry.ts';
 import { CANCEL } from './scripts/cancel.ts';
 import type { FoundLog, Shard } from './shard.ts';
-
-/** Elements that a snapshot reads in one call. */
-const pageElements = 500;
 
 export class FollowedLog implements StreamLog {
   readonly record: GenerationRecord;

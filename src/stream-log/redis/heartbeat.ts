@@ -7,14 +7,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { StartEvent } from '../../protocol.ts';
-import { parse } from './elements.ts';
+import { pageElements, parse } from './elements.ts';
 import { lostEvent, textCharsOf } from './producer-lost.ts';
 import { BEAT } from './scripts/beat.ts';
 import { END } from './scripts/end.ts';
 import type { Shard, ShardParts } from './shard.ts';
 
-/** Events that are read in one call. A longer call blocks Redis for all clients. */
-const pageElements = 500;
 /** Instances that were found dead, of which messages may still speak. */
 const deadKept = 100;
 

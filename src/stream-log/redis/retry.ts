@@ -1,4 +1,5 @@
 /** Repeats calls of Redis that fail, for `patienceMs`. Every script may be repeated: it finds what the one before did. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { LlmError } from '../../errors.ts';
 import { startsWith } from './connection.ts';
 import type { RedisTiming } from './timing.ts';
@@ -29,7 +30,7 @@ export function createRetry({ retryMs, patienceMs }: RedisTiming): Retry {
           });
         }
         if (performance.now() >= until) throw outOfReach(error);
-        await new Promise((resolve) => setTimeout(resolve, retryMs));
+        await delay(retryMs);
       }
     }
   };

@@ -2,6 +2,7 @@
  * A part of the logs: those whose keys stand in one slot of Redis. Sends what the logs of this instance have gathered, all of
  * them in one call, and hands the messages of others to the logs that they are for.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { StartEvent } from '../../protocol.ts';
 import type { Connection } from './connection.ts';
 import { startsWith } from './connection.ts';
@@ -221,7 +222,7 @@ export class Shard {
       for (const { log } of sendings) this.#dirty.add(log);
       this.counts.retried += 1;
       if (startsWith(error, 'OOM')) await this.#sendEnds(sendings);
-      await new Promise((resolve) => setTimeout(resolve, this.timing.retryMs));
+      await delay(this.timing.retryMs);
       this.#sending = false;
     }
     if (this.#dirty.size > 0 && !this.#closed) this.#parts.schedule();
