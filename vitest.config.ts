@@ -3,7 +3,8 @@ import { findProgram } from './test/support/programs.ts';
 
 /**
  * What looks at a browser, a compiler, a benchmark, words, the repository or a part that neither opens a socket nor starts a
- * process, which no Node changes. CI runs all other files on every Node that is promised, and with them whatever is new.
+ * process, which no Node changes. CI runs all other files, and with them whatever is new, on the oldest and the newest Node
+ * that are promised, and each on one of those between.
  */
 const onOneNode = [
   'test/aimock.test.ts',
@@ -28,8 +29,10 @@ const onOneNode = [
   'test/openapi.test.ts',
   'test/package.test.ts',
   'test/page*.test.ts',
+  'test/public-types.test.ts',
   'test/request-identity.test.ts',
   'test/settings.test.ts',
+  'test/sizing.test.ts',
   'test/simulator-validation.test.ts',
   'test/token-path.test.ts',
   'test/types.test.ts',
@@ -51,6 +54,8 @@ const onRedisToo = [
   'test/shutdown.test.ts',
   'test/invariants/*.test.ts',
 ];
+/** What only Redis makes happen, and no Node changes. They start servers of their own. */
+const onRedisAlone = ['test/redis-cluster.test.ts', 'test/redis-histories.test.ts'];
 // The first fail by design: harness.test.ts runs them. The second break the project: `npm run mutations` does.
 // The third say what the service is to withstand, which is more than it does: `npm run attack` runs them.
 const runByOthers = [...configDefaults.exclude, 'test/support/**', 'test/mutations/**', 'test/attack/**'];
@@ -59,7 +64,7 @@ const hasRedis = findProgram('redis-server') !== undefined;
 if (!hasRedis) {
   const missing = 'redis-server is not installed';
   if (process.env['REQUIRE_ALL'] === '1') throw new Error(`${missing}, and REQUIRE_ALL=1 lets no test be skipped`);
-  console.warn(`${missing}: ${onRedisToo.length} suites are skipped on Redis`);
+  console.warn(`${missing}: ${onRedisToo.length + onRedisAlone.length} suites are skipped on Redis`);
 }
 
 export default defineConfig({
@@ -67,7 +72,7 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'every-node', include: ['test/**/*.test.ts'], exclude: [...runByOthers, ...onOneNode] },
+        test: { name: 'every-node', include: ['test/**/*.test.ts'], exclude: [...runByOthers, ...onOneNode, ...onRedisAlone] },
       },
       {
         extends: true,
@@ -86,7 +91,7 @@ export default defineConfig({
           name: 'on-redis',
           // The same files run in a process each on the memory log.
           isolate: false,
-          include: hasRedis ? onRedisToo : [],
+          include: hasRedis ? [...onRedisToo, ...onRedisAlone] : [],
           exclude: runByOthers,
           globalSetup: ['test/support/redis-server.ts'],
         },
