@@ -72,7 +72,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'every-node', include: ['test/**/*.test.ts'], exclude: [...runByOthers, ...onOneNode, ...onRedisAlone] },
+        test: {
+          name: 'every-node',
+          include: ['test/**/*.test.ts'],
+          exclude: [...runByOthers, ...onOneNode, ...onRedisAlone],
+        },
       },
       {
         extends: true,

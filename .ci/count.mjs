@@ -19,7 +19,8 @@ if (args[0] === '--failed-files') {
   const passed = first.passed + first.failures.length - failed;
   console.log(`${passed} passed, ${failed} failed, ${first.skipped} skipped`);
   for (const failure of first.failures) {
-    const again = second && !second.failures.some(({ test }) => test === failure.test) ? ' (passed at its second try)' : '';
+    const again =
+      second && !second.failures.some(({ test }) => test === failure.test) ? ' (passed at its second try)' : '';
     console.log(`  ${failure.test}${again}: ${failure.reason}`);
   }
 }

@@ -68,7 +68,10 @@ export class Interrupt implements Disposable {
     return process.platform === 'win32' || this.#terminals.some((descriptor) => !isatty(descriptor));
   }
 
-  /** Aborts when the parent has died: the system gives the process another parent at once. */
+  /**
+   * Checks four times a second whether the parent has died, and aborts then. POSIX systems give an orphan another parent at
+   * once. Windows does not, so there the death of the parent is not noticed.
+   */
   #watchParent(): NodeJS.Timeout {
     const parent = process.ppid;
     return setInterval(() => {

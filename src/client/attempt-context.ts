@@ -9,7 +9,7 @@ export interface AttemptContext {
   readonly body: string;
   /** The size of `body` in UTF-8. */
   readonly bodyBytes: number;
-  /** Set by the link. Checks at once whether the connection has been silent for too long. */
+  /** Set by the link. Looks at once whether the connection has been silent for too long, and if so, gives it up. */
   look: () => void;
   /** Set by the link once the service has announced it: the longest silence of a living connection. */
   silenceMs: number | undefined;

@@ -159,9 +159,9 @@ export class Course {
   }
 
   /**
-   * How long an attempt may wait for the service's first answer. Where a generation is to be resumed, its disconnect
-   * clock is running, so a first attempt is given up as early as a connection that has gone silent. Each failure
-   * doubles the time, for a service that is slow to take connections.
+   * How long an attempt may wait for the service's first answer: `connectMs`. After a lost connection, the generation's
+   * disconnect clock may be running. So the first new attempt waits only as long as a connection may be silent, and each
+   * failure doubles that, up to `connectMs`, for a service that is slow to take connections.
    */
   #connectMs(): number {
     const { connectMs } = this.#options.limits;

@@ -75,8 +75,8 @@ export interface LlmClientOptions {
 /** The client of a service. Disposing it closes it. */
 export interface LlmClient<TRouter extends AnyTRPCRouter> extends AsyncDisposable {
   /**
-   * tRPC's own client, for all procedures. Its subscriptions reconnect by themselves too. Its errors have `data.llm`,
-   * as refusals do.
+   * tRPC's own client, for all procedures. Its subscriptions reconnect as those of `stream` and `follow` do. Errors of
+   * subscriptions and of the procedures under `llm` have `data.llm`. Errors of a host's other calls are passed on unchanged.
    */
   readonly trpc: TRPCClient<TRouter>;
   /**

@@ -1,7 +1,7 @@
 /**
  * Sends the events of a view as one HTTP response of server-sent events, for every door that is plain HTTP. A door says how it
- * writes a batch; it knows neither sockets nor heartbeats. Nothing is sent before the view has its first batch, so a request
- * that is refused until then is answered with an HTTP status.
+ * writes a batch; it knows neither sockets nor heartbeats. Nothing is sent before the view is open, so a request that is refused
+ * is answered with an HTTP status. A view that is open and has no batch yet, since its generation is silent, has its head sent.
  */
 import type { FastifyReply } from 'fastify';
 import type { Sink } from '../flow/sink.ts';
@@ -36,14 +36,17 @@ export async function sendEvents(
 ): Promise<void> {
   const stream = new SseResponse(reply.raw, heartbeat, options);
   const view = viewUntil(stream.signal);
+  // In a later turn, so that a view whose first batch, or end, is at hand decides about the head itself.
+  view.onOpen(() => setImmediate(() => stream.open()));
   let first: IteratorResult<LogBatch>;
   try {
     first = await view.next();
   } catch (error) {
-    stream.release();
+    if (stream.opened) await stream.finish();
+    else stream.release();
     throw error;
   }
-  if (first.done && !stream.signal.aborted) {
+  if (first.done && !stream.opened && !stream.signal.aborted) {
     stream.release();
     // The instance is leaving before the view had an event: another one has the answer.
     if (view.moved)

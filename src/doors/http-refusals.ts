@@ -17,7 +17,7 @@ export interface RefusalStyle {
   readonly body: (error: LlmError, request: FastifyRequest) => object;
 }
 
-/** The body of REST and of every route that belongs to no door: `{error: {code, message, …}}`. */
+/** The body of a refusal, for REST and for every route that belongs to no door: `{error: {code, message, …}}`. */
 export const plainBody = ({ data }: LlmError): object => ({ error: data });
 
 const plainStyle: RefusalStyle = { door: () => 'http', body: plainBody };

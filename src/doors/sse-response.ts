@@ -28,7 +28,9 @@ export class SseResponse {
   readonly #options: SseOptions;
   readonly #heartbeat: NodeJS.Timeout;
   #left = false;
+  #released = false;
   #opened = false;
+  #retrySent = false;
   /** Takes the chunks of the body, once the head is out. Undefined for a client of HTTP/1.0, which knows no chunks. */
   #socket: Socket | undefined;
   /** Set where many streams end in one turn: the tokens of other streams go first. */
@@ -37,7 +39,7 @@ export class SseResponse {
   #silent = true;
 
   /**
-   * Takes the response over. Nothing is sent before the first `write`.
+   * Takes the response over. Nothing is sent before `open` or the first `write`.
    *
    * @param heartbeat The frame that is sent as a sign of life.
    */
@@ -61,6 +63,19 @@ export class SseResponse {
   }
 
   /**
+   * Sends the head, so that the client knows that it is connected while there is no frame yet. Heartbeats follow from then on.
+   * Does nothing where the head was sent, or the response was given back.
+   */
+  open(): void {
+    if (!this.#opened && !this.#left && !this.#released) this.#open();
+  }
+
+  /** Whether the head was sent: from then on no status can refuse the request. */
+  get opened(): boolean {
+    return this.#opened;
+  }
+
+  /**
    * Sends whole frames. The first frame must hold data: `retry` is put in front of it, and some parsers would take `retry` in a block
    * of its own for an event. Returns undefined if the client has room for more. Otherwise the promise settles when it has, or has left.
    *
@@ -69,8 +84,9 @@ export class SseResponse {
   write(frames: string, last = false): Promise<void> | undefined {
     if (this.#left) return undefined;
     this.#silent = false;
-    if (!this.#opened) {
-      this.#open();
+    if (!this.#retrySent) {
+      this.open();
+      this.#retrySent = true;
       frames = `retry: ${this.#options.reconnectMs}\n${frames}`;
     }
     const socket = this.#socket;
@@ -114,16 +130,18 @@ export class SseResponse {
       // Without it, nginx buffers a response that it proxies.
       'x-accel-buffering': 'no',
     });
-    if (!response.chunkedEncoding || !response.socket) return;
-    this.#socket = response.socket;
-    leaveTogether(this.#socket);
-    // A stream may be quiet for any time.
-    this.#socket.setTimeout(0);
+    if (response.chunkedEncoding && response.socket) {
+      this.#socket = response.socket;
+      leaveTogether(this.#socket);
+      // A stream may be quiet for any time.
+      this.#socket.setTimeout(0);
+    }
     response.flushHeaders();
   }
 
   /** Gives the response back before anything was sent, so that somebody else can write it. */
   release(): void {
+    this.#released = true;
     clearInterval(this.#heartbeat);
   }
 }
@@ -137,8 +155,8 @@ interface Chunk {
 let lastChunk: Chunk = { frames: '', text: '', encoding: 'latin1' };
 
 /**
- * Frames as one HTTP chunk in one string. Node would hand the system three pieces. The viewers of one generation are sent the same
- * frames one after the other, so the last chunk is kept.
+ * Frames as one HTTP chunk, in one string. `response.write` would hand the system several pieces: size, line ends and data. The
+ * viewers of one generation are sent the same frames one after the other, so the last chunk is kept.
  */
 function chunkOf(frames: string): Chunk {
   if (frames !== lastChunk.frames) {

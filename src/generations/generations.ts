@@ -20,7 +20,7 @@ import {
   type Resumable,
   type StreamRequest,
 } from '../protocol.ts';
-import { measureRequest, type MeasuredRequest } from './request-identity.ts';
+import { isLarge, measureRequest, type MeasuredRequest } from './request-identity.ts';
 import { RunningGeneration, type GenerationParts } from './running-generation.ts';
 import { View, type LogView } from './view.ts';
 import {
@@ -30,6 +30,7 @@ import {
   type LogStatus,
   type StreamLog,
 } from '../stream-log/stream-log.ts';
+import { ownTurn } from '../flow/turns.ts';
 import { within } from '../flow/within.ts';
 
 export interface GenerationsOptions extends GenerationParts {
@@ -257,7 +258,11 @@ export class Generations implements AsyncDisposable {
     checkStart: (() => void) | undefined,
   ): Promise<StreamLog> {
     const generationId = request.generationId ?? cursor?.generationId;
+    // Parsing, measuring and sending ten megabytes in one turn would delay every other token by a fifth of a second.
+    const large = isLarge(request);
+    if (large) await ownTurn();
     const measured = measureRequest(request);
+    if (large) await ownTurn();
     let log: StreamLog | undefined;
     if (generationId !== undefined) {
       log = await this.#find({ caller: caller.name, generationId });

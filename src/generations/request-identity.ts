@@ -21,6 +21,26 @@ const valueBytes = 64;
 /** Characters that are hashed in one call. One call for each small value would cost more than the hashing itself. */
 const pieceChars = 64 * 1_024;
 
+/** Characters of a request that take about a millisecond to hash. */
+const largeChars = 512 * 1_024;
+
+/** Whether a request takes a noticeable time to measure, and then to send. Looks at no more strings than it needs to know. */
+export function isLarge({ messages }: StreamRequest): boolean {
+  return roomAfter(messages, largeChars) < 0;
+}
+
+/** How many of some characters are left after all strings in a value; negative as soon as they are used up. */
+function roomAfter(value: unknown, chars: number): number {
+  if (typeof value === 'string') return chars - value.length;
+  if (typeof value !== 'object' || value === null) return chars;
+  let room = chars;
+  for (const each of Object.values(value)) {
+    room = roomAfter(each, room);
+    if (room < 0) break;
+  }
+  return room;
+}
+
 /** Takes some tenths of a microsecond for each value in the request, and copies none of them. */
 export function measureRequest(request: StreamRequest): MeasuredRequest {
   const identifying = Object.entries(request).filter(([name]) => !optionsOutsideIdentity.has(name));

@@ -7,6 +7,9 @@ import type { LogBatch, LogReader } from '../stream-log/stream-log.ts';
 /** The batches of a generation's log after the viewer's cursor, to be pulled or piped, not both. */
 export interface LogView extends LogReader {
   [Symbol.asyncIterator](): LogView;
+
+  /** Has `callback` called when the view is open: nothing can refuse it from then on. Must be called before `next` and `pipe`. */
+  onOpen(callback: () => void): void;
 }
 
 /** Takes the places that a view needs, finds or makes its log, and opens the reader. Called once at most. */
@@ -20,6 +23,7 @@ export class View implements LogView {
   readonly signal: AbortSignal;
   readonly #open: OpenView;
   readonly #releases: (() => void)[] = [];
+  #opened: () => void = () => {};
   #reader: LogReader | undefined;
   #closed = false;
 
@@ -34,6 +38,10 @@ export class View implements LogView {
 
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  onOpen(callback: () => void): void {
+    this.#opened = callback;
   }
 
   async next(): Promise<IteratorResult<LogBatch, undefined>> {
@@ -77,6 +85,7 @@ export class View implements LogView {
     }
     // Whoever iterates may have left while the view was being opened.
     if (this.#closed) await this.#reader.return();
+    else this.#opened();
     return this.#reader;
   }
 }

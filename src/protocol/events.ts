@@ -160,7 +160,10 @@ export interface DoneEvent extends Account {
 }
 
 const cancelReasons = ['requested', 'disconnected', 'shutdown'] as const;
-/** Why a generation was cancelled: by `llm.cancel`, because no viewer came back in time, or because the service shut down. */
+/**
+ * Why a generation was cancelled: a client asked for it (`llm.cancel`, or REST's DELETE), no viewer came back in time, or the
+ * service shut down.
+ */
 export type CancelReason = (typeof cancelReasons)[number];
 const cancelledSchema = z
   .object({ type: z.literal('cancelled'), reason: z.enum(cancelReasons), ...accountFields })

@@ -154,7 +154,7 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
     generations: z
       .strictObject({ limit: z.int().min(1).max(pageEntriesMax).optional(), before: generationIdSchema.optional() })
       .nullish(),
-    /** The body of REST's process_stream. Unknown fields are ignored, as the service before this one ignored them. */
+    /** The body of REST's process_stream. Unknown fields are ignored, as in the Python service that this one replaces. */
     restBody: z
       .object(schemasOf<BodyOption>(options.filter(([, { rest }]) => rest === 'body')))
       .meta({ id: 'ProcessStreamRequest' }),

@@ -78,12 +78,16 @@ function readableLine(look: PrettyOptions): (line: string) => string {
 
 /** Milliseconds become whole numbers, other fractions (of dollars, for one) keep a few digits. */
 function rounded(line: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(line).map(([key, value]) => {
-      if (typeof value !== 'number' || Number.isInteger(value) || !Number.isFinite(value)) return [key, value];
-      return [key, key.endsWith('Ms') ? Math.round(value) : Number(value.toPrecision(significantDigits))];
-    }),
-  );
+  const short: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(line)) {
+    short[key] = typeof value === 'number' ? roundedNumber(key, value) : value;
+  }
+  return short;
+}
+
+function roundedNumber(key: string, value: number): number {
+  if (Number.isInteger(value) || !Number.isFinite(value)) return value;
+  return key.endsWith('Ms') ? Math.round(value) : Number(value.toPrecision(significantDigits));
 }
 
 /** The same logger, whose own errors harm no generation. */

@@ -31,7 +31,10 @@ export interface GenerationEnd {
   readonly configHash: string;
   readonly simulated: boolean;
   readonly terminal: TerminalEvent;
-  /** How many viewers have followed it from its start to its end. */
+  /**
+   * How often a viewer came while it ran. A viewer that reconnects counts again. Another instance counts once each time it gets
+   * its first viewer.
+   */
   readonly viewers: number;
   /** The messages and the text of the answer; present only where the log may hold them. */
   readonly content?: { readonly messages: readonly Message[]; readonly text: string };

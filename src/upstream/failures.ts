@@ -132,7 +132,10 @@ export class FailureCause extends Error {
     this.onKeptSocket = facts.onKeptSocket ?? false;
   }
 
-  /** Does the same as `UpstreamFailure.inWordsOf`. An error type that is known here stays, since it is no quotation. */
+  /**
+   * The same cause, with upstream's error type replaced by the result of `ownWord`. A type of the table below stays: it is a
+   * fixed word, and can't quote the request.
+   */
   inWordsOf(ownWord: (word: string | undefined) => string | undefined): FailureCause {
     const { message, type, code, status, requestPath, check, sent, onKeptSocket, cause } = this;
     const own = isErrorType(type) ? type : ownWord(type);

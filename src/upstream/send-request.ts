@@ -20,7 +20,7 @@ export interface SuccessfulResponse {
 
 export interface SendOptions {
   readonly signal: AbortSignal;
-  /** Whether the request must be sent on a new socket. */
+  /** Set after upstream closed a kept socket under the last attempt: it has most likely closed the other kept ones too. */
   readonly freshSocket: boolean;
 }
 

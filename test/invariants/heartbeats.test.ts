@@ -35,6 +35,23 @@ describe('on quiet connections', () => {
     expect(proxy.connections).toBe(connections);
   });
 
+  it('over REST a viewer that comes back in a silence has the head of its response before the next event', async () => {
+    const { url, upstream } = test.current;
+    upstream.respondWith({ kind: 'manual' });
+    const generationId = crypto.randomUUID();
+    const viewer = doors[0]!.stream(url, ask('hi', { generationId }));
+    const request = await upstream.nextRequest();
+    await viewer.until((event) => event.type === 'start');
+    const response = await fetch(`${url}/api/llm/generations/${generationId}/events`, {
+      headers: { 'last-event-id': `${generationId}:0` },
+    });
+    expect(response.status).toBe(200);
+    await request.text('at last');
+    request.finish();
+    expect(await response.text()).toMatch(/^retry: \d+\n(?::\n)?id: .*\nevent: text\ndata: .*at last/);
+    expect(textOf(await readAll(viewer))).toBe('at last');
+  });
+
   it('over SSE the service announces how long silence may last, and the client notices a dead connection', async () => {
     const viewer = await throughDeadPeer((url, asked) => doors[0]!.stream(url, asked));
     expect(textOf(await readAll(viewer))).toBe('after the break');

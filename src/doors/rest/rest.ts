@@ -1,6 +1,6 @@
 /**
- * The REST door: its routes, and what each takes from path, headers and body. The first route is that of the service before
- * this one; resume, cancel and configs stand beside it. Knows no sockets; event-response.ts sends.
+ * The REST door: its routes, and what each takes from path, headers and body. The first route is that of the Python
+ * service that this one replaces; resume, cancel and configs stand beside it. Knows no sockets; event-response.ts sends.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Caller } from '../../caller.ts';

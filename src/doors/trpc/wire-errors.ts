@@ -130,7 +130,7 @@ export function publicError(thrown: unknown, { telemetry, embedded }: PublicErro
   return wrapped;
 }
 
-/** The error under tRPC's name for its code. Formatters find the LlmError as the cause. */
+/** The TRPCError for an LlmError: it has tRPC's code for the LlmError's code, and the LlmError as its cause. */
 function toTrpcError(cause: LlmError): TRPCError {
   return new TRPCError({ code: cause.traits.trpc, message: cause.message, cause });
 }

@@ -11,8 +11,8 @@ import { ChunkFraming } from './chunk-framing.ts';
 
 /**
  * One buffer for all kept sockets. Node's parser and the bodies have used or copied a read before `callback` returns,
- * so the next read may overwrite it. A new buffer for each read, which Node's streams allocate, would make a token a
- * tenth dearer.
+ * so the next read may overwrite it. With a new buffer for each read, as Node's streams allocate it, a token would cost a
+ * tenth more CPU time.
  */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 const headEnd = '\r\n\r\n';

@@ -20,7 +20,8 @@ export function mayHoldHalves(json: string): boolean {
 }
 
 /**
- * Returns the same JSON with U+FFFD for each lone half in its texts and keys. Where it has none, this costs one search.
+ * Returns the same JSON with U+FFFD for each lone half in its texts and keys. JSON without an escaped half, lone or in a pair,
+ * costs one search.
  */
 export function wellFormedJson(json: string): string {
   if (!mayHoldHalves(json)) return json;
