@@ -114,10 +114,14 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
 }
 
 /** In Redis if a URL says where that is, else in this process. */
-function createLogs({ settings: { redisUrl, limits }, redisTiming }: CoreParts): MemoryStreamLogs | RedisStreamLogs {
+function createLogs({
+  settings: { redisUrl, limits },
+  telemetry: lines,
+  redisTiming,
+}: CoreParts): MemoryStreamLogs | RedisStreamLogs {
   if (redisUrl === undefined) return new MemoryStreamLogs(limits);
   const { redisFlushMs: flushMs, redisOutageMs: outageMs } = limits;
-  return new RedisStreamLogs({ url: redisUrl, flushMs, outageMs, limits, timing: redisTiming });
+  return new RedisStreamLogs({ url: redisUrl, flushMs, outageMs, limits, lines, timing: redisTiming });
 }
 
 /**

@@ -12,7 +12,8 @@ import { ResponseBody } from '../src/upstream/http/body.ts';
 import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { hello, takeApart, testConfig } from './support/llm-stream.ts';
-import { selfSigned, trustSelfSigned } from './support/tls.ts';
+import { selfSigned } from './support/self-signed.ts';
+import { trustSelfSigned } from './support/tls.ts';
 import { frameOf } from './support/upstream-frames.ts';
 
 finishesCleanly();

@@ -15,7 +15,8 @@ import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { startBench, testConfig } from './support/llm-stream.ts';
 import { startProxy } from './support/proxy.ts';
 import { ask, plainConfig, startTestService } from './support/service.ts';
-import { selfSigned, trustSelfSigned } from './support/tls.ts';
+import { selfSigned } from './support/self-signed.ts';
+import { trustSelfSigned } from './support/tls.ts';
 import { frameOf } from './support/upstream-frames.ts';
 
 finishesCleanly();

@@ -1,16 +1,17 @@
-/** On a cluster: what a standalone Redis promises, also while slots move and a primary is lost. */
+/** On a cluster: what a standalone Redis promises, also while slots move and a primary is lost. `FAULT_RUNS=200` repeats these. */
 import { expect, it } from 'vitest';
 import type { LlmEvent } from '../src/protocol.ts';
 import type { RedisStreamLogs } from '../src/stream-log/redis/redis-logs.ts';
 import type { LogBatch, StreamLog } from '../src/stream-log/stream-log.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { cancelled, done, expectExactly, key, nobody, open, readAll, text } from './support/log-events.ts';
-import { startCluster } from './support/redis-cluster.ts';
+import { startCluster, type TestCluster } from './support/redis-cluster.ts';
 import { requires } from './support/skip.ts';
 import { newPrefix, quickTiming, redisLogs } from './support/stream-logs.ts';
 
 finishesCleanly();
 
+const runs = Number(process.env['FAULT_RUNS'] ?? 1);
 /** Enough to have some on every node. */
 const generations = 40;
 
@@ -27,41 +28,46 @@ async function startAll(writer: RedisStreamLogs, reader: RedisStreamLogs) {
   );
 }
 
+async function loseNothing(fault: (cluster: TestCluster) => Promise<void>): Promise<void> {
+  await using cluster = await startCluster();
+  const prefix = newPrefix();
+  // A failover takes longer than a test's lease.
+  const options = { timing: { ...quickTiming, beatsMissedMax: 1_000, patienceMs: 60_000 } };
+  await using writer = redisLogs(cluster, prefix, options);
+  await using reader = redisLogs(cluster, prefix, options);
+  const running = await startAll(writer, reader);
+  const all: LlmEvent[] = [];
+  const say = async (piece: string) => {
+    all.push(text(piece));
+    await Promise.all(running.map(async ({ log }) => log.append([text(piece)])));
+  };
+  for (let n = 0; n < 10; n += 1) await say(`${n} `);
+  const faulty = fault(cluster);
+  for (let n = 0; n < 10; n += 1) {
+    await say(`meanwhile ${n} `);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await faulty;
+  await say('after that');
+  await Promise.all(running.map(async ({ log }) => log.append([done])));
+  await Promise.all(running.map(({ watching }) => watching));
+  for (const { batches, log } of running) {
+    expectExactly(batches, -1, [...all, done]);
+    expectExactly(await readAll((await reader.find(log.record))!), -1, [...all, done]);
+  }
+}
+
 requires('redis-server', 'redis-cli')('a cluster', () => {
   it.each([
     ['that keeps still', async () => {}],
     ['whose slots move', async (cluster) => cluster.moveSlots()],
     ['that loses a primary', async (cluster) => cluster.killPrimary()],
-  ] as [string, (cluster: Awaited<ReturnType<typeof startCluster>>) => Promise<void>][])(
+  ] as [string, (cluster: TestCluster) => Promise<void>][])(
     '%s loses nothing of what runs',
-    { timeout: 240_000 },
-    async (_, fault) => {
-      await using cluster = await startCluster();
-      const prefix = newPrefix();
-      // A failover takes longer than a test's lease.
-      const options = { timing: { ...quickTiming, beatsMissedMax: 1_000, patienceMs: 60_000 } };
-      await using writer = redisLogs(cluster, prefix, options);
-      await using reader = redisLogs(cluster, prefix, options);
-      const running = await startAll(writer, reader);
-      const all: LlmEvent[] = [];
-      const say = async (piece: string) => {
-        all.push(text(piece));
-        await Promise.all(running.map(async ({ log }) => log.append([text(piece)])));
-      };
-      for (let n = 0; n < 10; n += 1) await say(`${n} `);
-      const faulty = fault(cluster);
-      for (let n = 0; n < 10; n += 1) {
-        await say(`meanwhile ${n} `);
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      await faulty;
-      await say('after that');
-      await Promise.all(running.map(async ({ log }) => log.append([done])));
-      await Promise.all(running.map(({ watching }) => watching));
-      for (const { batches, log } of running) {
-        expectExactly(batches, -1, [...all, done]);
-        expectExactly(await readAll((await reader.find(log.record))!), -1, [...all, done]);
-      }
+    { timeout: 240_000 + runs * 60_000 },
+    async (name, fault) => {
+      for (let run = 0; run < runs; run += 1) await loseNothing(fault);
+      if (runs > 1) console.log(`a cluster ${name}: ${runs} times exact`);
     },
   );
 

@@ -1,11 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { doors, readAll, refusalOf, terminalOf, textOf } from './support/doors.ts';
 import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { send } from './support/raw-http.ts';
 import { openSocket } from './support/raw-websocket.ts';
 import { watchServerSockets } from './support/server-sockets.ts';
-import { ask, serviceForEachTest } from './support/service.ts';
+import { ask, serviceForEachTest, startTestService } from './support/service.ts';
 import { sleepers, tooMuch } from './support/sleepers.ts';
 
 finishesCleanly();
@@ -43,6 +43,27 @@ describe('within the drain time', () => {
       await eventually(() => expect(upstream.openSockets).toBe(0));
     },
   );
+});
+
+it('a request that waits for its place when the drain begins is refused, and starts nothing', async () => {
+  const service = await startTestService();
+  const { access, generations } = service.service.core;
+  let admit = () => {};
+  const admitted = new Promise<void>((resolve) => (admit = resolve));
+  const real = access.admitGeneration.bind(access);
+  vi.spyOn(access, 'admitGeneration').mockImplementation(async (...asked) => {
+    await admitted;
+    return real(...asked);
+  });
+  const { signal } = new AbortController();
+  const waiting = generations.stream({ name: 'ann' }, ask('hi'), signal).next();
+  const drained = generations.drain(0);
+  admit();
+  await expect(waiting).rejects.toMatchObject({ code: 'shutting_down' });
+  await drained;
+  expect(service.upstream.requestCount).toBe(0);
+  await service[Symbol.asyncDispose]();
+  for (const [what, left] of Object.entries(service.leftovers())) expect(left, `${what} left over`).toBe(0);
 });
 
 describe('after the drain time', () => {

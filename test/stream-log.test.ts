@@ -175,7 +175,33 @@ describe.each(logKinds)('in $name', (kind) => {
       await log.append([text('c', 1), done]);
       expect(await seen.snapshot()).toMatchObject({ state: 'done', lastOffset: 5, terminal: done, text: 'abc' });
       expect(await seen.status()).toMatchObject({ state: 'done', lastOffset: 5, terminal: done });
-      expect((await seen.status()).bytes).toBeGreaterThanOrEqual('abc'.length);
+    });
+
+    it('asks once for room for the whole text before it gives that, and gives none where there is no room', async () => {
+      await using logs = await kind.create();
+      const pieces = Array.from({ length: 1_200 }, (_, n) => text(`${n} é🙂,`));
+      const { log } = await open(logs.writer, key());
+      for (const piece of pieces) await log.append([piece]);
+      await log.append([done]);
+      const seen = await found(logs.reader, log.record);
+      const asked: number[] = [];
+      const room = async (bytes: number) => void asked.push(bytes);
+      const whole = pieces.map((piece) => ('text' in piece ? piece.text : '')).join('');
+      expect(await seen.snapshot(room)).toMatchObject({ state: 'done', lastOffset: 1_201, text: whole });
+      expect(asked).toHaveLength(1);
+      expect(asked[0]).toBeGreaterThanOrEqual(Buffer.byteLength(whole));
+      const noRoom = () => Promise.reject(new Error('no room'));
+      await expect(seen.snapshot(noRoom)).rejects.toThrow('no room');
+    });
+
+    it('has all that its producer has appended, text merged', async () => {
+      await using logs = await kind.create();
+      const { log } = await filled(logs, [text('a'), text('b'), block(1), thinking('c', 2), thinking('d', 2), done]);
+      const { text: whole, events } = log.produced();
+      expect(whole).toBe('ab');
+      const [start, ...others] = events;
+      expect(start).toMatchObject({ type: 'start', generationId: log.record.generationId });
+      expect(others).toEqual([text('ab'), block(1), thinking('cd', 2), done]);
     });
   });
 

@@ -10,7 +10,8 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { prepareRequest, UpstreamSockets } from '../src/upstream/http/sockets.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { selfSigned, trustSelfSigned } from './support/tls.ts';
+import { selfSigned } from './support/self-signed.ts';
+import { trustSelfSigned } from './support/tls.ts';
 
 finishesCleanly();
 trustSelfSigned();

@@ -5,13 +5,9 @@
  */
 import type { FastifyReply } from 'fastify';
 import type { Sink } from '../flow/sink.ts';
-import { LlmError } from '../errors.ts';
-import type { LogView } from '../generations/view.ts';
+import { movedAway, type LogView } from '../generations/view.ts';
 import type { LogBatch } from '../stream-log/stream-log.ts';
 import { SseResponse, type SseOptions } from './sse-response.ts';
-
-/** How long a client waits before it asks another instance. */
-const movedRetryMs = 1_000;
 
 /** How one door writes events. */
 export interface EventDialect {
@@ -49,10 +45,7 @@ export async function sendEvents(
   if (first.done && !stream.opened && !stream.signal.aborted) {
     stream.release();
     // The instance is leaving before the view had an event: another one has the answer.
-    if (view.moved)
-      throw new LlmError('shutting_down', 'This instance can’t go on with the answer; ask again', {
-        retryAfterMs: movedRetryMs,
-      });
+    if (view.moved) throw movedAway();
     // No event follows the terminal one. An EventSource that reconnects stops when it reads this status.
     return reply.code(204).send();
   }

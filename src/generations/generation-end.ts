@@ -4,7 +4,7 @@
  */
 import { within } from '../flow/within.ts';
 import type { Caller } from '../caller.ts';
-import type { LlmEvent, Message, TerminalEvent } from '../protocol.ts';
+import { isTerminal, type LlmEvent, type Message, type TerminalEvent } from '../protocol.ts';
 import type { StreamLog } from '../stream-log/stream-log.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 
@@ -24,14 +24,15 @@ export interface EndedGeneration {
   readonly startedAt: string;
   /** The answer's text, all blocks joined. */
   readonly text: string;
-  /** From `start` to the terminal one, text merged: the same that a viewer gets who attaches after the end. */
+  /** From `start` to the terminal one, text merged: what a viewer gets who attaches after the end. */
   readonly events: readonly LlmEvent[];
   /** The last of `events`: how the generation ended, with its usage and cost. */
   readonly terminal: TerminalEvent;
 }
 
 /**
- * Called once for each generation that this process has run, however it ended, after its terminal event is in the log. If
+ * Called once for each generation that this process has run, however it ended, after its terminal event is in the log; where
+ * the logs are out of reach, when the service has given up on writing it. If
  * it throws or rejects, that is logged and has no other effect. Until it settles, for at most 10 s, the generation keeps its
  * place among those that may run at once, and a shutdown waits for it.
  */
@@ -60,11 +61,8 @@ export async function runEndHook(
 
 async function callHook(onGenerationEnd: OnGenerationEnd, log: StreamLog, facts: EndFacts): Promise<void> {
   const { config, startedAt } = log.record;
-  const { text } = await log.snapshot();
-  const events: LlmEvent[] = [];
-  const reader = await log.read(-1, new AbortController().signal);
-  for (let next = await reader.next(); !next.done; next = await reader.next()) {
-    for (const event of next.value) events.push(event.copy());
-  }
-  await onGenerationEnd({ ...facts, config, startedAt, text, events });
+  const { text, events } = log.produced();
+  // Whoever wrote the end in place of this process had to guess what the answer cost, and perhaps nobody has written one yet.
+  const all = [...events.filter((event) => !isTerminal(event)), facts.terminal];
+  await onGenerationEnd({ ...facts, config, startedAt, text, events: all });
 }

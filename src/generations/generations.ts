@@ -5,6 +5,7 @@
  * model call has a signal of its own.
  */
 import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Caller } from '../caller.ts';
 import { checkVariables, type Config, type ConfigSnapshot } from '../configs/configs.ts';
 import { LlmError } from '../errors.ts';
@@ -29,6 +30,7 @@ import {
   type LogReader,
   type LogStatus,
   type StreamLog,
+  type TakeRoom,
 } from '../stream-log/stream-log.ts';
 import { ownTurn } from '../flow/turns.ts';
 import { within } from '../flow/within.ts';
@@ -48,9 +50,6 @@ export interface Admission {
   admitViewer(caller: Caller): Disposable;
 }
 
-/** Called and awaited before an answer to a request is made, with the bytes that it will take in memory. Throws to refuse it. */
-export type TakeRoom = (bytes: number) => Promise<void> | undefined;
-
 /** Refuses nothing. For callers within the process: what they get is returned to them, and waits in no socket. */
 const unbounded: TakeRoom = () => undefined;
 const pageEntriesDefault = 100;
@@ -59,6 +58,8 @@ const summaryBytes = 2_048;
 /** Characters of a config's name that a refusal repeats. */
 const namedConfigCharsMax = 100;
 const shutdownRetryAfterMs = 1_000;
+/** How long a drain waits, after it has stopped the generations that were left, for their ends to be in the logs. */
+const endsWrittenMs = 2_000;
 /** How long a drain waits, after all generations have ended, for viewers that haven't read to the end. */
 const viewersLeaveMs = 2_000;
 
@@ -109,8 +110,8 @@ export class Generations implements AsyncDisposable {
   }
 
   /**
-   * Ends a generation, whichever instance runs it. Settles once its terminal event is in the log, and if this instance runs it,
-   * once upstream's socket is closed, too.
+   * Ends a generation, whichever instance runs it. Settles once upstream's socket is closed and the terminal event is in the log;
+   * where that is out of reach, when the process that runs it has given up.
    *
    * @throws LlmError `generation_not_found` if there is no log. The id is then refused for `barMs`, because its start may arrive
    *   after this cancel.
@@ -131,8 +132,7 @@ export class Generations implements AsyncDisposable {
   async snapshot(caller: Caller, generationId: string, room: TakeRoom = unbounded): Promise<GenerationSnapshot> {
     const log = await this.#find({ caller: caller.name, generationId });
     if (!log) throw generationNotFound();
-    await room((await log.status()).bytes);
-    const { text, ...status } = await log.snapshot();
+    const { text, ...status } = await log.snapshot(room);
     return { ...summarize(log, status), text };
   }
 
@@ -150,16 +150,22 @@ export class Generations implements AsyncDisposable {
 
   /**
    * Starts no new generations from now on, and waits up to `drainMs` for the running ones to finish. Ends those that remain as
-   * `cancelled: shutdown`. Closes as moved the views of generations that other instances run, and waits up to 2 s for all
+   * `cancelled: shutdown`, or as `producer_lost` where the stream logs are out of reach then. Closes as moved the views of generations that other instances run, and waits up to 2 s for all
    * other viewers to take their terminal event.
    */
   async drain(drainMs: number): Promise<void> {
     if (!this.#draining) this.#options.telemetry.draining(this.#running.size);
     this.#draining = true;
     await within(drainMs, Promise.all([...this.#running.values()].map(({ done }) => done)));
-    await Promise.all([...this.#running.values()].map((generation) => generation.cancel('shutdown')));
+    const ends = Promise.all([...this.#running.values()].map((generation) => generation.cancel('shutdown')));
+    // Whoever waits for a store that is out of reach waits longer than a drain may take.
+    const { logs } = this.#options;
+    if (!(await within(logs.reachable ? endsWrittenMs : 0, ends))) logs.giveUp();
+    await ends;
     await Promise.all(this.#settling);
-    this.#options.logs.moveReaders();
+    logs.moveReaders();
+    // In this turn the doors say so to the viewers that were moved, before whoever drains closes their connections.
+    await nextTurn();
     if (this.#viewers > 0) await within(viewersLeaveMs, new Promise<void>((resolve) => (this.#allLeft = resolve)));
   }
 
@@ -178,11 +184,7 @@ export class Generations implements AsyncDisposable {
     generationId: string,
     measured: MeasuredRequest,
   ): Promise<StreamLog> {
-    if (this.#draining) {
-      throw new LlmError('shutting_down', 'The service is shutting down and takes no new generations', {
-        retryAfterMs: shutdownRetryAfterMs,
-      });
-    }
+    if (this.#draining) throw shuttingDown();
     const config = this.#config(request.config);
     const variables = request.variables ?? {};
     checkVariables(config, variables);
@@ -191,6 +193,11 @@ export class Generations implements AsyncDisposable {
     // The body for upstream holds the prompt too. One letter beyond ASCII makes each of its letters take two bytes.
     const heldBytes = measured.heldBytes + 2 * config.prompt.charsOf(variables);
     const place = await this.#options.admission.admitGeneration(caller, heldBytes);
+    // A drain that has begun meanwhile doesn't know of this generation, and wouldn't wait for it.
+    if (this.#draining) {
+      place[Symbol.dispose]();
+      throw shuttingDown();
+    }
     const other = this.#running.get(mapKey(key));
     if (other) {
       place[Symbol.dispose]();
@@ -294,6 +301,12 @@ export class Generations implements AsyncDisposable {
     });
     return reader;
   }
+}
+
+function shuttingDown(): LlmError {
+  return new LlmError('shutting_down', 'The service is shutting down and takes no new generations', {
+    retryAfterMs: shutdownRetryAfterMs,
+  });
 }
 
 function summarize(log: StreamLog, { state, lastOffset, terminal }: LogStatus): GenerationSummary {

@@ -37,7 +37,7 @@ export interface GenerationParts {
 export class RunningGeneration {
   /** The log once it is open; undefined if it couldn't be opened. Never rejects. */
   readonly opened: Promise<StreamLog | undefined>;
-  /** Settles when upstream is closed, and the terminal event is in the log unless Redis is out of reach. Never rejects. */
+  /** Settles when upstream is closed and the terminal event is in the log, or the log has given up on writing it. Never rejects. */
   readonly done: Promise<void>;
   /** Settles after that, when the end hook has settled too. Never rejects. */
   readonly settled: Promise<void>;
@@ -144,7 +144,7 @@ export class RunningGeneration {
   async #run(log: StreamLog): Promise<void> {
     try {
       this.#terminal = await this.#pump(log);
-      await this.#report(log, this.#terminal);
+      this.#report(log, this.#terminal);
     } catch (error) {
       // The log could not even take its terminal event, so only the log can end its viewers.
       this.#parts.telemetry.internalError('generation', error);
@@ -176,7 +176,7 @@ export class RunningGeneration {
     /** The last event that upstream's answer was made into. It has the true cost, also where the log refused it. */
     let last: TerminalEvent | undefined;
     const fail = (error: unknown) => {
-      // The log is full, or has ended without this process. The model call is aborted, and read on for what it cost.
+      // The log is full, or another instance has ended the generation. The model call is aborted, and read on for what it cost.
       failure = LlmError.from(error);
       this.#abort.abort('requested' satisfies CancelReason);
     };
@@ -256,7 +256,7 @@ export class RunningGeneration {
     };
   }
 
-  async #report(log: StreamLog, terminal: TerminalEvent): Promise<void> {
+  #report(log: StreamLog, terminal: TerminalEvent): void {
     const { telemetry, llm } = this.#parts;
     telemetry.generationEnded({
       caller: this.#key.caller,
@@ -265,7 +265,7 @@ export class RunningGeneration {
       simulated: llm.isSimulated(this.#config),
       terminal,
       viewers: this.#viewersSeen,
-      ...(telemetry.logsContent ? { content: { messages: this.#messages, text: (await log.snapshot()).text } } : {}),
+      ...(telemetry.logsContent ? { content: { messages: this.#messages, text: log.produced().text } } : {}),
     });
   }
 

@@ -1,6 +1,7 @@
 /**
  * One viewer of a generation. Knows nothing of how its log is found: whoever makes a view passes a function that opens it.
  */
+import { LlmError } from '../errors.ts';
 import type { Sink } from '../flow/sink.ts';
 import type { LogBatch, LogReader } from '../stream-log/stream-log.ts';
 
@@ -12,12 +13,22 @@ export interface LogView extends LogReader {
   onOpen(callback: () => void): void;
 }
 
+/** How long a client waits before it asks another instance. */
+const movedRetryMs = 1_000;
+
+/** The refusal for a viewer who can follow the log on another instance, where a response can’t just end. */
+export function movedAway(): LlmError {
+  return new LlmError('shutting_down', 'This instance can’t go on with the answer; ask again', {
+    retryAfterMs: movedRetryMs,
+  });
+}
+
 /** Takes the places that a view needs, finds or makes its log, and opens the reader. Called once at most. */
 export type OpenView = (view: View) => Promise<LogReader>;
 
 /**
  * A view that is opened by the first call of `next` or `pipe`, and passes all calls to the log's own reader from then on. What
- * was taken for it is given back when the log has ended, the signal has aborted, or whoever iterates leaves.
+ * was taken for it is given back when the log was read to its end, the signal has aborted, or whoever iterates leaves.
  */
 export class View implements LogView {
   readonly signal: AbortSignal;

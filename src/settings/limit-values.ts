@@ -64,13 +64,14 @@ export interface Limits {
    */
   readonly logBytesMax: number;
   /**
-   * All stream logs; not less than `LLM_LOG_BYTES_MAX`. With more, logs of ended generations are dropped, those of
-   * the caller that holds the most first; where none is left, new generations are refused. Default: 402653184 (384
-   * MiB).
+   * All stream logs in the process’s memory; not less than `LLM_LOG_BYTES_MAX`. With more, logs of ended
+   * generations are dropped, those of the caller that holds the most first; where none is left, new generations are
+   * refused. With `REDIS_URL`: the logs of generations that run here, and copies of those that viewers here follow.
+   * Default: 402653184 (384 MiB).
    */
   readonly logsBytesMax: number;
   /**
-   * All stream logs of a caller; not less than `LLM_LOG_BYTES_MAX`. With more, logs of its ended generations are
+   * The same logs, of one caller; not less than `LLM_LOG_BYTES_MAX`. With more, logs of its ended generations are
    * dropped; where none is left, its new generations are refused. Default: 268435456.
    */
   readonly logsBytesPerCallerMax: number;

@@ -149,14 +149,14 @@ export const limits = {
     default: 384 * MiB,
     min: KiB,
     meaning:
-      'All stream logs; not less than `LLM_LOG_BYTES_MAX`. With more, logs of ended generations are dropped, those of the caller that holds the most first; where none is left, new generations are refused',
+      'All stream logs in the process’s memory; not less than `LLM_LOG_BYTES_MAX`. With more, logs of ended generations are dropped, those of the caller that holds the most first; where none is left, new generations are refused. With `REDIS_URL`: the logs of generations that run here, and copies of those that viewers here follow',
   },
   logsBytesPerCallerMax: {
     name: 'LLM_LOGS_BYTES_PER_CALLER_MAX',
     default: 256 * MiB,
     min: KiB,
     meaning:
-      'All stream logs of a caller; not less than `LLM_LOG_BYTES_MAX`. With more, logs of its ended generations are dropped; where none is left, its new generations are refused',
+      'The same logs, of one caller; not less than `LLM_LOG_BYTES_MAX`. With more, logs of its ended generations are dropped; where none is left, its new generations are refused',
   },
   logRetentionMs: {
     name: 'LLM_LOG_RETENTION_MS',

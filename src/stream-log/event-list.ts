@@ -234,8 +234,8 @@ class TextRun {
   }
 }
 
-/** Bytes that a text takes by itself. V8 keeps one byte for each letter where all are Latin-1, else two. */
-function heldBytesOf(text: string): number {
+/** Bytes that a text takes in memory by itself. V8 keeps one byte for each letter where all are Latin-1, else two. */
+export function heldBytesOf(text: string): number {
   const bytes = Buffer.byteLength(text);
   return bytes === text.length ? bytes : Math.max(bytes, 2 * text.length);
 }

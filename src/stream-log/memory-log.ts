@@ -1,6 +1,6 @@
 /**
- * One stream log in this process's memory. Knows of the store that keeps it only how to ask for room and when to say that it
- * has ended.
+ * One stream log in this process's memory. Knows of the store that keeps it only how to ask for room and when to say that its
+ * generation has ended.
  */
 import { LlmError } from '../errors.ts';
 import { isTerminal, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
@@ -10,8 +10,10 @@ import {
   type GenerationRecord,
   type LogReader,
   type LogStatus,
+  type Produced,
   type Producer,
   type StreamLog,
+  type TakeRoom,
 } from './stream-log.ts';
 
 export interface MemoryLogLimits {
@@ -89,8 +91,13 @@ export class MemoryStreamLog implements StreamLog {
     return this.#replica.read(after, signal, onClose);
   }
 
-  async snapshot(): Promise<LogStatus & { text: string }> {
+  async snapshot(room?: TakeRoom): Promise<LogStatus & { text: string }> {
+    await room?.(this.bytes);
     return { ...this.#status(), text: this.#replica.text };
+  }
+
+  produced(): Produced {
+    return this.#replica.produced();
   }
 
   async cancel(): Promise<TerminalEvent> {
@@ -103,7 +110,7 @@ export class MemoryStreamLog implements StreamLog {
 
   #status(): LogStatus {
     const { terminalType, terminal, length } = this.#replica;
-    return { state: terminalType ?? 'running', lastOffset: length - 1, terminal, bytes: this.bytes };
+    return { state: terminalType ?? 'running', lastOffset: length - 1, terminal };
   }
 }
 

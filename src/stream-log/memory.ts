@@ -1,6 +1,6 @@
 /**
  * Keeps the stream logs of a process in its memory, bounded in bytes, over all callers and for each. A log that needs room
- * beyond a bound takes the place of ended logs, the oldest first, which are forgotten before their time. Beyond the caller's
+ * beyond a bound takes the place of logs of ended generations, the oldest first, which are forgotten before their time. Beyond the caller's
  * own bound these are the caller's; beyond the bound of all, those of the caller that holds the most. So a caller with many
  * answers never has those of a caller with few forgotten.
  */
@@ -40,7 +40,7 @@ const capacityRetryAfterMs = 1_000;
 /** The logs of one caller. */
 class CallerLogs {
   readonly logs = new Map<string, MemoryStreamLog>();
-  /** The logs that have ended. The one that ended first is the first. */
+  /** The logs of generations that have ended. The one that ended first is the first. */
   readonly ended = new Set<MemoryStreamLog>();
   bytes = 0;
 }
@@ -48,7 +48,7 @@ class CallerLogs {
 export class MemoryStreamLogs implements StreamLogs {
   readonly #limits: MemoryLogsLimits;
   readonly #callers = new Map<string, CallerLogs>();
-  /** When each ended log is forgotten, in milliseconds since 1970. The log that ended first is the first. */
+  /** When the log of each ended generation is forgotten, in milliseconds since 1970. The one that ended first is the first. */
   readonly #expiries = new Map<MemoryStreamLog, number>();
   readonly #spent: SpentIds;
   /** Kept apart from the spent ids, so that cancels of ids that never were can't use up the room of those, which last far longer. */
@@ -129,6 +129,9 @@ export class MemoryStreamLogs implements StreamLogs {
   /** Every log's producer is in this process. */
   moveReaders(): void {}
 
+  /** What is in this process is never out of reach. */
+  giveUp(): void {}
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#expiry);
     this.#callers.clear();
@@ -154,7 +157,7 @@ export class MemoryStreamLogs implements StreamLogs {
     return undefined;
   }
 
-  /** The caller that holds the most bytes, of those that have an ended log. It walks through all callers, once for each log that is forgotten for another's room. */
+  /** The caller that holds the most bytes, of those that have a log of an ended generation. It walks through all callers, once for each log that is forgotten for another's room. */
   #largest(): CallerLogs | undefined {
     let largest: CallerLogs | undefined;
     for (const each of this.#callers.values()) {
@@ -163,7 +166,7 @@ export class MemoryStreamLogs implements StreamLogs {
     return largest;
   }
 
-  /** Forgets the log of a caller that ended first. Returns false if the caller has no ended log. */
+  /** Forgets the log of the caller's generation that ended first. Returns false if all of them run. */
   #forgetOldest(holder: CallerLogs | undefined): boolean {
     const [oldest] = holder?.ended ?? [];
     if (!holder || !oldest) return false;
@@ -179,7 +182,7 @@ export class MemoryStreamLogs implements StreamLogs {
     this.#expiry ??= this.#scheduleExpiry(logRetentionMs);
   }
 
-  /** One timer serves all logs: they are kept equally long, so the log that ended first is the first to be forgotten. */
+  /** One timer serves all logs: they are kept equally long, so the one whose generation ended first is the first to be forgotten. */
   #scheduleExpiry(delayMs: number): NodeJS.Timeout {
     return setTimeout(() => {
       this.#expiry = undefined;

@@ -10,7 +10,7 @@ import { exhausted, pour, type Sink } from '../flow/sink.ts';
 import { formatEventId, type LlmEvent, type TerminalEvent } from '../protocol.ts';
 import { EventList, type Weighed } from './event-list.ts';
 import { LoggedEvent, type LogBatch } from './logged-event.ts';
-import type { LogReader } from './stream-log.ts';
+import type { LogReader, Produced } from './stream-log.ts';
 
 export class Replica {
   readonly #generationId: string;
@@ -49,6 +49,21 @@ export class Replica {
   /** All text so far, without the thinking. */
   get text(): string {
     return this.#events.text();
+  }
+
+  /** All events, and after them others that readers can't have yet. */
+  produced(others: readonly LlmEvent[] = []): Produced {
+    const { events: kept } = this.#events.slice(0, Infinity);
+    const events = kept.map(({ event }) => (typeof event === 'string' ? (JSON.parse(event) as LlmEvent) : event));
+    let text = this.text;
+    for (const event of others) {
+      const last = events.at(-1)!;
+      if (event.type === 'text') text += event.text;
+      const merges = 'text' in event && 'text' in last && event.type === last.type && event.index === last.index;
+      if (merges) events[events.length - 1] = { ...event, text: last.text + event.text };
+      else events.push(event);
+    }
+    return { text, events };
   }
 
   /** Weighs events that the next `push` will add. */

@@ -34,8 +34,17 @@ export interface LogStatus {
   readonly lastOffset: number;
   /** Undefined while the generation runs. */
   readonly terminal: TerminalEvent | undefined;
-  /** Bytes that the log takes. Its text takes no more than that. */
-  readonly bytes: number;
+}
+
+/** Called and awaited before an answer to a request is made, with the bytes that it will take in memory. Throws to refuse it. */
+export type TakeRoom = (bytes: number) => Promise<void> | undefined;
+
+/** What a producer has appended. */
+export interface Produced {
+  /** The text of all blocks, joined. */
+  readonly text: string;
+  /** From `start` on, adjacent text of a block merged. */
+  readonly events: readonly LlmEvent[];
 }
 
 /** Selects some of a caller's logs, newest first: at most `limit`, and only older ones than `before` if that is given. */
@@ -48,8 +57,8 @@ export interface LogPage {
 /** The callbacks by which a log reaches the producer of its generation. None may throw. */
 export interface Producer {
   /**
-   * Stops the generation. The log calls it where another instance was asked to cancel, and where the log has ended without its
-   * producer, or can't be written any more. The next `append` rejects in those two cases.
+   * Stops the generation. The log calls it where another instance was asked to cancel, and where another instance has ended
+   * the generation, or the log can't be written any more. The next `append` rejects in those two cases.
    */
   cancel(): void;
   /** Another instance has its first viewer of this generation. */
@@ -72,7 +81,7 @@ export interface StreamLog {
    * in the same step, and a promise settles only when the log holds that event for good.
    *
    * Rejects with the LlmError `log_limit` if the log would outgrow its bound, and adds nothing of the batch then. A terminal
-   * event on its own always fits. Rejects with `producer_lost` if the log has ended without its producer: `status` has the
+   * event on its own always fits. Rejects with `producer_lost` if another instance has ended the generation: `status` has the
    * end, and no more may be appended.
    */
   append(events: readonly LlmEvent[]): Promise<void> | undefined;
@@ -87,8 +96,15 @@ export interface StreamLog {
    */
   read(after: number, signal: AbortSignal, onClose?: () => void): Promise<LogReader>;
 
-  /** All text so far, joined over its blocks, with the status that belongs to it. */
-  snapshot(): Promise<LogStatus & { readonly text: string }>;
+  /**
+   * All text so far, joined over its blocks, with the status that belongs to it.
+   *
+   * @param room Asked once, before the text is put together. What it throws is passed on. Without it nothing is asked.
+   */
+  snapshot(room?: TakeRoom): Promise<LogStatus & { readonly text: string }>;
+
+  /** All that was appended, also what can't be read yet. For the producer only. */
+  produced(): Produced;
 
   /** Asks whoever produces the generation to stop it, and settles with the terminal event once the log has it. */
   cancel(): Promise<TerminalEvent>;
@@ -123,7 +139,7 @@ export interface StreamLogs extends AsyncDisposable {
    * Makes the log with `start` as its first event, or returns the log that this key has already: one atomic step.
    *
    * @param producer Called by the log that is made. Not used where the log exists.
-   * @throws LlmError `generation_not_found` if the id is spent (ended and gone, or barred), `rate_limited` if the caller's
+   * @throws LlmError `generation_not_found` if the id is spent (its log is gone) or barred, `rate_limited` if the caller's
    *   running logs fill the room that a caller may have, `at_capacity` if those of all callers fill the store, or if the
    *   store is out of reach.
    */
@@ -152,6 +168,12 @@ export interface StreamLogs extends AsyncDisposable {
 
   /** Closes as moved the readers of all logs that another instance produces. Does nothing where no other instance has the logs. */
   moveReaders(): void;
+
+  /**
+   * Stops waiting for a store that is out of reach: what waits to be opened is refused as `at_capacity`, and appends that wait
+   * reject with `producer_lost`. Called when the process has to end, and does nothing where the logs are in this process.
+   */
+  giveUp(): void;
 }
 
 /** One message whether the generation never was, is another caller's or is gone, so that nobody can tell these apart. */

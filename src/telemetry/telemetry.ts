@@ -93,6 +93,45 @@ export class Telemetry {
     this.#log.error({}, 'Redis does not answer: no request for a generation can be served until it does');
   }
 
+  /** Redis owes an answer for so long that the service isn't ready. Viewers wait. */
+  redisLost(): void {
+    this.#log.error({}, 'Redis is out of reach');
+  }
+
+  /** @param outOfReachMs Since its last answer. */
+  redisBack(outOfReachMs: number): void {
+    this.#log.info({ outOfReachMs }, 'Redis is back');
+  }
+
+  /**
+   * A call or a connection failed, and is repeated. Logged once for each kind, until `redisWorks`.
+   *
+   * @param kind The word by which Redis, Node or the client names the error: `ECONNREFUSED`, `WRONGPASS`, `NOPERM`, `OOM`, …
+   */
+  redisFails(kind: string): void {
+    this.#log.warn({ kind }, 'calls to Redis fail, and are repeated');
+  }
+
+  /** @param failures How often it has failed before that. */
+  redisWorks(kind: string, failures: number): void {
+    this.#log.info({ kind, failures }, 'calls to Redis fail no more');
+  }
+
+  /** Redis had forgotten events of generations of this instance, or whole logs, and got them again. */
+  logsRestored(facts: { readonly gaps: number; readonly reopened: number }): void {
+    this.#log.warn(facts, 'Redis had forgotten parts of logs, which were written again');
+  }
+
+  /** Generations of instances that are gone were ended as `producer_lost`. */
+  logsReaped(generations: number): void {
+    this.#log.warn({ generations }, 'generations of an instance that is gone were ended');
+  }
+
+  /** Others took this instance for gone, and ended generations that it was running. They were stopped. */
+  logsFenced(generations: number): void {
+    this.#log.warn({ generations }, 'generations of this instance were ended by another, which took it for gone');
+  }
+
   /** The settings are valid and may not protect as their author expects. Logs nothing without warnings. */
   settingsDoubted(warnings: readonly Problem[]): void {
     if (warnings.length > 0) this.#log.warn({ warnings }, 'settings are served with warnings');

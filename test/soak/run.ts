@@ -1,6 +1,7 @@
 /**
  * `npm run soak [NAME…]`: checks the invariants with numbers too large for every test run. Prints a line for each
- * figure, with its bound, and exits with 1 if one exceeds its bound. Takes about twenty minutes on two cores.
+ * figure, with its bound, and exits with 1 if one exceeds its bound. Takes about twenty minutes on two cores, and `redis` some
+ * hours more, in which the machine mostly waits.
  */
 import { spawnSync } from 'node:child_process';
 import { startSimulator } from '../../src/simulator.ts';
@@ -66,6 +67,15 @@ const soaks: Readonly<Record<string, () => Promise<void>>> = {
   attack: () => attackSoak(planFrom(process.env), report),
 
   fuzz: () => fuzzSoak(planFrom(process.env), report),
+
+  async redis() {
+    const rows = vitest({ FAULT_RUNS: '200' }, 'test/redis-faults.test.ts', 'test/redis-cluster.test.ts');
+    report('200 times each fault of Redis and of instances: exit code', rows, 0);
+    const kills = vitest({ KILLS: '100', KILL_TIMING: 'real' }, 'test/redis-kills.test.ts');
+    report('100 kills of a process under 50 generations: exit code', kills, 0);
+    const histories = vitest({ HISTORY_RUNS: '3334', HISTORIES_AT_ONCE: '8' }, 'test/redis-histories.test.ts');
+    report('10,000 random histories on Redis: exit code', histories, 0);
+  },
 
   async leftovers() {
     for (const door of startAndAbortDoors) {

@@ -42,7 +42,7 @@ export function recordOf(of: GenerationKey): GenerationRecord {
   return { ...of, config: 'default', requestHash: 'ab'.repeat(32), startedAt: '2026-11-23T00:00:00.000Z' };
 }
 
-function startOf({ generationId }: GenerationKey): StartEvent {
+export function startOf({ generationId }: GenerationKey): StartEvent {
   return {
     type: 'start',
     generationId,

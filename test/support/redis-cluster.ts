@@ -2,10 +2,10 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { freePort } from './free-port.ts';
 
 const slots = 16_384;
 
@@ -16,6 +16,8 @@ export interface TestCluster extends AsyncDisposable {
   killPrimary(): Promise<void>;
   /** Moves all slots of the second primary to the third. */
   moveSlots(): Promise<void>;
+  /** From here on clients, and the nodes among themselves, need a password. Nothing else can be done with the cluster then. */
+  requirePassword(password: string): Promise<void>;
 }
 
 interface Node {
@@ -58,6 +60,9 @@ export async function startCluster(): Promise<TestCluster> {
       const ids = ['--cluster-from', second.id, '--cluster-to', third.id, '--cluster-slots', String(slots)];
       await cli(second.port, '--cluster', 'reshard', `127.0.0.1:${second.port}`, ...ids, '--cluster-yes');
     },
+    async requirePassword(password) {
+      for (const { port } of nodes) await cli(port, 'CONFIG', 'SET', 'masterauth', password, 'requirepass', password);
+    },
     async [Symbol.asyncDispose]() {
       await Promise.all(nodes.map(({ child }) => stop(child)));
       await rm(folder, { recursive: true, force: true });
@@ -87,14 +92,6 @@ const run = promisify(execFile);
 async function cli(port: number, ...args: readonly string[]): Promise<string> {
   const { stdout } = await run('redis-cli', ['-p', String(port), ...args], { maxBuffer: 64 * 1024 * 1024 });
   return stdout.trim();
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
 }
 
 async function until(test: () => Promise<boolean>): Promise<void> {

@@ -9,6 +9,7 @@ import type { RedisStreamLogs } from '../../src/stream-log/redis/redis-logs.ts';
 import type { GenerationKey, LogBatch, StreamLog } from '../../src/stream-log/stream-log.ts';
 import { cancelled, done, key, nobody, open, text } from './log-events.ts';
 import { startRedis, type TestRedis } from './redis.ts';
+import { randomOf } from './seeded.ts';
 import { newPrefix, quickTiming, redisLogs } from './stream-logs.ts';
 
 /** What Redis keeps when it is killed. `rolled back` is a dump from a moment before. */
@@ -112,7 +113,7 @@ class History implements AsyncDisposable {
     this.#over = true;
     for (const generation of this.#generations) this.#check(generation);
     for (const { logs } of this.#instances) {
-      for (const [what, times] of Object.entries(logs.counts)) this.#count(what, times as number);
+      for (const [what, times] of Object.entries(logs.counts)) this.#count(what, times);
     }
     return { violations: this.#violations, counts: this.#counts };
   }
@@ -351,8 +352,8 @@ class History implements AsyncDisposable {
 async function startInstance(name: string, redis: TestRedis, prefix: string): Promise<Instance> {
   let gate: Promise<void> | undefined;
   let connection: Connection | undefined;
-  const gated: typeof connect = async (address, signal) => {
-    const real = await connect(address, signal);
+  const gated: typeof connect = async (address, options) => {
+    const real = await connect(address, options);
     connection = real;
     return {
       clustered: real.clustered,
@@ -397,16 +398,4 @@ async function startInstance(name: string, redis: TestRedis, prefix: string): Pr
 function nameOf(end: LlmEvent & TerminalEvent): string {
   if (end.type === 'error') return `error ${end.code}`;
   return end.type;
-}
-
-/** Xorshift: the same numbers for the same seed. */
-function randomOf(seed: number): () => number {
-  let state = Math.imul(seed, 2_654_435_761) >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    state >>>= 0;
-    return state / 2 ** 32;
-  };
 }

@@ -1,10 +1,12 @@
-/** A Redis of a test's own, on a socket in a folder of its own. */
+/** A Redis of a test's own, on a socket in a folder of its own, or on a port of this machine. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
+import { selfSigned } from './self-signed.ts';
 
 export interface TestRedis extends AsyncDisposable {
   /** As `REDIS_URL`, without a prefix. */
@@ -20,17 +22,21 @@ export interface TestRedis extends AsyncDisposable {
 export interface TestRedisOptions {
   /** What it keeps over a kill: everything, or nothing. */
   readonly keeps?: 'all' | 'nothing';
+  /** Whether its URL names a port, with or without TLS, rather than a socket. */
+  readonly port?: 'plain' | 'tls';
   readonly args?: readonly string[];
 }
 
 /** To be disposed by whoever starts it. */
-export async function startRedis({ keeps = 'nothing', args = [] }: TestRedisOptions = {}): Promise<TestRedis> {
+export async function startRedis({ keeps = 'nothing', port, args = [] }: TestRedisOptions = {}): Promise<TestRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'redis-'));
   const socket = join(folder, 'redis.sock');
   const logFile = join(folder, 'redis.log');
   const persistence = keeps === 'all' ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
+  const number = port ? String(await freePort()) : '0';
+  const listen = port === 'tls' ? await listenWithTls(folder, number) : ['--port', number, '--bind', '127.0.0.1'];
   const start = async () => {
-    const options = ['--port', '0', '--unixsocket', socket, '--dir', folder, '--save', '', '--logfile', logFile];
+    const options = [...listen, '--unixsocket', socket, '--dir', folder, '--save', '', '--logfile', logFile];
     const child = spawn('redis-server', [...options, ...persistence, ...args], { stdio: 'ignore' });
     await answers(socket, child, logFile);
     return child;
@@ -43,7 +49,7 @@ export async function startRedis({ keeps = 'nothing', args = [] }: TestRedisOpti
   };
   let child = await start();
   return {
-    url: `unix://${socket}`,
+    url: port ? `redis${port === 'tls' ? 's' : ''}://127.0.0.1:${number}` : `unix://${socket}`,
     send: (...command) => send(socket, command),
     kill: () => stop(child),
     async restart() {
@@ -54,6 +60,14 @@ export async function startRedis({ keeps = 'nothing', args = [] }: TestRedisOpti
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** The arguments for a port that speaks TLS only, with a certificate that no authority has signed. */
+async function listenWithTls(folder: string, port: string): Promise<string[]> {
+  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+  await Promise.all([writeFile(cert, selfSigned.cert), writeFile(key, selfSigned.key)]);
+  const files = ['--tls-cert-file', cert, '--tls-key-file', key, '--tls-auth-clients', 'no'];
+  return ['--port', '0', '--tls-port', port, '--bind', '127.0.0.1', ...files];
 }
 
 /** Settles when it takes commands, its data loaded. */

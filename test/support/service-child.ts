@@ -3,16 +3,17 @@
  * runs it and sends it orders. Its settings and configs are in the environment.
  */
 import { Socket } from 'node:net';
-import { startWithParts } from '../../src/service.ts';
+import { startWithParts, type CoreOptions } from '../../src/service.ts';
 import { readSettings } from '../../src/settings/settings.ts';
 import type { LlmEvent, StreamRequest } from '../../src/protocol.ts';
 import type { Effort, Held, Order } from './service-process.ts';
 
-const { TEST_CONFIGS = '{}', ...env } = process.env;
+const { TEST_CONFIGS = '{}', TEST_REDIS_TIMING = '{}', ...env } = process.env;
 const service = await startWithParts({
   settings: readSettings(env),
   env,
   configs: JSON.parse(TEST_CONFIGS) as unknown,
+  redisTiming: JSON.parse(TEST_REDIS_TIMING) as NonNullable<CoreOptions['redisTiming']>,
 });
 const { core } = service;
 const signal = new AbortController().signal;

@@ -3,6 +3,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { StreamRequest } from '../../src/protocol.ts';
+import type { RedisTiming } from '../../src/stream-log/redis/timing.ts';
 import { plainConfig } from './service.ts';
 
 export type Order =
@@ -63,6 +64,8 @@ export interface ServiceProcessOptions {
   readonly upstreamUrl: string;
   readonly configs?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** The clockwork of its log on Redis. */
+  readonly redisTiming?: Partial<RedisTiming>;
   /** The bound of its heap; Node's default if absent. */
   readonly heapMiB?: number;
 }
@@ -70,7 +73,7 @@ export interface ServiceProcessOptions {
 const logCharsMax = 1 << 20;
 
 export async function startServiceProcess(options: ServiceProcessOptions): Promise<ServiceProcess> {
-  const { upstreamUrl, configs = { default: plainConfig }, env = {}, heapMiB } = options;
+  const { upstreamUrl, configs = { default: plainConfig }, env = {}, redisTiming = {}, heapMiB } = options;
   const child = fork(fileURLToPath(new URL('service-child.ts', import.meta.url)), {
     execArgv: [
       ...['--import', 'tsx', '--expose-gc', '--unhandled-rejections=strict'],
@@ -87,6 +90,7 @@ export async function startServiceProcess(options: ServiceProcessOptions): Promi
       ANTHROPIC_API_KEY: 'sk-test',
       ...env,
       TEST_CONFIGS: JSON.stringify(configs),
+      TEST_REDIS_TIMING: JSON.stringify(redisTiming),
     },
   });
   const stdout = lastOf(child.stdout!);

@@ -13,7 +13,10 @@ export interface TestService extends AsyncDisposable {
   leftovers(): Record<string, number>;
 }
 
-export interface TestServiceOptions extends Pick<CoreOptions, 'retryTiming' | 'telemetry'> {
+export interface TestServiceOptions extends Pick<
+  CoreOptions,
+  'retryTiming' | 'telemetry' | 'redisTiming' | 'onGenerationEnd'
+> {
   /** Replaces the configs: a map as in a config file. */
   readonly configs?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
@@ -27,7 +30,7 @@ const noDelay = { firstDelayMs: 0, delayMaxMs: 0, random: () => 0 };
 
 /** A service for a part of a test. The caller disposes it. */
 export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
-  const { configs, env = {}, simulator, retryTiming = noDelay, telemetry } = options;
+  const { configs, env = {}, simulator, retryTiming = noDelay, telemetry, redisTiming = quickTiming } = options;
   const upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [], ...simulator });
   const variables = {
     PORT: '0',
@@ -43,8 +46,9 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     settings: readSettings(variables),
     env: variables,
     retryTiming,
-    redisTiming: quickTiming,
+    redisTiming,
     ...(telemetry ? { telemetry } : {}),
+    ...(options.onGenerationEnd ? { onGenerationEnd: options.onGenerationEnd } : {}),
     configs: configs ?? {
       default: plainConfig,
       welcome: plainConfig,

@@ -29,6 +29,7 @@ export const quickTiming: RedisTiming = {
   retryMs: 10,
   // A machine that is busy takes a while to load the client.
   patienceMs: 30_000,
+  callMs: 10_000,
   cursorWaitMs: 200,
 };
 

@@ -4,7 +4,7 @@
  */
 import { tracked, type TrackedEnvelope, type TRPCError } from '@trpc/server';
 import type { LlmEvent } from '../../protocol.ts';
-import type { LogView } from '../../generations/view.ts';
+import { movedAway, type LogView } from '../../generations/view.ts';
 
 export interface EventBatchesOptions {
   /** Turns what the view throws into an error that a client may see. */
@@ -37,6 +37,9 @@ export class EventBatches implements AsyncIterable<TrackedEnvelope<LlmEvent>, vo
     } catch (error) {
       throw this.refusal(error);
     }
+    // At an error of this name tRPC's SSE adapter ends the response as if it were cut, so that an EventSource comes back. Its
+    // WebSocket adapter, and callers within the process, pass the error on.
+    if (this.view.moved) throw Object.assign(this.refusal(movedAway()), { name: 'AbortError' });
   }
 }
 

@@ -2,11 +2,13 @@
  * The connections to Redis, one for commands and one for messages, of each node. The only file that knows the client, which it
  * loads when it connects: whoever runs without Redis never loads it.
  *
- * Resends nothing by itself. A command whose answer is lost rejects, and whoever sent it decides.
+ * Resends nothing by itself. A command whose answer is lost rejects, and whoever sent it decides. So does one that isn't answered
+ * in time: where a network swallows what is sent, no socket reports an error for many minutes.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type * as Client from 'redis';
 import type { RedisClientType, RedisClusterType } from 'redis';
+import { within } from '../../flow/within.ts';
 import type { RedisAddress } from '../../settings/redis-url.ts';
 import type { Script } from './script.ts';
 
@@ -19,11 +21,20 @@ export interface Connection {
   command(key: string, ...args: readonly string[]): Promise<unknown>;
   /** Subscribes to a sharded channel, for good: the subscription outlasts lost connections. */
   subscribe(channel: string, listener: (message: string) => void): Promise<void>;
-  /** Has `listener` called each time that a lost connection is up again, subscriptions included. */
+  /** Has `listener` called each time that a lost connection is up again. One that had channels is subscribed to them by then. */
   onUp(listener: () => void): void;
-  /** Has `listener` called each time that a connection is lost. */
+  /** Has `listener` called each time that a connection was lost and is about to be made again. */
   onDown(listener: () => void): void;
   close(): void;
+}
+
+export interface ConnectOptions {
+  /** Connecting is given up when it aborts; the promise rejects then. */
+  readonly signal: AbortSignal;
+  /** How long a call may wait for its answer. */
+  readonly callMs: number;
+  /** Called with each error of a connection. An attempt to connect again follows. */
+  readonly onError: (error: unknown) => void;
 }
 
 /** A socket without traffic for this long is closed, and the commands that wait for it count as lost. */
@@ -40,14 +51,10 @@ const socket = {
 };
 const common = { disableOfflineQueue: true, pingInterval: pingIntervalMs, disableClientInfo: true } as const;
 
-/**
- * Connects, and tries again until Redis has accepted a connection. Rejects where that one then fails.
- *
- * @param signal Gives up when it aborts; the promise rejects then.
- */
-export async function connect(address: RedisAddress, signal: AbortSignal): Promise<Connection> {
+/** Connects, and tries again until Redis has accepted a connection. Rejects where the first command on it fails. */
+export async function connect(address: RedisAddress, options: ConnectOptions): Promise<Connection> {
   const redis = await import('redis');
-  if (address.urls.length > 1) return connectCluster(redis, address, signal);
+  if (address.urls.length > 1) return connectCluster(redis, address, options);
   const [url = ''] = address.urls;
   const where = url.startsWith('unix:')
     ? { socket: { ...socket, path: new URL(url).pathname, tls: false as const } }
@@ -55,45 +62,62 @@ export async function connect(address: RedisAddress, signal: AbortSignal): Promi
   const open = async () => {
     const client = redis.createClient({ ...common, ...where }) as RedisClientType;
     // Without a listener an error would end the process. Each is followed by an attempt to connect again.
-    client.on('error', () => {});
+    client.on('error', options.onError);
     const giveUp = () => client.destroy();
-    signal.addEventListener('abort', giveUp, { once: true });
+    options.signal.addEventListener('abort', giveUp, { once: true });
     await client.connect();
-    signal.removeEventListener('abort', giveUp);
+    options.signal.removeEventListener('abort', giveUp);
     return client;
   };
   const commands = await open();
-  if (/redis_mode:cluster/.test(await commands.sendCommand<string>(['INFO', 'server']))) {
+  try {
+    const server = await within(options.callMs, commands.sendCommand<string>(['INFO', 'server']), unanswered);
+    if (!/redis_mode:cluster/.test(server!)) return new Standalone(commands, await open(), options.callMs);
+  } catch (error) {
     commands.destroy();
-    return connectCluster(redis, address, signal);
+    throw error;
   }
-  return new Standalone(commands, await open());
+  commands.destroy();
+  return connectCluster(redis, address, options);
+}
+
+/** Sends a command to a node that its sender has chosen. */
+type Send = (args: readonly string[]) => Promise<unknown>;
+
+/** By its hash, and by its text where Redis doesn't know that. */
+async function runScript(
+  send: Send,
+  { sha, lua }: Script,
+  keys: readonly string[],
+  args: readonly string[],
+): Promise<unknown> {
+  const called = [String(keys.length), ...keys, ...args];
+  try {
+    return await send(['EVALSHA', sha, ...called]);
+  } catch (error) {
+    if (!startsWith(error, 'NOSCRIPT')) throw error;
+    return send(['EVAL', lua, ...called]);
+  }
 }
 
 class Standalone implements Connection {
   readonly clustered = false;
   readonly #commands: RedisClientType;
   readonly #messages: RedisClientType;
+  readonly #callMs: number;
 
-  constructor(commands: RedisClientType, messages: RedisClientType) {
+  constructor(commands: RedisClientType, messages: RedisClientType, callMs: number) {
     this.#commands = commands;
     this.#messages = messages;
+    this.#callMs = callMs;
   }
 
-  async run({ sha, lua }: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
-    const count = String(keys.length);
-    try {
-      return await this.#commands.sendCommand(['EVALSHA', sha, count, ...keys, ...args]);
-    } catch (error) {
-      if (startsWith(error, 'NOSCRIPT')) return this.#commands.sendCommand(['EVAL', lua, count, ...keys, ...args]);
-      // A primary became a replica, and the client keeps its socket to it: only a new connection finds the new primary.
-      if (startsWith(error, 'READONLY')) reconnect(this.#commands);
-      throw error;
-    }
+  run(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    return runScript(this.#send, script, keys, args);
   }
 
-  async command(_key: string, ...args: readonly string[]): Promise<unknown> {
-    return this.#commands.sendCommand([...args]);
+  command(_key: string, ...args: readonly string[]): Promise<unknown> {
+    return this.#send(args);
   }
 
   async subscribe(channel: string, listener: (message: string) => void): Promise<void> {
@@ -114,18 +138,23 @@ class Standalone implements Connection {
     this.#commands.destroy();
     this.#messages.destroy();
   }
-}
 
-function reconnect(client: RedisClientType): void {
-  if (!client.isReady) return;
-  client.destroy();
-  client.connect().catch(() => {});
+  readonly #send: Send = async (args) => {
+    try {
+      return await within(this.#callMs, this.#commands.sendCommand([...args]), unanswered);
+    } catch (error) {
+      if (error instanceof Unanswered) reconnect(this.#commands);
+      // A primary became a replica, and the client keeps its sockets to it: only new connections find the new primary.
+      if (startsWith(error, 'READONLY')) for (const client of [this.#commands, this.#messages]) reconnect(client);
+      throw error;
+    }
+  };
 }
 
 async function connectCluster(
   redis: Pick<typeof Client, 'createCluster'>,
   { urls }: RedisAddress,
-  signal: AbortSignal,
+  { signal, callMs, onError }: ConnectOptions,
 ): Promise<Connection> {
   const { username, password, protocol } = new URL(urls[0]!);
   const cluster = redis.createCluster({
@@ -137,13 +166,14 @@ async function connectCluster(
       socket: { ...socket, ...(protocol === 'rediss:' ? { tls: true as const } : {}) },
     },
   }) as RedisClusterType;
-  cluster.on('error', () => {});
+  cluster.on('error', onError);
   for (;;) {
     try {
       await cluster.connect();
-      return new Cluster(cluster);
+      return new Cluster(cluster, callMs);
     } catch (error) {
       if (signal.aborted) throw error;
+      onError(error);
       await delay(reconnectDelayMaxMs);
     }
   }
@@ -152,24 +182,19 @@ async function connectCluster(
 class Cluster implements Connection {
   readonly clustered = true;
   readonly #cluster: RedisClusterType;
+  readonly #callMs: number;
 
-  constructor(cluster: RedisClusterType) {
+  constructor(cluster: RedisClusterType, callMs: number) {
     this.#cluster = cluster;
+    this.#callMs = callMs;
   }
 
-  async run({ sha, lua }: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
-    const count = String(keys.length);
-    const [first] = keys;
-    try {
-      return await this.#cluster.sendCommand(first, false, ['EVALSHA', sha, count, ...keys, ...args]);
-    } catch (error) {
-      if (!startsWith(error, 'NOSCRIPT')) throw error;
-      return this.#cluster.sendCommand(first, false, ['EVAL', lua, count, ...keys, ...args]);
-    }
+  run(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    return runScript((command) => this.#send(keys[0]!, command), script, keys, args);
   }
 
-  async command(key: string, ...args: readonly string[]): Promise<unknown> {
-    return this.#cluster.sendCommand(key, false, [...args]);
+  command(key: string, ...args: readonly string[]): Promise<unknown> {
+    return this.#send(key, args);
   }
 
   async subscribe(channel: string, listener: (message: string) => void): Promise<void> {
@@ -187,6 +212,39 @@ class Cluster implements Connection {
   close(): void {
     this.#cluster.destroy();
   }
+
+  async #send(key: string, args: readonly string[]): Promise<unknown> {
+    try {
+      return await within(this.#callMs, this.#cluster.sendCommand(key, false, [...args]), unanswered);
+    } catch (error) {
+      if (error instanceof Unanswered) this.#reconnectSilent();
+      throw error;
+    }
+  }
+
+  /** The client doesn't say which node owes the answer, so each is asked for a sign of life. */
+  #reconnectSilent(): void {
+    for (const { client } of this.#cluster.masters) {
+      if (!client) continue;
+      within(this.#callMs, client.ping(), unanswered).catch((error: unknown) => {
+        if (error instanceof Unanswered) reconnect(client);
+      });
+    }
+  }
+}
+
+/** Makes the connection anew. What waits for answers on the old one rejects. */
+function reconnect(client: RedisClientType): void {
+  // One that isn't ready is just being made anew.
+  if (!client.isReady) return;
+  client.destroy();
+  client.connect().catch(() => {});
+}
+
+class Unanswered extends Error {}
+
+function unanswered(): Unanswered {
+  return new Unanswered('Redis has not answered in time');
 }
 
 /** Whether Redis refused with an error of this kind: they all begin with a word in capitals. */

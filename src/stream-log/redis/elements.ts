@@ -33,6 +33,15 @@ export function parse(element: string): LlmEvent {
   return decode(JSON.parse(element) as ParsedElement);
 }
 
+/** Shortens a request's SHA-256 from 64 hex digits to 43 characters. Redis keeps one with each log. */
+export function storedHash(hex: string): string {
+  return Buffer.from(hex, 'hex').toString('base64url');
+}
+
+export function hexOf(stored: string): string {
+  return Buffer.from(stored, 'base64url').toString('hex');
+}
+
 /** The last of some events, if that is a terminal one. */
 export function terminalOf(events: readonly LlmEvent[]): TerminalEvent | undefined {
   const last = events.at(-1);

@@ -24,10 +24,10 @@ export class Era {
     return this.#leftMs > 0;
   }
 
-  /** Settles when ids may be started. */
-  async released(): Promise<void> {
+  /** Settles when ids may be started. Rejects when the signal aborts before that. */
+  async released(signal: AbortSignal): Promise<void> {
     for (let ms = this.#leftMs; ms > 0; ms = this.#leftMs) {
-      await delay(ms);
+      await delay(ms, undefined, { signal });
     }
   }
 

@@ -3,17 +3,22 @@
  * instance among those that watch, and gets the events as messages. Where one is missing it reads the log again from there.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { StartEvent } from '../../protocol.ts';
+import type { LlmError } from '../../errors.ts';
+import type { LlmEvent, StartEvent } from '../../protocol.ts';
 import { cursorBeyondEnd, Replica } from '../replica.ts';
-import { generationNotFound, type LogReader } from '../stream-log.ts';
+import { generationNotFound, type GenerationKey, type LogReader } from '../stream-log.ts';
 import { decode, pageElements, parse, terminalOf, type ParsedElement } from './elements.ts';
 import { LastEvent } from './last-event.ts';
+import { logOverheadBytes, type LogPlace } from './log-room.ts';
 import { lostEvent } from './producer-lost.ts';
 import { outOfReach } from './retry.ts';
-import { BAR } from './scripts/cancel.ts';
+import { BAR } from './scripts/bar.ts';
 import { WATCH } from './scripts/watch.ts';
 import type { Shard } from './shard.ts';
 import { leaseMs } from './timing.ts';
+
+/** Messages that are kept while the log is being read. With more, all of them are dropped, and the log is read once more. */
+const earlyMax = 32;
 
 type Watched = readonly [owner: string, state: 'r' | 'e', requestHash: string, length: number, elements: string[]];
 
@@ -23,6 +28,11 @@ export class Follow {
   readonly #generationId: string;
   readonly #start: StartEvent;
   readonly #replica: Replica;
+  /** The memory that the copy takes. */
+  readonly #place: LogPlace;
+  #bytes = logOverheadBytes;
+  /** There is no room for what the log has. */
+  #full: LlmError | undefined;
   #owner: string;
   #readers = 0;
   /** Whether a message has come since the last beat. */
@@ -33,13 +43,14 @@ export class Follow {
   #early: (readonly [first: number, elements: readonly ParsedElement[]])[] = [];
   #left = false;
 
-  constructor(shard: Shard, k: string, generationId: string, start: StartEvent, owner: string) {
+  constructor(shard: Shard, k: string, { caller, generationId }: GenerationKey, start: StartEvent, owner: string) {
     this.#shard = shard;
     this.#k = k;
     this.#generationId = generationId;
     this.#start = start;
     this.#owner = owner;
     this.#replica = new Replica(generationId, shard.limits.viewerBatchBytesMax);
+    this.#place = shard.room.place(caller);
   }
 
   /** As `StreamLog.read`. */
@@ -75,6 +86,7 @@ export class Follow {
   async #reach(after: number, signal: AbortSignal): Promise<void> {
     const { cursorWaitMs, retryMs } = this.#shard.timing;
     await this.#fill();
+    if (this.#full) throw this.#full;
     if (this.#shard.closed) throw outOfReach(undefined);
     const until = performance.now() + cursorWaitMs;
     while (after >= this.#replica.length && !this.#replica.terminalType && !signal.aborted) {
@@ -87,7 +99,7 @@ export class Follow {
   /** A message: elements, the first of them at this offset. */
   take(first: number, elements: readonly ParsedElement[]): void {
     this.#heard = true;
-    if (this.#filling) this.#early.push([first, elements]);
+    if (this.#filling) this.#keep(first, elements);
     else if (!this.#add(first, elements)) void this.refill();
   }
 
@@ -108,26 +120,49 @@ export class Follow {
     this.#replica.moveReaders();
   }
 
+  #keep(first: number, elements: readonly ParsedElement[]): void {
+    if (this.#early.length === earlyMax) {
+      this.#early = [];
+      this.#refill = true;
+    }
+    this.#early.push([first, elements]);
+  }
+
   /** Adds the elements that are new. Returns false where some before them are missing. */
   #add(first: number, elements: readonly ParsedElement[]): boolean {
     const { length, terminalType } = this.#replica;
-    if (terminalType) return true;
+    if (terminalType || this.#full) return true;
     if (first > length) return false;
     const events = elements.slice(length - first).map(decode);
     if (events.length > 0) {
-      this.#replica.push(this.#replica.weigh(events), terminalOf(events)?.type);
+      this.#push(events);
     } else {
-      // Redis had forgotten events that viewers here have seen, and so has whoever ended the log: the end comes after those.
+      // Redis had forgotten events that viewers here have seen, and so has whoever ended the generation: the end comes after those.
       this.#end(terminalOf(elements.slice(-1).map(decode)));
     }
     return true;
   }
 
   #end(terminal: ReturnType<typeof terminalOf>): void {
-    if (terminal && !this.#replica.terminalType) this.#replica.push(this.#replica.weigh([terminal]), terminal.type);
+    if (terminal && !this.#replica.terminalType) this.#push([terminal]);
   }
 
-  /** Settles when the replica has all that the log has. Rejects with `generation_not_found` where there is no log. */
+  /** Where there is no room for the events, the copy is given up, and its viewers go on elsewhere or later. */
+  #push(events: readonly LlmEvent[]): void {
+    const weighed = this.#replica.weigh(events);
+    const terminal = terminalOf(events);
+    const full = this.#place.resize(this.#bytes + weighed.bytes);
+    // The end on its own is let in whatever the bounds say.
+    if (full && !(terminal && events.length === 1)) {
+      this.#full = full;
+      this.#forget();
+      return this.move();
+    }
+    this.#bytes += weighed.bytes;
+    this.#replica.push(weighed, terminal?.type);
+  }
+
+  /** Settles when the replica has all that the log has. Rejects where there is no log, and where Redis is out of reach. */
   #fill(): Promise<void> {
     this.#filling ??= this.#fillOnce().finally(() => {
       this.#filling = undefined;
@@ -143,16 +178,21 @@ export class Follow {
 
   async #fillOnce(): Promise<void> {
     let missingSince: number | undefined;
-    while (!this.#left && !this.#shard.closed && !this.#replica.terminalType) {
+    let silentSince: number | undefined;
+    while (!this.#left && !this.#full && !this.#shard.closed && !this.#replica.terminalType) {
       const found = await this.#watch();
       if (found === undefined) {
-        // Redis is out of reach: viewers wait.
+        // Viewers wait, and are served when the next beat is answered. Whoever just wants to attach is refused.
+        silentSince ??= performance.now();
+        if (performance.now() - silentSince > this.#shard.timing.patienceMs) throw outOfReach(undefined);
       } else if (found === null) {
         if (this.#replica.length === 0 && !this.#shard.era.held) throw generationNotFound();
+        silentSince = undefined;
         missingSince ??= performance.now();
         if (await this.#givenUp(missingSince)) return;
       } else {
         missingSince = undefined;
+        silentSince = undefined;
         if (await this.#takeFound(found)) return;
         continue;
       }
@@ -171,7 +211,8 @@ export class Follow {
         [meta, log, keys.live(this.#owner)],
         [String(from), String(from + pageElements - 1), this.#owner, instance, this.#k, keys.inboxes],
       )) as Watched | null;
-    } catch {
+    } catch (error) {
+      if (!this.#shard.closed) this.#shard.incidents.retried(error);
       return undefined;
     }
   }
@@ -185,9 +226,10 @@ export class Follow {
       return this.#replica.length > 0;
     }
     const events = elements.map(parse);
-    if (events.length > 0) this.#replica.push(this.#replica.weigh(events), terminalOf(events)?.type);
+    if (this.#left) return true;
+    if (events.length > 0) this.#push(events);
     if (state === 'e' && length <= this.#replica.length && !this.#replica.terminalType) {
-      // Redis had forgotten events that viewers here have seen when the log was ended.
+      // Redis had forgotten events that viewers here have seen when the generation was ended.
       this.#end(terminalOf((await this.#shard.lastElement(this.#k)).map(parse)));
     }
     return this.#replica.length >= length;
@@ -216,8 +258,15 @@ export class Follow {
     if (this.#left) return;
     this.#left = true;
     const shard = this.#shard;
-    if (shard.followed.get(this.#k) === this) shard.followed.delete(this.#k);
+    this.#forget();
+    this.#place[Symbol.dispose]();
     if (!this.#replica.terminalType && !shard.closed) void shard.unwatch(this.#owner, this.#k, shard.instance);
+  }
+
+  /** Whoever attaches from here on gets a copy of its own. */
+  #forget(): void {
+    const { followed } = this.#shard;
+    if (followed.get(this.#k) === this) followed.delete(this.#k);
   }
 }
 

@@ -1,6 +1,6 @@
-/** A log that another instance writes, or that has ended, as Redis has it. */
+/** A log that another instance writes, or whose generation has ended, as Redis has it. */
 import { LlmError } from '../../errors.ts';
-import type { LlmEvent, StartEvent, TerminalEvent } from '../../protocol.ts';
+import type { StartEvent, TerminalEvent } from '../../protocol.ts';
 import {
   generationNotFound,
   readToEnd,
@@ -9,8 +9,10 @@ import {
   type LogReader,
   type LogStatus,
   type StreamLog,
+  type TakeRoom,
 } from '../stream-log.ts';
-import { pageElements, parse, terminalOf } from './elements.ts';
+import { heldBytesOf } from '../event-list.ts';
+import { hexOf, pageElements, parse, terminalOf } from './elements.ts';
 import { Follow } from './follow.ts';
 import type { Retry } from './retry.ts';
 import { CANCEL } from './scripts/cancel.ts';
@@ -40,32 +42,46 @@ export class FollowedLog implements StreamLog {
     return statusOf(found, terminalOf(found.elements.map(parse)));
   }
 
-  async snapshot(): Promise<LogStatus & { readonly text: string }> {
-    let text = '';
-    for (let from = 0; ; from += pageElements) {
-      const found = await this.#read(from, from + pageElements - 1);
-      const events = found.elements.map(parse);
-      text += textOf(events);
-      if (from + events.length >= found.length) return { ...statusOf(found, terminalOf(events)), text };
+  /** Reads a long log twice, since nobody knows its size before. The second time it stops where the first one did. */
+  async snapshot(room?: TakeRoom): Promise<LogStatus & { readonly text: string }> {
+    let found = await this.#read(0, pageElements - 1);
+    const firstPage = found.elements;
+    let bytes = bytesOf(found);
+    let length = found.elements.length;
+    while (length < found.length) {
+      found = await this.#read(length, length + pageElements - 1);
+      bytes += bytesOf(found);
+      length += found.elements.length;
     }
+    const status = statusOf({ ...found, length }, terminalOf(found.elements.map(parse)));
+    await room?.(bytes);
+    let text = textOf(firstPage);
+    for (let from = firstPage.length; from < length; from += pageElements) {
+      text += textOf((await this.#read(from, Math.min(from + pageElements, length) - 1)).elements);
+    }
+    return { ...status, text };
   }
 
   /** Only its producer may append, on another instance. */
   append(): Promise<void> {
-    return Promise.reject(new Error('append to a log that another instance writes'));
+    return Promise.reject(notItsProducer());
+  }
+
+  produced(): never {
+    throw notItsProducer();
   }
 
   async read(after: number, signal: AbortSignal, onClose?: () => void): Promise<LogReader> {
     const { followed } = this.#shard;
     let follow = followed.get(this.#k);
     if (!follow) {
-      follow = new Follow(this.#shard, this.#k, this.record.generationId, this.#start, this.#owner);
+      follow = new Follow(this.#shard, this.#k, this.record, this.#start, this.#owner);
       followed.set(this.#k, follow);
     }
     return follow.read(after, signal, onClose);
   }
 
-  /** Asks anew at each beat: the message to the owner may be lost. */
+  /** Asks anew as often as an instance beats: the message to the owner may be lost. */
   async cancel(): Promise<TerminalEvent> {
     const ask = () => {
       const { keys, connection } = this.#shard;
@@ -91,21 +107,27 @@ export class FollowedLog implements StreamLog {
   }
 }
 
-/** Shortens a request's SHA-256 from 64 hex digits to 43 characters. Redis keeps one with each log. */
-export function storedHash(hex: string): string {
-  return Buffer.from(hex, 'hex').toString('base64url');
+function notItsProducer(): Error {
+  return new Error('only the instance that produces a log may do this');
 }
 
-function hexOf(stored: string): string {
-  return Buffer.from(stored, 'base64url').toString('hex');
-}
-
-function statusOf({ state, length, bytes }: FoundLog, terminal: TerminalEvent | undefined): LogStatus {
+function statusOf(
+  { state, length }: Pick<FoundLog, 'state' | 'length'>,
+  terminal: TerminalEvent | undefined,
+): LogStatus {
   if (state === 'e' && !terminal)
     throw new LlmError('internal', 'Internal error', { cause: new Error('a log without its end') });
-  return { state: terminal?.type ?? 'running', lastOffset: length - 1, terminal, bytes };
+  return { state: terminal?.type ?? 'running', lastOffset: length - 1, terminal };
 }
 
-function textOf(events: readonly LlmEvent[]): string {
-  return events.map((event) => (event.type === 'text' ? event.text : '')).join('');
+/** Bytes that the text of some elements takes in memory, at most. */
+function bytesOf({ elements }: FoundLog): number {
+  return elements.reduce((sum, element) => sum + heldBytesOf(element), 0);
+}
+
+function textOf(elements: readonly string[]): string {
+  return elements
+    .map(parse)
+    .map((event) => (event.type === 'text' ? event.text : ''))
+    .join('');
 }

@@ -11,10 +11,12 @@ import { pageElements, parse } from './elements.ts';
 import { lostEvent, textCharsOf } from './producer-lost.ts';
 import { BEAT } from './scripts/beat.ts';
 import { END } from './scripts/end.ts';
-import type { Shard, ShardParts } from './shard.ts';
+import type { Shard } from './shard.ts';
 
 /** Instances that were found dead, of which messages may still speak. */
 const deadKept = 100;
+/** Generations of a dead instance that are ended at once. */
+const endsAtOnce = 16;
 
 type BeatAnswer = readonly [beats: readonly string[], running: readonly string[] | null, era: string, eraAgeMs: number];
 
@@ -22,7 +24,6 @@ export class Heartbeat {
   /** Since when Redis owes an answer, by `performance.now()`; undefined where it owes none. */
   #silentSince: number | undefined;
   readonly #shard: Shard;
-  readonly #parts: ShardParts;
   /** The counters of the other instances, and how many of our own beats have found each unchanged. */
   readonly #others = new Map<string, { beat: string; missed: number }>();
   readonly #dead = new Set<string>();
@@ -32,9 +33,8 @@ export class Heartbeat {
   /** The instances whose generations are just being ended. */
   readonly #burying = new Set<string>();
 
-  constructor(shard: Shard, parts: ShardParts) {
+  constructor(shard: Shard) {
     this.#shard = shard;
-    this.#parts = parts;
   }
 
   get silentMs(): number {
@@ -58,7 +58,13 @@ export class Heartbeat {
 
   /** Never rejects. */
   async beat(): Promise<void> {
-    await this.learn().catch(() => this.interrupt());
+    await this.learn().catch((error: unknown) => this.#missed(error));
+  }
+
+  /** Without an answer nothing is known of the other instances. */
+  #missed(error: unknown): void {
+    if (!this.#shard.closed) this.#shard.incidents.retried(error);
+    this.interrupt();
   }
 
   /** Beats, and learns the era by it. Rejects where Redis doesn't answer. */
@@ -73,7 +79,7 @@ export class Heartbeat {
     const running = [...shard.owned.values()].filter((log) => log.running).length;
     const { keys, instance } = shard;
     this.fallSilent();
-    const answer = await this.#parts.connection.run(
+    const answer = await shard.connection.run(
       BEAT,
       [keys.beats, keys.live(instance), keys.era],
       [instance, String(running), randomBytes(6).toString('hex')],
@@ -84,7 +90,7 @@ export class Heartbeat {
     if (shard.era.learn(era, eraAgeMs)) for (const log of shard.owned.values()) log.verify();
     for (const follow of shard.followed.values()) follow.beat();
     if (theirs) this.#reconcile(theirs);
-    const steady = this.#steadySince > 0 && now - this.#steadySince < 2 * this.#parts.timing.beatMs;
+    const steady = this.#steadySince > 0 && now - this.#steadySince < 2 * shard.timing.beatMs;
     this.#steadySince = now;
     this.#judge(beats, steady);
   }
@@ -112,7 +118,7 @@ export class Heartbeat {
         continue;
       }
       known.missed += 1;
-      if (known.missed >= this.#parts.timing.beatsMissedMax) this.#aside(name, () => this.#bury(name, beat));
+      if (known.missed >= this.#shard.timing.beatsMissedMax) this.#aside(name, () => this.#bury(name, beat));
     }
     for (const name of this.#others.keys()) if (!present.has(name)) this.#forget(name);
   }
@@ -125,16 +131,22 @@ export class Heartbeat {
     if (this.#burying.has(instance)) return;
     this.#burying.add(instance);
     void end()
-      .catch(() => undefined)
+      .catch((error: unknown) => {
+        if (!this.#shard.closed) this.#shard.incidents.retried(error);
+      })
       .finally(() => this.#burying.delete(instance));
   }
 
   async #bury(instance: string, beat: string): Promise<void> {
-    const { keys } = this.#shard;
+    const { keys, connection } = this.#shard;
     const live = keys.live(instance);
-    const running = (await this.#parts.connection.command(live, 'HKEYS', live)) as readonly string[];
-    for (const k of running) await this.#end(k, instance, beat);
-    if (running.length === 0) await this.#parts.connection.command(keys.beats, 'HDEL', keys.beats, instance);
+    const running = (await connection.command(live, 'HKEYS', live)) as readonly string[];
+    for (let at = 0; at < running.length; at += endsAtOnce) {
+      const some = running.slice(at, at + endsAtOnce);
+      const ended = await Promise.all(some.map((k) => this.#end(k, instance, beat)));
+      if (ended.includes('it lives')) return;
+    }
+    if (running.length === 0) await connection.command(keys.beats, 'HDEL', keys.beats, instance);
     this.#mourn(instance);
   }
 
@@ -156,24 +168,25 @@ export class Heartbeat {
    *
    * @param beat The owner's counter as it was observed; undefined where the owner is this instance, which knows that it doesn't run it.
    */
-  async #end(k: string, owner: string, beat: string | undefined): Promise<void> {
+  async #end(k: string, owner: string, beat: string | undefined): Promise<'ended' | 'it lives'> {
     const shard = this.#shard;
-    const { connection } = this.#parts;
+    const { connection } = shard;
     const { meta, log, spent } = shard.keys.of(k);
     for (;;) {
       const { length, terminal } = await this.#measure(k);
       const observed =
         beat ?? ((await connection.command(shard.keys.beats, 'HGET', shard.keys.beats, owner)) as string | null);
       // This instance may have opened it meanwhile.
-      if (beat === undefined && shard.isOwn(k)) return;
+      if (beat === undefined && shard.isOwn(k)) return 'it lives';
       const answer = await connection.run(
         END,
         [meta, log, spent, shard.keys.live(owner), shard.keys.beats],
         [owner, observed ?? '', String(length), terminal, ...shard.expiries, k, shard.keys.inboxes],
       );
-      if (answer === 'E') shard.counts.reaped += 1;
+      if (answer === 'E') shard.incidents.counts.reaped += 1;
+      if (answer === 'L') return 'it lives';
       // The log has grown since it was read.
-      if (answer !== 'N' || shard.closed) return;
+      if (answer !== 'N' || shard.closed) return 'ended';
     }
   }
 

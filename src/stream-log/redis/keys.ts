@@ -5,14 +5,14 @@
 import { createHash } from 'node:crypto';
 import type { GenerationKey } from '../stream-log.ts';
 
-/** The version of the layout. Raise it whenever keys or scripts change, so that a rolling deploy never mixes two. */
+/** The version of the layout. Raise it whenever keys, or what stands in them, change, so that a rolling deploy never mixes two. */
 const layout = 'llm1';
 
 /** The keys of one generation. */
 export interface LogKeys {
   /** A list, the log: an element is an event, its index the offset. */
   readonly log: string;
-  /** A hash: `o` the owner's name, `s` the state (`r` running, `e` ended), `h` the request's hash. */
+  /** A hash: `o` the owner's name, `s` the generation's state (`r` running, `e` ended), `h` the request's hash. */
   readonly meta: string;
   /** A string with an expiry: the id is spent or barred. */
   readonly spent: string;

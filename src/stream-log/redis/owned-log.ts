@@ -12,18 +12,21 @@ import {
   type GenerationRecord,
   type LogReader,
   type LogStatus,
+  type Produced,
   type Producer,
   type StreamLog,
+  type TakeRoom,
 } from '../stream-log.ts';
-import { storedHash } from './followed-log.ts';
-import { encode, encodeKept, parse, terminalOf } from './elements.ts';
+import { encode, encodeKept, parse, storedHash, terminalOf } from './elements.ts';
+import { logOverheadBytes, type LogPlace } from './log-room.ts';
 import { lostEvent, producerLost } from './producer-lost.ts';
 import type { FoundLog, Shard } from './shard.ts';
+import { Watchers } from './watchers.ts';
 
-/** Bytes that a log and its keys take in Redis beside its events. */
-const logOverheadBytes = 1_024;
 /** Bytes that an element takes in Redis beside its text. */
 const elementOverheadBytes = 8;
+/** Bytes that an event takes in memory beside its text until Redis has acknowledged it: an object and a second text. */
+const pendingOverheadBytes = 160;
 /** Bytes that may wait to be acknowledged before `append` gives a promise. */
 const pendingBytesMax = 256 * 1_024;
 /** Redis adds this to a length where the generation is to be cancelled. No log is that long. */
@@ -44,6 +47,8 @@ export class OwnedLog implements StreamLog {
   readonly k: string;
   /** The events that Redis has acknowledged. */
   readonly replica: Replica;
+  /** The memory that it takes here. */
+  readonly place: LogPlace;
   readonly #shard: Shard;
   readonly #start: StartEvent;
   readonly #producer: Producer;
@@ -51,7 +56,10 @@ export class OwnedLog implements StreamLog {
   #pending: LlmEvent[] = [];
   #elements: string[] = [];
   #pendingBytes = 0;
+  /** Bytes in Redis, as the log's own bound counts them. */
   #bytes = logOverheadBytes;
+  /** Bytes of the replica. */
+  #replicaBytes = logOverheadBytes;
   /** Where Redis has less than the replica: the offset from which to send again. */
   #resendFrom: number | undefined;
   /** The promise that the producer waits for. */
@@ -60,32 +68,41 @@ export class OwnedLog implements StreamLog {
   #closing = false;
   /** The next `append` rejects with it. */
   #refusal: LlmError | undefined;
-  /** The log has ended without its producer. All later calls of `append` reject with it. */
+  /** The generation has been ended by another instance. All later calls of `append` reject with it. */
   #lost: LlmError | undefined;
   /** Redis was out of reach for too long: the log gets `producer_lost`, unless its terminal event was accepted before. */
   #abandoned = false;
   #inquiring = false;
-  /** Other instances with viewers. */
-  #watchers = new Set<string>();
+  readonly #watchers: Watchers;
 
-  constructor(shard: Shard, k: string, record: GenerationRecord, start: StartEvent, producer: Producer) {
+  /** @param place Taken for this log, which gives it back when it is released. */
+  constructor(
+    shard: Shard,
+    k: string,
+    record: GenerationRecord,
+    start: StartEvent,
+    producer: Producer,
+    place: LogPlace,
+  ) {
     this.record = record;
     this.k = k;
+    this.place = place;
     this.#shard = shard;
     this.#start = start;
     this.#producer = producer;
+    this.#watchers = new Watchers(producer);
     this.replica = new Replica(record.generationId, shard.limits.viewerBatchBytesMax);
-    this.replica.push(this.replica.weigh([start]), undefined);
-  }
-
-  /** Bytes of the events, as its bound counts them. */
-  get bytes(): number {
-    return this.#bytes;
+    this.#push([start]);
   }
 
   /** Whether the terminal event was accepted. */
   get closing(): boolean {
     return this.#closing;
+  }
+
+  /** Whether the producer was stopped since Redis was out of reach. Viewers get nothing from here any more. */
+  get abandoned(): boolean {
+    return this.#abandoned;
   }
 
   /** Whether Redis is to have it among those that this instance runs. */
@@ -97,8 +114,13 @@ export class OwnedLog implements StreamLog {
     return this.#status();
   }
 
-  async snapshot(): Promise<LogStatus & { readonly text: string }> {
+  async snapshot(room?: TakeRoom): Promise<LogStatus & { readonly text: string }> {
+    await room?.(this.#replicaBytes);
     return { ...this.#status(), text: this.replica.text };
+  }
+
+  produced(): Produced {
+    return this.replica.produced(this.#pending);
   }
 
   async read(after: number, signal: AbortSignal, onClose?: () => void): Promise<LogReader> {
@@ -128,13 +150,18 @@ export class OwnedLog implements StreamLog {
     if (terminal && this.#abandoned) return this.#closeAbandoned(terminal);
     const elements = events.map(encode);
     let bytes = 0;
-    for (const element of elements) bytes += Buffer.byteLength(element) + elementOverheadBytes;
-    if (this.#bytes + bytes > this.#shard.limits.logBytesMax && !(terminal && events.length === 1)) {
+    for (const element of elements) bytes += bytesOf(element);
+    const fits =
+      this.#bytes + bytes <= this.#shard.limits.logBytesMax &&
+      !this.place.resize(this.#heldWith(this.#pendingBytes + bytes, this.#pending.length + events.length));
+    // A terminal event on its own is let in whatever the bounds say: without it the log would never end.
+    if (!fits && !(terminal && events.length === 1)) {
       throw new LlmError('log_limit', 'The answer grew beyond what the service keeps of one');
     }
     this.#accept(events, elements, bytes);
     this.#closing = terminal !== undefined;
-    if (!terminal && this.#pendingBytes < pendingBytesMax) return undefined;
+    // A producer that is being stopped waits for nothing.
+    if (!terminal && (this.#abandoned || this.#pendingBytes < pendingBytesMax)) return undefined;
     return new Promise((resolve, reject) => (this.#waiter = { resolve, reject }));
   }
 
@@ -149,7 +176,8 @@ export class OwnedLog implements StreamLog {
   /** The producer has stopped since Redis was out of reach. Its account is kept for the log's end. */
   #closeAbandoned({ usage, costUsd, timing, config, model }: TerminalEvent): never {
     const end = { ...lostEvent(undefined, 0), usage, costUsd, timing, config, model };
-    this.#accept([end], [encode(end)], 0);
+    const element = encode(end);
+    this.#accept([end], [element], bytesOf(element));
     this.#closing = true;
     throw producerLost();
   }
@@ -183,7 +211,7 @@ export class OwnedLog implements StreamLog {
     const length = answer >= cancelMark ? answer - cancelMark : answer;
     if (answer >= cancelMark) this.stop();
     if (length < first) {
-      this.#shard.counts.gaps += 1;
+      this.#shard.incidents.counts.gaps += 1;
       this.#resendFrom = length;
       this.#shard.mark(this);
       return;
@@ -207,9 +235,21 @@ export class OwnedLog implements StreamLog {
       this.#pendingBytes = 0;
     } else {
       events = this.#pending.splice(0, count);
-      this.#elements.splice(0, count);
+      for (const element of this.#elements.splice(0, count)) this.#pendingBytes -= bytesOf(element);
     }
-    this.replica.push(this.replica.weigh(events), terminalOf(events)?.type);
+    this.#push(events);
+    this.place.resize(this.#heldWith(this.#pendingBytes, this.#pending.length));
+  }
+
+  #push(events: readonly LlmEvent[]): void {
+    const weighed = this.replica.weigh(events);
+    this.#replicaBytes += weighed.bytes;
+    this.replica.push(weighed, terminalOf(events)?.type);
+  }
+
+  /** Bytes in memory, with so many bytes and events that aren't acknowledged. */
+  #heldWith(pendingBytes: number, pendingEvents: number): number {
+    return this.#replicaBytes + pendingBytes + pendingEvents * pendingOverheadBytes;
   }
 
   /** Sends the last event again, to see whether Redis still has it, and everything before it. */
@@ -237,14 +277,14 @@ export class OwnedLog implements StreamLog {
     this.#producer.cancel();
   }
 
-  /** Redis is out of reach for too long. The generation is stopped; its end is written when Redis can be reached again. */
+  /** Redis has been out of reach for too long. The generation is stopped; its end is written if Redis can be reached again. */
   abandon(): void {
     if (this.#abandoned || this.#lost || this.replica.terminalType) return;
     this.#abandoned = true;
     this.replica.moveReaders();
     const waiter = this.#waiter;
     this.#waiter = undefined;
-    // The terminal event waits to be written, and the producer with it. It is told the truth as far as that is known.
+    // The terminal event waits to be written, and the producer with it. Whether it ever will be is known to nobody.
     if (this.#closing) return waiter?.reject(producerLost());
     this.#producer.cancel();
     waiter?.resolve();
@@ -259,7 +299,8 @@ export class OwnedLog implements StreamLog {
       if (typeof found === 'string') await this.#reopen();
       else if (found.owner !== this.#shard.instance) this.#lose([]);
       else await this.#compare(found);
-    } catch {
+    } catch (error) {
+      this.#shard.incidents.retried(error);
       setTimeout(() => this.#shard.mark(this), this.#shard.timing.retryMs);
     } finally {
       this.#inquiring = false;
@@ -268,9 +309,9 @@ export class OwnedLog implements StreamLog {
 
   /** Redis has forgotten the generation: opens it again, and sends everything. */
   async #reopen(): Promise<void> {
-    this.#shard.counts.reopened += 1;
-    const watchers = this.#watchers.size === 0 ? '' : `,${[...this.#watchers].join(',')},`;
-    const answer = await this.#shard.open(this.k, storedHash(this.record.requestHash), this.#start, watchers);
+    this.#shard.incidents.counts.reopened += 1;
+    const hash = storedHash(this.record.requestHash);
+    const answer = await this.#shard.open(this.k, hash, this.#start, this.#watchers.text);
     if (answer === 'X') return this.#lose([]);
     if (answer === 'ERA') await this.#shard.learn();
     else if (answer !== 'O' && answer[0] !== this.#shard.instance) return this.#lose([]);
@@ -278,7 +319,7 @@ export class OwnedLog implements StreamLog {
     this.#shard.mark(this);
   }
 
-  /** Redis has the log as this instance's, and as one that doesn't run: it has ended, by this instance or by another. */
+  /** Redis has the log as this instance's, and the generation as one that doesn't run: this instance has ended it, or another. */
   async #compare({ state, length, elements }: FoundLog): Promise<void> {
     const own = this.#elements;
     if (state === 'r') {
@@ -302,16 +343,16 @@ export class OwnedLog implements StreamLog {
     }
   }
 
-  /** Another instance has ended the log, or it is another's: the producer stops, and nothing of it is written any more. */
+  /** Another instance has ended the generation, or runs it: the producer stops, and nothing of the log is written any more. */
   #lose(theirs: readonly LlmEvent[]): void {
     if (this.#lost) return;
-    this.#shard.counts.fenced += 1;
+    this.#shard.incidents.counts.fenced += 1;
     this.#lost = producerLost();
     this.#pending = [];
     this.#elements = [];
     if (!this.replica.terminalType) {
       const events = terminalOf(theirs) ? theirs : [lostEvent(this.#start, 0)];
-      this.replica.push(this.replica.weigh(events), terminalOf(events)!.type);
+      this.#push(events);
     }
     this.#shard.release(this);
     this.#waiter?.reject(this.#lost);
@@ -319,19 +360,9 @@ export class OwnedLog implements StreamLog {
     this.#producer.cancel();
   }
 
-  /** Redis says which instances watch: `,a,b,`, after a `!` where the generation is to be cancelled. */
+  /** Redis says which instances watch. */
   watched(by: string): void {
-    if (!this.running) return;
-    const now = new Set(
-      by
-        .replace('!', '')
-        .split(',')
-        .filter((name) => name !== '' && this.#shard.isAlive(name)),
-    );
-    const before = this.#watchers;
-    this.#watchers = now;
-    for (const name of now) if (!before.has(name)) this.#producer.viewerCame();
-    for (const name of before) if (!now.has(name)) this.#producer.viewerLeft();
+    if (this.running) this.#watchers.update(by, (instance) => this.#shard.isAlive(instance));
   }
 
   /** An instance is gone, and its viewers with it. */
@@ -348,8 +379,13 @@ export class OwnedLog implements StreamLog {
 
   #status(): LogStatus {
     const { terminalType, terminal, length } = this.replica;
-    return { state: terminalType ?? 'running', lastOffset: length - 1, terminal, bytes: this.#bytes };
+    return { state: terminalType ?? 'running', lastOffset: length - 1, terminal };
   }
+}
+
+/** Bytes that an element takes in Redis. */
+function bytesOf(element: string): number {
+  return Buffer.byteLength(element) + elementOverheadBytes;
 }
 
 async function rejection(error: unknown): Promise<never> {

@@ -22,12 +22,15 @@ import {
 import { CallerIndex } from './caller-index.ts';
 import { connect as connectToRedis, type Connection } from './connection.ts';
 import { checkFitness } from './fitness.ts';
-import { FollowedLog, storedHash } from './followed-log.ts';
+import { storedHash } from './elements.ts';
+import { FollowedLog } from './followed-log.ts';
+import { Incidents, type RedisCounts, type RedisLines } from './incidents.ts';
 import { placeOf } from './keys.ts';
+import { LogRoom, logOverheadBytes, type LogPlace, type LogRoomLimits } from './log-room.ts';
 import { OwnedLog } from './owned-log.ts';
 import { createRetry, outOfReach, type Retry } from './retry.ts';
-import { BAR } from './scripts/cancel.ts';
-import { Shard, type RedisCounts, type RedisLogLimits } from './shard.ts';
+import { BAR } from './scripts/bar.ts';
+import { Shard, type RedisLogLimits } from './shard.ts';
 import { defaultTiming, type RedisTiming } from './timing.ts';
 
 export interface RedisLogsOptions {
@@ -37,7 +40,9 @@ export interface RedisLogsOptions {
   readonly flushMs: number;
   /** How long Redis may be out of reach before running generations are stopped. */
   readonly outageMs: number;
-  readonly limits: RedisLogLimits;
+  readonly limits: RedisLogLimits & LogRoomLimits;
+  /** Where what happens to Redis is logged; nowhere unless given. */
+  readonly lines?: RedisLines | undefined;
   /** For tests, which can't wait. */
   readonly timing?: Partial<RedisTiming> | undefined;
   /** For tests, which cut connections. */
@@ -57,11 +62,14 @@ interface Place {
 export class RedisStreamLogs implements StreamLogs {
   /** This process's name for the others, new at each start. */
   readonly instance = randomBytes(9).toString('base64url');
-  readonly counts: RedisCounts = { gaps: 0, reopened: 0, reaped: 0, fenced: 0, retried: 0 };
   readonly #options: RedisLogsOptions;
   readonly #timing: RedisTiming;
+  readonly #incidents: Incidents;
+  readonly #room: LogRoom;
   readonly #retry: Retry;
   readonly #closing = new AbortController();
+  /** Aborts what waits for Redis on behalf of a request. */
+  readonly #givingUp = new AbortController();
   #shards: readonly Shard[] = [];
   #index: CallerIndex | undefined;
   #connection: Connection | undefined;
@@ -74,21 +82,28 @@ export class RedisStreamLogs implements StreamLogs {
   constructor(options: RedisLogsOptions) {
     this.#options = options;
     this.#timing = { ...defaultTiming, ...options.timing };
-    this.#retry = createRetry(this.#timing);
+    this.#incidents = new Incidents(options.lines, this.#timing);
+    this.#room = new LogRoom(options.limits, () => this.#shards.forEach((shard) => shard.releaseRetired()));
+    this.#retry = createRetry(this.#timing, this.#incidents, this.#givingUp.signal);
   }
 
-  /** Bytes of the logs that this process writes. */
+  get counts(): Readonly<RedisCounts> {
+    return this.#incidents.counts;
+  }
+
+  /** Bytes in this process's memory of logs that it writes or has copies of, as the limits count them. */
   get bytes(): number {
-    let bytes = 0;
-    for (const { owned } of this.#shards) for (const log of owned.values()) bytes += log.bytes;
-    return bytes;
+    return this.#room.bytes;
   }
 
   get reachable(): boolean {
     return this.#shards.length > 0 && this.#shards.every(({ silentMs }) => silentMs < this.#timing.patienceMs);
   }
 
-  /** Settles when Redis was reached, however long that takes. Rejects where it is one that would lose logs, or is too old. */
+  /**
+   * Settles when Redis was reached, however long that takes. Rejects where it is one that would lose logs or is too old, and when
+   * the logs are disposed before that.
+   */
   connect(): Promise<void> {
     this.#connecting ??= this.#connectUntilReached();
     return this.#connecting;
@@ -99,28 +114,29 @@ export class RedisStreamLogs implements StreamLogs {
     start: StartEvent,
     producer: Producer,
   ): Promise<{ readonly log: StreamLog; readonly created: boolean }> {
-    const { shard, k } = await this.#place(record);
+    const { shard, k } = await this.#where(record);
     for (let other = shard.opening.get(k); other; other = shard.opening.get(k)) await other;
     let opened = () => {};
     shard.opening.set(k, new Promise((resolve) => (opened = resolve)));
+    const place = this.#room.place(record.caller);
     try {
-      // Both are sent at once, and both must succeed: a generation that runs unlisted would be lost to its caller.
+      const full = place.resize(logOverheadBytes);
+      if (full) throw full;
+      // Both are sent at once, and both must succeed: a generation that runs unlisted would be in no list of its caller's.
       const [, answer] = await Promise.all([
         this.#retry(() => this.#index!.add(record)),
         this.#open(shard, k, record.requestHash, start),
       ]);
       if (answer === 'X') throw generationNotFound();
-      const [owner, state] = answer;
-      // The answer to an OPEN before this one may have been lost.
-      const mine = answer === 'O' || (owner === this.instance && state === 'r' && !shard.owned.has(k));
-      if (mine) {
-        const log = new OwnedLog(shard, k, record, start, producer);
-        shard.owned.set(k, log);
-        return { log, created: true };
-      }
+      const first = answer === 'O' ? start : await this.#adopt(shard, k, record, answer);
+      if (first) return { log: this.#own(shard, k, record, first, producer, place), created: true };
+      place[Symbol.dispose]();
       const log = await this.find(record);
       if (!log) throw generationNotFound();
       return { log, created: false };
+    } catch (error) {
+      place[Symbol.dispose]();
+      throw error;
     } finally {
       shard.opening.delete(k);
       opened();
@@ -128,15 +144,15 @@ export class RedisStreamLogs implements StreamLogs {
   }
 
   async find(key: GenerationKey): Promise<StreamLog | undefined> {
-    const { shard, k } = await this.#place(key);
+    const { shard, k } = await this.#where(key);
     const own = shard.owned.get(k);
-    if (own?.running) return own;
+    if (own?.running && !own.abandoned) return own;
     let found = await this.#retry(() => shard.read(k, -1, -1));
     if (typeof found === 'string') {
       // A miss. It counts if Redis has forgotten nothing, or whoever runs the generation had time to write it again.
       if (found !== shard.era.value) await this.#retry(() => shard.learn());
       if (!shard.era.held) return undefined;
-      await shard.era.released();
+      await this.#released(shard);
       found = await this.#retry(() => shard.read(k, -1, -1));
     }
     return typeof found === 'string' ? undefined : new FollowedLog(shard, k, key, found, this.#retry);
@@ -160,7 +176,7 @@ export class RedisStreamLogs implements StreamLogs {
   }
 
   async bar(key: GenerationKey, durationMs: number): Promise<StreamLog | undefined> {
-    const { shard, k } = await this.#place(key);
+    const { shard, k } = await this.#where(key);
     const { meta, spent } = shard.keys.of(k);
     const there = await this.#retry(() => shard.connection.run(BAR, [meta, spent], [String(durationMs)]));
     return there === 1 ? this.find(key) : undefined;
@@ -170,8 +186,14 @@ export class RedisStreamLogs implements StreamLogs {
     for (const shard of this.#shards) shard.moveFollowers();
   }
 
+  giveUp(): void {
+    this.#givingUp.abort();
+    for (const shard of this.#shards) shard.abandon();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#beats);
+    this.#givingUp.abort();
     if (this.reachable) await Promise.all(this.#shards.map((shard) => shard.leave()));
     this.#closing.abort();
     for (const shard of this.#shards) shard.close();
@@ -191,6 +213,7 @@ export class RedisStreamLogs implements StreamLogs {
       } catch (error) {
         this.#connection?.close();
         if (error instanceof SettingsError || signal.aborted) throw error;
+        this.#incidents.failed(error);
         await delay(connectAgainMs, undefined, { signal }).catch(() => undefined);
       }
     }
@@ -199,7 +222,13 @@ export class RedisStreamLogs implements StreamLogs {
   async #connect(): Promise<void> {
     const address = parseRedisUrl(this.#options.url);
     const { signal } = this.#closing;
-    const connection = await (this.#options.connect ?? connectToRedis)(address, signal);
+    const connection = await (this.#options.connect ?? connectToRedis)(address, {
+      signal,
+      callMs: this.#timing.callMs,
+      onError: (error) => {
+        if (!signal.aborted) this.#incidents.failed(error);
+      },
+    });
     if (signal.aborted) return connection.close();
     this.#connection = connection;
     await checkFitness(connection);
@@ -209,7 +238,8 @@ export class RedisStreamLogs implements StreamLogs {
       prefix: address.prefix,
       limits: this.#options.limits,
       timing: this.#timing,
-      counts: this.counts,
+      incidents: this.#incidents,
+      room: this.#room,
       schedule: this.#schedule,
     };
     const shards = Array.from(
@@ -226,6 +256,7 @@ export class RedisStreamLogs implements StreamLogs {
   }
 
   #beat(): void {
+    this.#incidents.report(Math.max(...this.#shards.map(({ silentMs }) => silentMs)));
     for (const shard of this.#shards) {
       if (shard.silentMs >= this.#options.outageMs) shard.abandon();
       void shard.beat();
@@ -249,17 +280,56 @@ export class RedisStreamLogs implements StreamLogs {
     if (this.#shards.length === 0) throw outOfReach(undefined);
   }
 
-  async #place(key: GenerationKey): Promise<Place> {
+  async #where(key: GenerationKey): Promise<Place> {
     await this.#up();
     const { shard, k } = placeOf(key, this.#shards.length);
     return { shard: this.#shards[shard]!, k };
+  }
+
+  /**
+   * The `start` of a log that exists, if this instance has made it for the same request: the answer to its OPEN was lost, and
+   * nobody runs it. Of another request's log like that nothing may be mixed into this one's: its generation is ended at the next beat.
+   */
+  async #adopt(
+    shard: Shard,
+    k: string,
+    { requestHash }: GenerationRecord,
+    [owner, state, hash]: readonly string[],
+  ): Promise<StartEvent | undefined> {
+    if (owner !== this.instance || state !== 'r' || hash !== storedHash(requestHash) || shard.owned.has(k))
+      return undefined;
+    const found = await this.#retry(() => shard.read(k, 0, 0));
+    return typeof found === 'string' ? undefined : (JSON.parse(found.start) as StartEvent);
+  }
+
+  #own(
+    shard: Shard,
+    k: string,
+    record: GenerationRecord,
+    start: StartEvent,
+    producer: Producer,
+    place: LogPlace,
+  ): OwnedLog {
+    const { config, startedAt } = start;
+    const log = new OwnedLog(shard, k, { ...record, config, startedAt }, start, producer, place);
+    shard.own(log);
+    return log;
+  }
+
+  /** Settles when ids of the shard may be started. Rejects when the process has to end. */
+  async #released({ era }: Shard): Promise<void> {
+    try {
+      await era.released(this.#givingUp.signal);
+    } catch (error) {
+      throw outOfReach(error);
+    }
   }
 
   /** Opens a log, once nobody can be just writing it again. */
   async #open(shard: Shard, k: string, requestHash: string, start: StartEvent): Promise<'O' | 'X' | string[]> {
     for (;;) {
       const answer = await this.#retry(async () => {
-        await shard.era.released();
+        await this.#released(shard);
         return shard.open(k, storedHash(requestHash), start, '');
       });
       if (answer !== 'ERA') return answer;

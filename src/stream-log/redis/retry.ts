@@ -1,10 +1,11 @@
-/** Repeats calls of Redis that fail, for `patienceMs`. Every script may be repeated: it finds what the one before did. */
+/** Repeats calls of Redis that fail, for a while. Every script may be repeated: it finds what the one before did. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { LlmError } from '../../errors.ts';
 import { startsWith } from './connection.ts';
+import type { Incidents } from './incidents.ts';
 import type { RedisTiming } from './timing.ts';
 
-/** Repeats a call for a while, and rejects with `at_capacity` if none is answered. An LlmError is passed on. */
+/** Repeats a call, and rejects with `at_capacity` if none has succeeded within `patienceMs`. An LlmError is passed on. */
 export type Retry = <T>(call: () => Promise<T>) => Promise<T>;
 
 /** What is asked for while Redis is out of reach is refused with this. */
@@ -15,7 +16,8 @@ export function outOfReach(cause: unknown): LlmError {
   });
 }
 
-export function createRetry({ retryMs, patienceMs }: RedisTiming): Retry {
+/** @param signal Nothing is repeated after it has aborted. */
+export function createRetry({ retryMs, patienceMs }: RedisTiming, incidents: Incidents, signal: AbortSignal): Retry {
   return async (call) => {
     const until = performance.now() + patienceMs;
     for (;;) {
@@ -29,7 +31,8 @@ export function createRetry({ retryMs, patienceMs }: RedisTiming): Retry {
             cause: error,
           });
         }
-        if (performance.now() >= until) throw outOfReach(error);
+        if (performance.now() >= until || signal.aborted) throw outOfReach(error);
+        incidents.retried(error);
         await delay(retryMs);
       }
     }

@@ -1,61 +1,43 @@
 /**
- * A part of the logs: those whose keys stand in one slot of Redis. Sends what the logs of this instance have gathered, all of
- * them in one call, and hands the messages of others to the logs that they are for.
+ * A part of the logs: those whose keys stand in one slot of Redis. Knows which of them this instance writes and follows, hands
+ * the messages of others to the logs that they are for, and calls the scripts that concern a single log.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { StartEvent } from '../../protocol.ts';
 import type { Connection } from './connection.ts';
-import { startsWith } from './connection.ts';
 import type { ParsedElement } from './elements.ts';
 import { Era } from './era.ts';
 import type { Follow } from './follow.ts';
 import { Heartbeat } from './heartbeat.ts';
+import type { Incidents } from './incidents.ts';
 import { ShardKeys } from './keys.ts';
-import type { OwnedLog, Sending } from './owned-log.ts';
-import { APPEND, APPEND_END } from './scripts/append.ts';
+import type { LogRoom } from './log-room.ts';
+import { Outbox } from './outbox.ts';
+import type { OwnedLog } from './owned-log.ts';
 import { OPEN } from './scripts/open.ts';
 import { READ } from './scripts/read.ts';
 import { UNWATCH } from './scripts/watch.ts';
 import { leaseMs, type RedisTiming } from './timing.ts';
-
-/** A call blocks Redis for as long as it runs, and Lua's `unpack` takes some 8,000 values. */
-const generationsPerCallMax = 512;
-const elementsPerCallMax = 2_000;
-const bytesPerCallMax = 256 * 1_024;
 
 export interface RedisLogLimits {
   /** Bytes that one generation's log may hold, before it ends with `log_limit`. */
   readonly logBytesMax: number;
   /** Bytes of text that one batch of a viewer may hold. */
   readonly viewerBatchBytesMax: number;
-  /** How long a log is kept after its end. */
+  /** How long Redis keeps a log after its generation's end. */
   readonly logRetentionMs: number;
   /** How long after that its id can't be started. */
   readonly tombstoneMs: number;
 }
 
-/** How often something happened that should be rare. */
-export interface RedisCounts {
-  /** Logs of this instance that Redis had lost a part of. */
-  gaps: number;
-  /** Logs of this instance that Redis had lost altogether. */
-  reopened: number;
-  /** Logs of instances that are gone, which this one has ended. */
-  reaped: number;
-  /** Logs of this instance that another has ended. */
-  fenced: number;
-  /** Calls that failed, and were repeated. */
-  retried: number;
-}
-
 /** What all shards of an instance share. */
-export interface ShardParts {
+interface ShardParts {
   readonly connection: Connection;
   readonly instance: string;
   readonly prefix: string;
   readonly limits: RedisLogLimits;
   readonly timing: RedisTiming;
-  readonly counts: RedisCounts;
+  readonly incidents: Incidents;
+  readonly room: LogRoom;
   /** Has `flush` called on all shards soon. */
   readonly schedule: () => void;
 }
@@ -69,7 +51,6 @@ export interface FoundLog {
   /** The elements that were asked for. */
   readonly elements: readonly string[];
   readonly start: string;
-  readonly bytes: number;
 }
 
 /** A message is a list of these: `[k, offset, …events]`, `[k, -1, watchers]`, or `[k, -2]` for a cancel or an end by another instance. */
@@ -84,17 +65,16 @@ export class Shard {
   readonly opening = new Map<string, Promise<void>>();
   readonly #parts: ShardParts;
   readonly #heartbeat: Heartbeat;
-  /** Logs that have something to send. */
-  readonly #dirty = new Set<OwnedLog>();
+  readonly #outbox: Outbox;
   readonly #retiring = new Map<OwnedLog, NodeJS.Timeout>();
-  #sending = false;
   #closed = false;
 
   constructor(parts: ShardParts, number: number) {
     this.#parts = parts;
     this.keys = new ShardKeys(parts.prefix, number);
     this.era = new Era(leaseMs(parts.timing));
-    this.#heartbeat = new Heartbeat(this, parts);
+    this.#heartbeat = new Heartbeat(this);
+    this.#outbox = new Outbox(this, parts.schedule);
   }
 
   get instance(): string {
@@ -109,8 +89,12 @@ export class Shard {
     return this.#parts.timing;
   }
 
-  get counts(): RedisCounts {
-    return this.#parts.counts;
+  get incidents(): Incidents {
+    return this.#parts.incidents;
+  }
+
+  get room(): LogRoom {
+    return this.#parts.room;
   }
 
   get connection(): Connection {
@@ -143,7 +127,7 @@ export class Shard {
   async resume(): Promise<void> {
     this.era.interrupt();
     this.#heartbeat.interrupt();
-    this.flush();
+    this.#outbox.flush();
     for (const follow of this.followed.values()) void follow.refill();
     if (this.era.resume(await this.#runId())) for (const log of this.owned.values()) log.verify();
     await this.#heartbeat.beat();
@@ -158,7 +142,7 @@ export class Shard {
     return this.#heartbeat.beat();
   }
 
-  /** Redis is out of reach for too long: stops what this instance runs, and has all viewers go elsewhere. */
+  /** Redis has been out of reach for too long: stops what this instance runs, and has all viewers go elsewhere. */
   abandon(): void {
     for (const log of this.owned.values()) log.abandon();
     this.moveFollowers();
@@ -185,75 +169,12 @@ export class Shard {
 
   /** To be called when a log has something to send. */
   mark(log: OwnedLog): void {
-    this.#dirty.add(log);
-    if (!this.#sending && !this.#closed) this.#parts.schedule();
+    this.#outbox.mark(log);
   }
 
-  /** Sends what the logs have, as much as one call may hold. One call is under way at a time, so the order is kept. */
+  /** Sends what the logs have. */
   flush(): void {
-    if (this.#sending || this.#closed || this.#dirty.size === 0) return;
-    const sendings = this.#gather();
-    if (sendings.length > 0) void this.#send(sendings);
-  }
-
-  #gather(): Sending[] {
-    const sendings: Sending[] = [];
-    let elementsLeft = elementsPerCallMax;
-    let bytesLeft = bytesPerCallMax;
-    for (const log of this.#dirty) {
-      if (sendings.length === generationsPerCallMax || elementsLeft <= 0 || bytesLeft <= 0) break;
-      this.#dirty.delete(log);
-      const sending = log.toSend(elementsLeft, bytesLeft);
-      if (sending.elements.length === 0) continue;
-      sendings.push(sending);
-      elementsLeft -= sending.elements.length;
-      for (const element of sending.elements) bytesLeft -= element.length;
-    }
-    return sendings;
-  }
-
-  async #send(sendings: readonly Sending[]): Promise<void> {
-    this.#sending = true;
-    try {
-      const answers = await this.#append(APPEND, sendings);
-      this.#sending = false;
-      sendings.forEach((sending, at) => sending.log.answered(sending, Number(answers[at])));
-    } catch (error) {
-      for (const { log } of sendings) this.#dirty.add(log);
-      this.counts.retried += 1;
-      if (startsWith(error, 'OOM')) await this.#sendEnds(sendings);
-      await delay(this.timing.retryMs);
-      this.#sending = false;
-    }
-    if (this.#dirty.size > 0 && !this.#closed) this.#parts.schedule();
-  }
-
-  /** Redis has no memory left. Logs that end are written, since they free memory soon; the others end. */
-  async #sendEnds(sendings: readonly Sending[]): Promise<void> {
-    const ends = sendings.filter((sending) => sending.log.closing);
-    for (const { log } of sendings) log.refuse();
-    if (ends.length === 0) return;
-    try {
-      const answers = await this.#append(APPEND_END, ends);
-      for (const { log } of ends) this.#dirty.delete(log);
-      ends.forEach((sending, at) => sending.log.answered(sending, Number(answers[at])));
-    } catch {
-      // They are marked, and so sent again.
-    }
-  }
-
-  async #append(script: typeof APPEND, sendings: readonly Sending[]): Promise<readonly unknown[]> {
-    const keys = [this.keys.live(this.instance)];
-    const args = [...this.expiries, this.keys.inboxes, String(sendings.length)];
-    for (const { log } of sendings) args.push(log.k);
-    for (const { log, first, elements, ends } of sendings) {
-      const of = this.keys.of(log.k);
-      keys.push(of.log);
-      if (ends) keys.push(of.meta, of.spent);
-      args.push(String(first), String(elements.length), ends ? '1' : '0');
-      for (const element of elements) args.push(element);
-    }
-    return (await this.connection.run(script, keys, args)) as readonly unknown[];
+    this.#outbox.flush();
   }
 
   #receive(message: string): void {
@@ -264,7 +185,7 @@ export class Shard {
     }
   }
 
-  /** Somebody has asked to cancel, or has ended the log. */
+  /** Somebody has asked to cancel, or has ended the generation. */
   #stop(k: string): void {
     const log = this.owned.get(k);
     if (!log?.running) return;
@@ -290,16 +211,15 @@ export class Shard {
     const { meta, log } = this.keys.of(k);
     const found = await this.connection.run(READ, [meta, log, this.keys.era], [String(from), String(to)]);
     if (typeof found === 'string') return found;
-    const [owner, state, requestHash, length, elements, start, bytes] = found as [
+    const [owner, state, requestHash, length, elements, start] = found as [
       string,
       'r' | 'e',
       string,
       number,
       string[],
       string,
-      number,
     ];
-    return { owner, state, requestHash, length, elements, start, bytes };
+    return { owner, state, requestHash, length, elements, start };
   }
 
   /** None where there is no log. */
@@ -321,18 +241,31 @@ export class Shard {
     return (await this.connection.command(live, 'HGET', live, k)) as string | null;
   }
 
-  /** Keeps a log that has ended for a while, to write it again if Redis forgot it. */
+  /** From here on the log is this instance's to write. */
+  own(log: OwnedLog): void {
+    const before = this.owned.get(log.k);
+    if (before) this.release(before);
+    this.owned.set(log.k, log);
+  }
+
+  /** Keeps the log of an ended generation for a while, to write it again if Redis forgot it. */
   retire(log: OwnedLog): void {
     if (this.#closed || this.#retiring.has(log)) return;
     const timer = setTimeout(() => this.release(log), this.timing.keepEndedMs).unref();
     this.#retiring.set(log, timer);
   }
 
+  /** Releases the logs that are kept only in case Redis forgot them. */
+  releaseRetired(): void {
+    for (const log of this.#retiring.keys()) this.release(log);
+  }
+
   /** Nothing of the log is to be written any more. */
   release(log: OwnedLog): void {
     clearTimeout(this.#retiring.get(log));
     this.#retiring.delete(log);
-    this.#dirty.delete(log);
+    this.#outbox.forget(log);
+    log.place[Symbol.dispose]();
     if (this.owned.get(log.k) === log) this.owned.delete(log.k);
   }
 
@@ -346,7 +279,7 @@ export class Shard {
     this.#closed = true;
     for (const timer of this.#retiring.values()) clearTimeout(timer);
     this.#retiring.clear();
-    this.#dirty.clear();
+    this.#outbox.close();
     this.moveFollowers();
     for (const log of this.owned.values()) log.replica.moveReaders();
   }
