@@ -10,6 +10,7 @@ import { chartOf } from './chart.ts';
 import type { ClientCommands } from './load/client.ts';
 import type { UpstreamCommands } from './load/upstream.ts';
 import { cores, launch, script } from './processes.ts';
+import { redisWorkloads } from './redis/workloads.ts';
 import { tableOf, type Report } from './report.ts';
 import { runWorkload, type WorkloadResult } from './rounds.ts';
 import { earlierBuild, targets, yardstick, type Target } from './targets.ts';
@@ -18,6 +19,8 @@ import { workloads, type Workload } from './workloads.ts';
 const usage = `npm run bench -- [options]
   --all                 every workload, with every target; by default what fits 20 minutes
   --quick               a tenth of the work, one round, few targets: shows that it runs, its figures mean little
+  --redis               the log on Redis instead: ${redisWorkloads.map(({ name }) => name).join(', ')}
+                        needs redis-server; --only and --targets choose among these
   --peers               also the Vercel AI SDK and the Portkey gateway, installed for it from the registry
   --only <workloads>    ${workloads.map(({ name }) => name).join(', ')}
   --targets <targets>   ${targets.map(({ name }) => name).join(', ')}
@@ -34,7 +37,7 @@ const quickSkips = 'paced-512';
 const options = parseOptions();
 if (platform() !== 'linux') fail('the benchmark reads CPU times from /proc: it needs Linux');
 
-const chosen = workloads.filter(({ name, extra }) => {
+const chosen = (options.redis ? redisWorkloads : workloads).filter(({ name, extra }) => {
   if (options.only) return options.only.includes(name);
   return options.all || !(extra || (options.quick && name === quickSkips));
 });
@@ -49,7 +52,7 @@ const results: WorkloadResult[] = [];
 for (const workload of chosen) {
   const result = await runWorkload(workload, {
     bench: { upstream, client },
-    targets: targetsOf(workload).flatMap(withEarlierBuild),
+    targets: workload.own ? targetsOf(workload) : targetsOf(workload).flatMap(withEarlierBuild),
     rounds: options.rounds ?? workload.rounds,
     scale: options.scale,
     start: { upstreamUrl: upstream.url, serviceCli: options.service },
@@ -63,6 +66,7 @@ for (const workload of chosen) {
 if (results.some(({ results: each }) => each.some(({ failure }) => failure !== undefined))) process.exitCode = 1;
 
 function targetsOf(workload: Workload) {
+  if (workload.own) return workload.own.filter(({ name }) => options.targets?.includes(name) ?? true);
   const all = workload.all ?? workload.targets;
   return targets.filter(({ name, peer }) => {
     if (options.targets)
@@ -101,6 +105,7 @@ function parseOptions() {
       options: {
         all: { type: 'boolean', default: false },
         quick: { type: 'boolean', default: false },
+        redis: { type: 'boolean', default: false },
         peers: { type: 'boolean', default: false },
         only: { type: 'string' },
         targets: { type: 'string' },
@@ -114,8 +119,8 @@ function parseOptions() {
     const { quick, rounds, scale } = values;
     return {
       ...values,
-      only: listOf(values.only, workloads),
-      targets: listOf(values.targets, targets),
+      only: listOf(values.only, values.redis ? redisWorkloads : workloads),
+      targets: listOf(values.targets, values.redis ? redisWorkloads.flatMap(({ own = [] }) => own) : targets),
       rounds: rounds === undefined ? (quick ? 1 : undefined) : positive('rounds', rounds),
       scale: scale === undefined ? (quick ? 0.1 : 1) : positive('scale', scale),
     };

@@ -21,7 +21,10 @@ export interface Report {
 export function tableOf(workload: Workload, { results, title, roundsWanted }: WorkloadResult): string {
   // A figure that no target has gets no column.
   const figures = workload.figures.filter(({ key }) => results.some(({ medians }) => key in medians));
-  const head = ['', ...figures.map(({ label, ratio }) => (ratio ? `${label} (× raw)` : label))];
+  const head = [
+    '',
+    ...figures.map(({ label, ratio }) => (ratio ? `${label} (× ${workload.relativeTo ?? 'raw'})` : label)),
+  ];
   const rows = results.map((result) => [
     `${result.title}${result.loadWasBottleneck ? ' ¹' : ''}${result.disturbed ? ' ²' : ''}`,
     ...(result.failure === undefined

@@ -21,7 +21,17 @@ export interface Target {
   readonly start?: (context: StartContext) => Promise<Server>;
 }
 
-export type Server = Running<ProbeCommands>;
+export interface Server extends Running<ProbeCommands> {
+  /** What belongs to it besides its own process. */
+  readonly parts?: {
+    /** Processes whose CPU time is measured too, by name. */
+    readonly pids: Readonly<Record<string, number>>;
+    /** Another instance that serves the same generations. */
+    readonly elsewhereUrl?: string;
+    /** Bytes of the data in its Redis. */
+    readonly usedBytes?: () => Promise<number>;
+  };
+}
 
 export interface StartContext {
   readonly upstreamUrl: string;
@@ -34,10 +44,10 @@ export interface StartContext {
 /** The target that all others are compared with. */
 export const yardstick = 'raw';
 
-const listening = /listens on (http:\S+)/;
+export const listening = /listens on (http:\S+)/;
 const probeArgs = ['--expose-gc', '--import', script('./servers/probe.js')];
 
-const baseline =
+export const baseline =
   (file: string) =>
   ({ upstreamUrl, env, nodeArgs = [] }: StartContext): Promise<Server> =>
     launch({
@@ -49,7 +59,7 @@ const baseline =
     });
 
 /** Started as a user starts it: with every default, and one config. */
-const service = ({ upstreamUrl, serviceCli, env, nodeArgs = [] }: StartContext): Promise<Server> =>
+export const service = ({ upstreamUrl, serviceCli, env, nodeArgs = [] }: StartContext): Promise<Server> =>
   launch({
     script: resolve(serviceCli),
     args: ['serve'],

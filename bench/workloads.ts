@@ -43,6 +43,10 @@ export interface Workload {
   readonly env?: Readonly<Record<string, string>>;
   /** Takes the place of the yardstick among the targets. */
   readonly yardstick?: Target;
+  /** Targets of its own, in place of all others. */
+  readonly own?: readonly Target[];
+  /** What its ratios are to; the raw proxy unless given. */
+  readonly relativeTo?: string;
   /** Runs before the first round, until V8 has compiled the server's code. */
   readonly warmUp: Run;
   readonly run: Run;
@@ -59,7 +63,7 @@ const memoryPerStream: readonly Figure[] = [
   { key: 'rssKiB', label: 'RSS KiB/stream', digits: 0 },
   { key: 'heldKiB', label: 'heap and buffers KiB/stream', digits: 0 },
 ];
-const loadCore: Figure = { key: 'loadCorePercent', label: 'load’s core %', digits: 0 };
+export const loadCore: Figure = { key: 'loadCorePercent', label: 'load’s core %', digits: 0 };
 /** Above this, upstream and the readers hold the target back, so its figures are those of a lighter load. */
 export const loadCoreBusyPercent = 90;
 /** Above this, another process disturbed the measurement. */
@@ -272,7 +276,7 @@ function fanOut(bench: Bench, target: Target, server: Server | undefined, scale:
 }
 
 /** From upstream's write of a token to the read that completed it, over all tokens of all streams. */
-function delayFigures({ streams }: ReadResult, sent: ReadonlyMap<number, SentStream>): Figures {
+export function delayFigures({ streams }: ReadResult, sent: ReadonlyMap<number, SentStream>): Figures {
   const all = streams.flatMap(({ number, arrivedAtMs }) => {
     const { sentAtMs } = sent.get(number)!;
     return Array.from(arrivedAtMs, (atMs, index) => atMs - sentAtMs[index]!);
@@ -282,7 +286,7 @@ function delayFigures({ streams }: ReadResult, sent: ReadonlyMap<number, SentStr
 }
 
 /** How fast the streams arrived, from their first token to their last, as a percentage of upstream's pace. */
-function pacePercent({ streams }: ReadResult, tokensPerSecond: number): number {
+export function pacePercent({ streams }: ReadResult, tokensPerSecond: number): number {
   const shares = streams.map(({ arrivedAtMs }) => {
     const idealMs = ((arrivedAtMs.length - 1) * 1_000) / tokensPerSecond;
     return Math.min(1, idealMs / (arrivedAtMs.at(-1)! - arrivedAtMs[0]!));
@@ -310,12 +314,19 @@ function pidsOf(upstream: Bench['upstream'], server: Server | undefined): Record
 }
 
 /** How busy the busiest load core was, and how much of a core went to processes outside the benchmark. */
-function machineFigures({ elapsedMs, cpuMs }: { readonly elapsedMs: number; readonly cpuMs: CpuTimes }): Figures {
-  const { machine = 0, server = 0, upstream = 0, client = 0 } = cpuMs;
+export function machineFigures({
+  elapsedMs,
+  cpuMs,
+}: {
+  readonly elapsedMs: number;
+  readonly cpuMs: CpuTimes;
+}): Figures {
+  const { machine = 0, upstream = 0, client = 0 } = cpuMs;
+  const ours = Object.entries(cpuMs).reduce((sum, [name, ms]) => (name === 'machine' ? sum : sum + ms), 0);
   const shared = cores === undefined || cores.upstream === cores.client;
   return {
     loadCorePercent: (100 * (shared ? upstream + client : Math.max(upstream, client))) / elapsedMs,
-    foreignPercent: (100 * Math.max(0, machine - server - upstream - client)) / elapsedMs,
+    foreignPercent: (100 * Math.max(0, machine - ours)) / elapsedMs,
   };
 }
 
@@ -387,7 +398,7 @@ async function release({ upstream, client }: Bench): Promise<void> {
 const steadyMs = 600;
 
 /** Waits until a number no longer changes. */
-async function untilSteady(read: () => Promise<number>): Promise<void> {
+export async function untilSteady(read: () => Promise<number>): Promise<void> {
   let last = NaN;
   for (let now = await read(); now !== last; now = await read()) {
     last = now;
@@ -405,6 +416,6 @@ function quantile(sorted: Float64Array, share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
 }
 
-function round(count: number): number {
+export function round(count: number): number {
   return Math.max(1, Math.round(count));
 }

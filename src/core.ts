@@ -71,6 +71,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     loopback: settings.loopback,
     limits,
     held,
+    shared: logs instanceof RedisStreamLogs ? logs.callerCounts : undefined,
   });
   const { onGenerationEnd } = parts;
   const generations = new Generations({
@@ -121,7 +122,8 @@ function createLogs({
 }: CoreParts): MemoryStreamLogs | RedisStreamLogs {
   if (redisUrl === undefined) return new MemoryStreamLogs(limits);
   const { redisFlushMs: flushMs, redisOutageMs: outageMs } = limits;
-  return new RedisStreamLogs({ url: redisUrl, flushMs, outageMs, limits, lines, timing: redisTiming });
+  const onDoubt = (message: string) => lines.settingsDoubted([{ path: 'REDIS_URL', message }]);
+  return new RedisStreamLogs({ url: redisUrl, flushMs, outageMs, limits, lines, timing: redisTiming, onDoubt });
 }
 
 /**

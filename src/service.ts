@@ -42,6 +42,11 @@ export interface Service extends AsyncDisposable {
   /** Reads the configs again and logs the outcome, also where nothing has changed. Never rejects. */
   reload(): Promise<void>;
   /**
+   * Accepts no more connections, and has clients take others for their next requests, for where another process listens on the same
+   * address. Everything is served as ever meanwhile. Settles once no connection is left, or after `LLM_DRAIN_MS`. Never rejects.
+   */
+  retire(): Promise<void>;
+  /**
    * Drains the service, then closes it: new generations are refused, running ones may finish within `LLM_DRAIN_MS`, those that
    * don't end as `cancelled: shutdown`, and viewers receive their terminal events.
    */
@@ -105,6 +110,7 @@ export async function startWithParts(options: CoreOptions): Promise<ServiceWithP
         if ((await core.liveConfigs?.reload()) !== 'unchanged') return;
         telemetry.configsUnchanged(settings.configFile, { fixed: settings.configs !== undefined });
       },
+      retire: () => within(settings.limits.drainMs, server.retire()),
       async [Symbol.asyncDispose]() {
         await core.generations.drain(settings.limits.drainMs);
         await server[Symbol.asyncDispose]();

@@ -17,6 +17,8 @@ export interface Readers {
   readonly tokens: number;
   /** If set, all streams read one generation, by its id, instead of one each. */
   readonly together?: boolean;
+  /** The generation of each stream; new ones unless given. */
+  readonly ids?: readonly string[];
 }
 
 export interface CpuWatch {
@@ -121,7 +123,8 @@ const held = new Set<Connection>();
 function openAll(params: Readers): { readers: Reader[]; ended: Promise<void>[] } {
   const shared = crypto.randomUUID();
   const readers = Array.from({ length: params.streams }, (_, number) => new Reader(number, params));
-  const ended = readers.map((reader) => reader.read(params.together ? shared : crypto.randomUUID()));
+  const idOf = (number: number) => (params.together ? shared : (params.ids?.[number] ?? crypto.randomUUID()));
+  const ended = readers.map((reader, number) => reader.read(idOf(number)));
   return { readers, ended };
 }
 

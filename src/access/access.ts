@@ -4,7 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible';
 import type { Caller } from '../caller.ts';
 import { LlmError } from '../errors.ts';
 import type { HeldBytes } from './held-bytes.ts';
@@ -37,6 +37,21 @@ export interface AccessOptions {
   readonly limits: AccessLimits;
   /** The account of memory that is held for callers. */
   readonly held: HeldBytes;
+  /** What each caller does on all instances together. Unless given, what it does here is counted. */
+  readonly shared?: SharedCounts | undefined;
+}
+
+/** Counts that all instances share. */
+export interface SharedCounts {
+  /** Counts one more generation of a caller, if all instances together then run at most `max`. Returns whether it did. Never rejects. */
+  take(caller: string, max: number): Promise<boolean>;
+  /** Counts one generation less. */
+  give(caller: string): void;
+  /** Runs a script of rate-limiter-flexible. Rejects where the counts are out of reach. */
+  eval(
+    lua: string,
+    options: { readonly keys: readonly string[]; readonly arguments: readonly string[] },
+  ): Promise<unknown>;
 }
 
 /** What a door knows of who sent a request. */
@@ -50,13 +65,15 @@ export interface Credentials {
 /** A refusal repeats a host name of at most this length. */
 const namedHostCharsMax = 100;
 const capacityRetryAfterMs = 1_000;
+/** The words for a caller's generations in a refusal. */
+const generationsAtOnce = 'generations at once';
 
 export class Access {
   readonly #options: AccessOptions;
   readonly #keys: readonly { readonly name: string; readonly digest: Buffer }[];
   readonly #allowedOrigins: ReadonlySet<string>;
   readonly #hosts: ReadonlySet<string>;
-  readonly #starts: RateLimiterMemory;
+  readonly #starts: RateLimiterAbstract;
   readonly #generations = new Map<string, number>();
   readonly #viewers = new Map<string, number>();
   #running = 0;
@@ -67,7 +84,7 @@ export class Access {
     this.#keys = options.keys.map(({ name, sha256 }) => ({ name, digest: Buffer.from(sha256, 'hex') }));
     this.#allowedOrigins = new Set(options.allowedOrigins.map((origin) => canonicalOrigin(origin)));
     this.#hosts = new Set(options.allowedHosts.map((host) => hostNameOf(host)));
-    this.#starts = new RateLimiterMemory({ points: options.limits.startsPerMinuteMax, duration: 60 });
+    this.#starts = startsLimiter(options);
   }
 
   /**
@@ -168,15 +185,16 @@ export class Access {
         retryAfterMs: capacityRetryAfterMs,
       });
     }
-    const place = takePlace(this.#generations, caller, limits.generationsPerCallerMax, 'generations at once');
     this.#running += 1;
+    let place: Disposable | undefined;
     let request: Disposable | undefined;
     const release = () => {
       this.#running -= 1;
-      place[Symbol.dispose]();
+      place?.[Symbol.dispose]();
       request?.[Symbol.dispose]();
     };
     try {
+      place = await this.#takeGenerationPlace(caller);
       request = held.take(caller.name, requestBytes);
       await this.#starts.consume(caller.name);
     } catch (refused) {
@@ -191,6 +209,15 @@ export class Access {
       );
     }
     return { [Symbol.dispose]: release };
+  }
+
+  /** @throws LlmError `rate_limited` */
+  async #takeGenerationPlace(caller: Caller): Promise<Disposable> {
+    const { shared, limits } = this.#options;
+    const max = limits.generationsPerCallerMax;
+    if (!shared) return takePlace(this.#generations, caller, max, generationsAtOnce);
+    if (!(await shared.take(caller.name, max))) throw noPlace(max, generationsAtOnce);
+    return { [Symbol.dispose]: () => shared.give(caller.name) };
   }
 
   /**
@@ -235,9 +262,7 @@ function tokenIn({ headers, connectionParams }: Credentials): string | undefined
  */
 export function takePlace(places: Map<string, number>, { name }: Caller, max: number, what: string): Disposable {
   const taken = places.get(name) ?? 0;
-  if (taken >= max) {
-    throw new LlmError('rate_limited', `At most ${max} ${what}`, { retryAfterMs: capacityRetryAfterMs });
-  }
+  if (taken >= max) throw noPlace(max, what);
   places.set(name, taken + 1);
   return {
     [Symbol.dispose]() {
@@ -246,4 +271,17 @@ export function takePlace(places: Map<string, number>, { name }: Caller, max: nu
       else places.set(name, remaining);
     },
   };
+}
+
+function noPlace(max: number, what: string): LlmError {
+  return new LlmError('rate_limited', `At most ${max} ${what}`, { retryAfterMs: capacityRetryAfterMs });
+}
+
+function startsLimiter({ limits, shared }: AccessOptions): RateLimiterAbstract {
+  const rate = { points: limits.startsPerMinuteMax, duration: 60 };
+  const here = new RateLimiterMemory(rate);
+  if (!shared) return here;
+  // Without `useRedisPackage` each call would throw a TypeError, and the insurance would hide it: this instance alone would be counted.
+  const redis = { storeClient: shared, useRedisPackage: true, keyPrefix: 'starts' };
+  return new RateLimiterRedis({ ...rate, ...redis, insuranceLimiter: here });
 }

@@ -1,7 +1,7 @@
 /**
  * Turns requests to end into an AbortSignal: Ctrl-C, SIGTERM, SIGQUIT, the hang-up of the terminal, and the end of the npm that
  * started the process. The first request asks the command to end, a second signal ends the process. No other file calls
- * `process.exit`.
+ * `process.exit`, or listens to signals.
  */
 import { isatty } from 'node:tty';
 import { exitCodes } from './exit-codes.ts';
@@ -17,20 +17,27 @@ const parentCheckMs = 250;
 export interface InterruptOptions {
   /** Called at each SIGHUP, unless the terminal was closed. Absent: every SIGHUP is a request to end. */
   readonly reload?: () => void;
+  /** Called at each SIGUSR2. Absent: SIGUSR2 ends the process, as it does where nothing listens to it. */
+  readonly replace?: () => void;
+  /** Called before a second signal ends the process. */
+  readonly beforeExit?: () => void;
+  /** Whether a second signal does nothing, since the process that started this one ends it. Default: false. */
+  readonly onlyOnce?: boolean;
 }
 
 /** Listens from construction until disposal. */
 export class Interrupt implements Disposable {
-  readonly #reload: (() => void) | undefined;
+  readonly #options: InterruptOptions;
   readonly #first = new AbortController();
   readonly #terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
   readonly #parentCheck: NodeJS.Timeout | undefined;
   #firstName: string | undefined;
   #firstMs = 0;
 
-  constructor({ env }: Pick<Host, 'env'>, { reload }: InterruptOptions = {}) {
-    this.#reload = reload;
+  constructor({ env }: Pick<Host, 'env'>, options: InterruptOptions = {}) {
+    this.#options = options;
     for (const each of signals) process.on(each, this.#onSignal);
+    if (options.replace) process.on('SIGUSR2', options.replace);
     if (isStartedByNpm(env)) this.#parentCheck = this.#watchParent();
   }
 
@@ -41,17 +48,20 @@ export class Interrupt implements Disposable {
 
   [Symbol.dispose](): void {
     for (const each of signals) process.off(each, this.#onSignal);
+    if (this.#options.replace) process.off('SIGUSR2', this.#options.replace);
     clearInterval(this.#parentCheck);
   }
 
   readonly #onSignal = (name: NodeJS.Signals): void => {
-    if (name === 'SIGHUP' && this.#reload && !this.#isHungUp()) {
-      this.#reload();
+    const { reload, beforeExit, onlyOnce = false } = this.#options;
+    if (name === 'SIGHUP' && reload && !this.#isHungUp()) {
+      reload();
     } else if (!this.signal.aborted) {
       this.#firstName = name;
       this.#firstMs = performance.now();
       this.#first.abort();
-    } else if (name !== 'SIGHUP' && !this.#isSameAsFirst(name)) {
+    } else if (name !== 'SIGHUP' && !onlyOnce && !this.#isSameAsFirst(name)) {
+      beforeExit?.();
       process.exit(exitCodes.interrupted);
     }
   };

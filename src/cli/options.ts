@@ -86,3 +86,11 @@ export function parsePace(text: string): TokensPerSecond {
   if (value > 0 && value < Infinity) return value;
   throw new InvalidArgumentError('Expected a number over 0, or "unpaced".');
 }
+
+/** More processes than any machine has cores for. */
+const workersMax = 512;
+
+/** The number of workers, or `auto`: one for each core that this process may use. */
+export function parseWorkers(text: string): number | 'auto' {
+  return text === 'auto' ? text : wholeNumber(1, workersMax)(text);
+}

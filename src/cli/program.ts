@@ -13,6 +13,7 @@ import {
   parseFault,
   parseGenerationId,
   parsePace,
+  parseWorkers,
   showsAnswer,
   takesRemote,
   wholeNumber,
@@ -36,8 +37,13 @@ export function createProgram(host: Host): Command {
   program
     .command('serve')
     .description('listen, and serve the configs of LLM_CONFIG')
+    .option('--workers <n|auto>', 'share the port among so many processes, or one for each core', parseWorkers)
     .addHelpText('after', serveHelp)
-    .action(async () => (await import('./serve.ts')).serve(host));
+    .action(async ({ workers }: { readonly workers?: number | 'auto' }) =>
+      workers === undefined
+        ? (await import('./serve.ts')).serve(host)
+        : (await import('./workers/workers.ts')).serveByWorkers(host, workers),
+    );
 
   program
     .command('init')
@@ -147,10 +153,13 @@ Settings come from the environment; the README lists them. The log goes to stdou
 and the prompt files that it names again when they change. If the new configs are not valid, it logs the reasons and
 keeps the old ones. After SIGTERM or Ctrl-C, running answers may finish within LLM_DRAIN_MS; a second signal ends the
 process at once. After SIGHUP the service reads the configs again.
+--workers needs REDIS_URL, where the processes share their stream logs. One that dies is started again. After SIGUSR2
+they are replaced one after the other, by processes that read code and configs anew; no answer is lost.
 
 Examples:
   $ llm-service serve                  # with no key: the built-in simulator answers
-  $ ANTHROPIC_API_KEY=… PORT=8080 llm-service serve`;
+  $ ANTHROPIC_API_KEY=… PORT=8080 llm-service serve
+  $ REDIS_URL=redis://127.0.0.1 llm-service serve --workers auto`;
 
 const initHelp = `
 Overwrites no file, and changes neither package.json nor tsconfig.json. Prints the names of the files that it wrote.

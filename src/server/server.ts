@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerOptions as ServerOptionsOfNode } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { Server as NetServer, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from '../access/access.ts';
@@ -31,6 +31,7 @@ import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
 import { OpenResponses } from './open-responses.ts';
 import { registerPage } from './page.ts';
 import { ReadingTurns } from './reading-turns.ts';
+import { Retirement } from './retirement.ts';
 import { StallWatch } from './stalls.ts';
 import { serveWithoutUpgrade, wantsWebSocket } from './unwanted-upgrade.ts';
 
@@ -57,6 +58,11 @@ export interface Server extends AsyncDisposable {
   readonly sockets: number;
   /** Responses that have not left whole. */
   readonly openResponses: number;
+  /**
+   * Accepts no more connections, and has clients take others for their next requests, which lead to whoever listens too. Everything
+   * is served as ever meanwhile. Settles once no connection is left.
+   */
+  retire(): Promise<void>;
 }
 
 /** The part of all WebSockets that one caller may have. */
@@ -87,7 +93,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const body: BodyLimits = { bytesMax: bodyBytesMax, json, pieces };
   const admit: Admit = (request) => held.take(access.authenticate(request).name, 0);
 
-  const app = createApp({ bodyBytesMax, access, refusals, responses, pieces });
+  const retirement = new Retirement(responses, () => webSockets.sockets);
+  const app = createApp({ bodyBytesMax, access, refusals, responses, pieces, retirement });
   const stalls = new StallWatch(app.server, socketStallMs);
   // Since this listens for the timeout, Node itself closes no quiet connection. The stall watch looks after those that owe a response.
   app.server.setTimeout(socketStallMs, (socket) => {
@@ -172,7 +179,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     get openResponses() {
       return responses.size;
     },
+    retire() {
+      webSockets.retire();
+      // That of HTTP servers would close the connections that are just waiting for a request.
+      NetServer.prototype.close.call(app.server);
+      return retirement.begin();
+    },
     async [Symbol.asyncDispose]() {
+      retirement[Symbol.dispose]();
       stalls[Symbol.dispose]();
       pieces[Symbol.dispose]();
       turns[Symbol.dispose]();
@@ -191,12 +205,14 @@ interface AppParts {
   readonly refusals: HttpRefusals;
   readonly responses: OpenResponses;
   readonly pieces: BodyPieces;
+  readonly retirement: Retirement;
 }
 
 /** Fastify over Node's server, with what holds for every request: its turn, its id, CORS headers, its Host, how it is refused. */
-function createApp({ bodyBytesMax, access, refusals, responses, pieces }: AppParts): FastifyInstance {
+function createApp({ bodyBytesMax, access, refusals, responses, pieces, retirement }: AppParts): FastifyInstance {
   const prepare = (request: FastifyRequest, reply: FastifyReply) => {
     reply.raw.setHeader('x-request-id', request.id);
+    if (retirement.begun) reply.raw.setHeader('connection', 'close');
     allowCrossOrigin(request, reply, access);
   };
   const app = fastify({

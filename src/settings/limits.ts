@@ -19,6 +19,11 @@ export interface Limit {
   readonly default: number;
   readonly min: number;
   readonly meaning: string;
+  /**
+   * With `REDIS_URL`, where several instances may serve the same callers: whether it bounds what all of them do together, or each, or
+   * nothing. Absent for what bounds one request, connection or generation, and for times.
+   */
+  readonly scope?: 'all instances' | 'each instance' | 'no effect';
 }
 
 const input = defaultInputLimits;
@@ -61,25 +66,35 @@ export const limits = {
     default: 5_000,
     min: 1,
     meaning: 'Generations that run at once, of all callers',
+    scope: 'each instance',
   },
   generationsPerCallerMax: {
     name: 'LLM_GENERATIONS_PER_CALLER_MAX',
     default: 2_000,
     min: 1,
     meaning: 'Generations of a caller that run at once',
+    scope: 'all instances',
   },
-  viewersMax: { name: 'LLM_VIEWERS_MAX', default: 4_000, min: 1, meaning: 'Viewers at once, of all callers' },
+  viewersMax: {
+    name: 'LLM_VIEWERS_MAX',
+    default: 4_000,
+    min: 1,
+    meaning: 'Viewers at once, of all callers',
+    scope: 'each instance',
+  },
   viewersPerCallerMax: {
     name: 'LLM_VIEWERS_PER_CALLER_MAX',
     default: 3_000,
     min: 1,
     meaning: 'Viewers of a caller at once',
+    scope: 'each instance',
   },
   startsPerMinuteMax: {
     name: 'LLM_STARTS_PER_MINUTE_MAX',
     default: 60_000,
     min: 1,
     meaning: 'Generations that a caller may start in a minute',
+    scope: 'all instances',
   },
   heldBytesMax: {
     name: 'LLM_HELD_BYTES_MAX',
@@ -87,12 +102,14 @@ export const limits = {
     min: KiB,
     meaning:
       'Memory for requests that are read or run, for content blocks that aren’t in a log yet, and for responses that wait for their readers, of all callers',
+    scope: 'each instance',
   },
   heldBytesPerCallerMax: {
     name: 'LLM_HELD_BYTES_PER_CALLER_MAX',
     default: 192 * MiB,
     min: KiB,
     meaning: 'The same memory, of one caller',
+    scope: 'each instance',
   },
   subscriptionsPerSocketMax: {
     name: 'LLM_SUBSCRIPTIONS_PER_SOCKET_MAX',
@@ -118,18 +135,26 @@ export const limits = {
     min: KiB,
     meaning: 'Snapshots and lists that one request asks for together; a single one may be larger',
   },
-  socketsMax: { name: 'LLM_SOCKETS_MAX', default: 5_000, min: 1, meaning: 'WebSockets of known callers open at once' },
+  socketsMax: {
+    name: 'LLM_SOCKETS_MAX',
+    default: 5_000,
+    min: 1,
+    meaning: 'WebSockets of known callers open at once',
+    scope: 'each instance',
+  },
   socketsPerCallerMax: {
     name: 'LLM_SOCKETS_PER_CALLER_MAX',
     default: 4_000,
     min: 1,
     meaning: 'WebSockets of a caller open at once; where there are keys, at most four fifths of `LLM_SOCKETS_MAX`',
+    scope: 'each instance',
   },
   unprovenSocketsMax: {
     name: 'LLM_UNPROVEN_SOCKETS_MAX',
     default: 200,
     min: 1,
     meaning: 'WebSockets that have not shown a key yet, where there are keys; with more, the oldest is closed',
+    scope: 'each instance',
   },
   connectionParamsMs: {
     name: 'LLM_CONNECTION_PARAMS_MS',
@@ -150,6 +175,7 @@ export const limits = {
     min: KiB,
     meaning:
       'All stream logs in the process’s memory; not less than `LLM_LOG_BYTES_MAX`. With more, logs of ended generations are dropped, those of the caller that holds the most first; where none is left, new generations are refused. With `REDIS_URL`: the logs of generations that run here, and copies of those that viewers here follow',
+    scope: 'each instance',
   },
   logsBytesPerCallerMax: {
     name: 'LLM_LOGS_BYTES_PER_CALLER_MAX',
@@ -157,6 +183,7 @@ export const limits = {
     min: KiB,
     meaning:
       'The same logs, of one caller; not less than `LLM_LOG_BYTES_MAX`. With more, logs of its ended generations are dropped; where none is left, its new generations are refused',
+    scope: 'each instance',
   },
   logRetentionMs: {
     name: 'LLM_LOG_RETENTION_MS',
@@ -169,6 +196,7 @@ export const limits = {
     default: 100_000,
     min: 1,
     meaning: 'Spent ids that are remembered; with more, the oldest id of the caller that has the most is forgotten',
+    scope: 'no effect',
   },
   tombstoneMs: {
     name: 'LLM_TOMBSTONE_MS',
@@ -188,12 +216,14 @@ export const limits = {
     min: 1,
     meaning:
       'Ids that can’t be started because they were cancelled before they were started, of all callers; with more, the oldest id of the caller that has the most is forgotten',
+    scope: 'no effect',
   },
   barsPerCallerMax: {
     name: 'LLM_BARS_PER_CALLER_MAX',
     default: 1_000,
     min: 1,
     meaning: 'The same ids, of one caller; with more, its cancels of generations that don’t exist are refused',
+    scope: 'all instances',
   },
   viewerBatchBytesMax: {
     name: 'LLM_VIEWER_BATCH_BYTES_MAX',

@@ -16,10 +16,11 @@ export function settingsReference(): string {
     code(limit.name),
     `${code(limit.default)}${inWords(limit)}`,
     code(limit.min),
+    limit.scope ?? '',
     limit.meaning,
   ]);
   const settingTable = markdownTable(['Variable', 'Default', 'Meaning'], settingRows);
-  return `${settingTable}\n${markdownTable(['Limit', 'Default', 'Least', 'Meaning'], limitRows)}`;
+  return `${settingTable}\n${markdownTable(['Limit', 'Default', 'Least', 'With `REDIS_URL`', 'Meaning'], limitRows)}`;
 }
 
 /** The text of limit-values.ts, not formatted yet: the limits as a type whose members say what they bound. */

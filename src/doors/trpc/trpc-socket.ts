@@ -68,9 +68,15 @@ export interface OpenedSocket {
   readonly prove: (params: ConnectionParams) => void;
 }
 
-/** Serves a WebSocket until it closes. Never throws. */
-export function serveSocket(socket: OpenedSocket, options: TrpcSocketOptions): void {
-  new TrpcSocket(socket, options).listen();
+/**
+ * Serves a WebSocket until it closes. Never throws.
+ *
+ * @returns A function that asks the client to open another socket, as soon as nothing runs on this one.
+ */
+export function serveSocket(socket: OpenedSocket, options: TrpcSocketOptions): () => void {
+  const served = new TrpcSocket(socket, options);
+  served.listen();
+  return () => served.retire();
 }
 
 /**
@@ -95,6 +101,11 @@ class TrpcSocket {
   readonly #subscriptions = new Map<Id, AbortController>();
   /** Undefined while the client has announced connection params and not sent them; null where it announced none. */
   #connectionParams: ConnectionParams | undefined;
+  /** Queries and mutations that run. */
+  #calls = 0;
+  #retiring = false;
+  /** Whether the client was asked to open another socket. It sends there once more whatever it has no answer to. */
+  #left = false;
 
   constructor({ webSocket, request, intake, prove }: OpenedSocket, options: TrpcSocketOptions) {
     this.#webSocket = webSocket;
@@ -128,7 +139,20 @@ class TrpcSocket {
     });
   }
 
+  /** Asks the client to open another socket, as soon as nothing runs on this one. */
+  retire(): void {
+    this.#retiring = true;
+    this.#leaveIfIdle();
+  }
+
+  #leaveIfIdle(): void {
+    if (!this.#retiring || this.#left || this.#subscriptions.size + this.#calls > 0) return;
+    this.#left = true;
+    this.#send(reconnectMessage);
+  }
+
   #take(bytes: Buffer | undefined): void {
+    if (this.#left) return;
     let messages: unknown[];
     try {
       if (bytes === undefined) throw malformed();
@@ -168,6 +192,7 @@ class TrpcSocket {
     const context = this.#context(room);
     // The reply to a query may be long, so other calls wait. The reply to a mutation is short, and the mutation may take a while.
     const answered = this.#intake.begin(message.method === 'query');
+    this.#calls += 1;
     try {
       const data = await this.#call(message, context, this.#closed.signal);
       this.#reply({ id: message.id, result: { type: 'data', data } }, room);
@@ -176,6 +201,8 @@ class TrpcSocket {
       this.#refuse(message.id, error, callOf(message), context);
     } finally {
       answered();
+      this.#calls -= 1;
+      this.#leaveIfIdle();
     }
   }
 
@@ -211,6 +238,7 @@ class TrpcSocket {
     } finally {
       begun();
       if (this.#subscriptions.get(id) === left) this.#subscriptions.delete(id);
+      this.#leaveIfIdle();
     }
   }
 

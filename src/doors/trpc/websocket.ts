@@ -27,6 +27,8 @@ export interface WebSocketDoor extends AsyncDisposable {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Sockets that are open. */
   readonly sockets: number;
+  /** Asks the client of each socket to open another one, as soon as nothing runs on it. */
+  retire(): void;
 }
 
 /** Bytes that a client may send before it has shown a key: connection params, and the first calls. */
@@ -34,6 +36,7 @@ const unprovenBytesMax = 16 * 1_024;
 interface OpenSocket {
   /** When its client last sent a message, by `performance.now()`. */
   heardAtMs: number;
+  retire(): void;
 }
 
 export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoor {
@@ -47,11 +50,12 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
   });
   const { liveness, flow } = options;
   const open = new Map<WebSocket, OpenSocket>();
+  let retired = false;
   const places = new SocketPlaces(options);
 
   server.on('connection', (webSocket: WebSocket, request: IncomingMessage, caller: Caller | undefined) => {
     const { socket } = request;
-    const entry: OpenSocket = { heardAtMs: performance.now() };
+    const entry: OpenSocket = { heardAtMs: performance.now(), retire() {} };
     open.set(webSocket, entry);
     webSocket.on('message', () => (entry.heardAtMs = performance.now()));
     const intake = new Intake(webSocket, socket, options);
@@ -94,7 +98,8 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
       open.delete(webSocket);
       place?.[Symbol.dispose]();
     });
-    serveSocket({ webSocket, request, intake, prove: (params) => prove(params) }, options);
+    entry.retire = serveSocket({ webSocket, request, intake, prove: (params) => prove(params) }, options);
+    if (retired) entry.retire();
   });
 
   // One timer for all sockets. The text 'PING' is tRPC's own heartbeat, and its clients answer 'PONG'. A client may take as long to
@@ -132,6 +137,10 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     },
     get sockets() {
       return open.size;
+    },
+    retire() {
+      retired = true;
+      for (const entry of open.values()) entry.retire();
     },
     async [Symbol.asyncDispose]() {
       clearTimeout(heartbeat);

@@ -19,6 +19,8 @@ import {
   type StreamLog,
   type StreamLogs,
 } from '../stream-log.ts';
+import { BarRate } from './bar-rate.ts';
+import { CallerCounts } from './caller-counts.ts';
 import { CallerIndex } from './caller-index.ts';
 import { connect as connectToRedis, type Connection } from './connection.ts';
 import { checkFitness } from './fitness.ts';
@@ -43,6 +45,8 @@ export interface RedisLogsOptions {
   readonly limits: RedisLogLimits & LogRoomLimits;
   /** Where what happens to Redis is logged; nowhere unless given. */
   readonly lines?: RedisLines | undefined;
+  /** Called once for a Redis that may lose logs without an error, with the reason. */
+  readonly onDoubt?: ((doubt: string) => void) | undefined;
   /** For tests, which can't wait. */
   readonly timing?: Partial<RedisTiming> | undefined;
   /** For tests, which cut connections. */
@@ -62,6 +66,8 @@ interface Place {
 export class RedisStreamLogs implements StreamLogs {
   /** This process's name for the others, new at each start. */
   readonly instance = randomBytes(9).toString('base64url');
+  readonly callerCounts: CallerCounts;
+  readonly #barRate: BarRate;
   readonly #options: RedisLogsOptions;
   readonly #timing: RedisTiming;
   readonly #incidents: Incidents;
@@ -85,6 +91,8 @@ export class RedisStreamLogs implements StreamLogs {
     this.#incidents = new Incidents(options.lines, this.#timing);
     this.#room = new LogRoom(options.limits, () => this.#shards.forEach((shard) => shard.releaseRetired()));
     this.#retry = createRetry(this.#timing, this.#incidents, this.#givingUp.signal);
+    this.callerCounts = new CallerCounts(this.instance, this.#timing);
+    this.#barRate = new BarRate(this.callerCounts, options.limits);
   }
 
   get counts(): Readonly<RedisCounts> {
@@ -178,8 +186,11 @@ export class RedisStreamLogs implements StreamLogs {
   async bar(key: GenerationKey, durationMs: number): Promise<StreamLog | undefined> {
     const { shard, k } = await this.#where(key);
     const { meta, spent } = shard.keys.of(k);
-    const there = await this.#retry(() => shard.connection.run(BAR, [meta, spent], [String(durationMs)]));
-    return there === 1 ? this.find(key) : undefined;
+    const answer = await this.#retry(() => shard.connection.run(BAR, [meta, spent], [String(durationMs)]));
+    if (answer === 1) return this.find(key);
+    const lift = () => shard.connection.command(spent, 'DEL', spent);
+    if (answer === 2) await this.#barRate.count(key.caller, durationMs, lift);
+    return undefined;
   }
 
   moveReaders(): void {
@@ -194,7 +205,7 @@ export class RedisStreamLogs implements StreamLogs {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#beats);
     this.#givingUp.abort();
-    if (this.reachable) await Promise.all(this.#shards.map((shard) => shard.leave()));
+    if (this.reachable) await Promise.all([...this.#shards.map((shard) => shard.leave()), this.callerCounts.leave()]);
     this.#closing.abort();
     for (const shard of this.#shards) shard.close();
     if (this.#tick) {
@@ -231,7 +242,8 @@ export class RedisStreamLogs implements StreamLogs {
     });
     if (signal.aborted) return connection.close();
     this.#connection = connection;
-    await checkFitness(connection);
+    const doubt = await checkFitness(connection);
+    if (doubt !== undefined) this.#options.onDoubt?.(doubt);
     const parts = {
       connection,
       instance: this.instance,
@@ -250,6 +262,8 @@ export class RedisStreamLogs implements StreamLogs {
     if (signal.aborted) return;
     this.#index = new CallerIndex(connection, address.prefix, this.#options.limits);
     this.#shards = shards;
+    this.callerCounts.connected(connection, address.prefix);
+    connection.onUp(() => this.callerCounts.renew());
     connection.onDown(() => shards.forEach((shard) => shard.interrupt()));
     connection.onUp(() => shards.forEach((shard) => void shard.resume()));
     this.#beats = setInterval(() => this.#beat(), this.#timing.beatMs).unref();
@@ -261,6 +275,7 @@ export class RedisStreamLogs implements StreamLogs {
       if (shard.silentMs >= this.#options.outageMs) shard.abandon();
       void shard.beat();
     }
+    this.callerCounts.beat();
   }
 
   /** Settles when the shards are known. */

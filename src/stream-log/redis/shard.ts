@@ -27,6 +27,8 @@ export interface RedisLogLimits {
   readonly logRetentionMs: number;
   /** How long after that its id can't be started. */
   readonly tombstoneMs: number;
+  /** How many ids of one caller are barred at once, about. */
+  readonly barsPerCallerMax: number;
 }
 
 /** What all shards of an instance share. */
