@@ -14,6 +14,7 @@ const onOneNode = [
   'test/client-browser.test.ts',
   'test/client-runtimes.test.ts',
   'test/config-schema.test.ts',
+  'test/config-tools.test.ts',
   'test/config-warnings.test.ts',
   'test/configs.test.ts',
   'test/docs.test.ts',
@@ -41,6 +42,7 @@ const onOneNode = [
 const onRedisToo = [
   'test/backpressure.test.ts',
   'test/cancel.test.ts',
+  'test/client-tools.test.ts',
   'test/doors.test.ts',
   'test/faults.test.ts',
   'test/hangup.test.ts',
@@ -51,6 +53,9 @@ const onRedisToo = [
   'test/reload.test.ts',
   'test/resume.test.ts',
   'test/shutdown.test.ts',
+  'test/tools-calls.test.ts',
+  'test/tools-cancel.test.ts',
+  'test/tools-once.test.ts',
   'test/invariants/*.test.ts',
 ];
 /** What only Redis makes happen, and no Node changes. They start servers of their own. */

@@ -82,6 +82,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     telemetry,
     held,
     logBytesMax: limits.logBytesMax,
+    toolResultBytesMax: limits.toolResultBytesMax,
     barMs: limits.barMs,
     onGenerationEnd,
   });
@@ -145,6 +146,7 @@ function resolveUpstream(config: Config, { settings, env, simulatorUrl }: CorePa
     apiKey: ownKey ?? (ofDeployment ? (anthropicApiKey ?? anthropicAuthToken) : undefined),
     apiKeyHeader: config.apiKeyHeader ?? (ofDeployment ? upstreamKeyHeader : undefined),
     headers: { ...(ofDeployment ? anthropicCustomHeaders : undefined), ...headers?.resolve(env) },
+    secret: (variable) => secretIn(env, variable),
     proxies: {
       httpProxy: settings.httpProxy,
       httpsProxy: settings.httpsProxy,

@@ -6,8 +6,8 @@ import { z } from 'zod';
 import { boundedIssues, errorCodes, inputIssues, type ErrorCode, type ErrorData, type InputIssue } from './protocol.ts';
 
 /** What a client may ask a door for. Each route of REST is one of these operations. */
-export type Operation = 'stream' | 'follow' | 'cancel' | 'list configs';
-const anyOperation: readonly Operation[] = ['stream', 'follow', 'cancel', 'list configs'];
+export type Operation = 'stream' | 'follow' | 'cancel' | 'resolve' | 'list configs';
+const anyOperation: readonly Operation[] = ['stream', 'follow', 'cancel', 'resolve', 'list configs'];
 
 /** Everything that follows from a code. */
 export interface ErrorTraits {
@@ -43,7 +43,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTraits>> = {
     status: 400,
     trpc: 'BAD_REQUEST',
     retryable: false,
-    refuses: ['stream', 'follow', 'cancel'],
+    refuses: ['stream', 'follow', 'cancel', 'resolve'],
     meaning: 'the request is malformed',
   },
   unauthorized: {
@@ -71,35 +71,35 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTraits>> = {
     status: 404,
     trpc: 'NOT_FOUND',
     retryable: false,
-    refuses: ['stream', 'follow', 'cancel'],
+    refuses: ['stream', 'follow', 'cancel', 'resolve'],
     meaning: 'the generation never was, is no longer kept, or belongs to somebody else',
   },
   conflict: {
     status: 409,
     trpc: 'CONFLICT',
     retryable: false,
-    refuses: ['stream'],
-    meaning: 'the generationId belongs to another request',
+    refuses: ['stream', 'resolve'],
+    meaning: 'the generationId belongs to another request, or a call has its answer already',
   },
   too_large: {
     status: 413,
     trpc: 'PAYLOAD_TOO_LARGE',
     retryable: false,
-    refuses: ['stream'],
+    refuses: ['stream', 'resolve'],
     meaning: 'the body is over the limit, in bytes or in values of its JSON',
   },
   rate_limited: {
     status: 429,
     trpc: 'TOO_MANY_REQUESTS',
     retryable: true,
-    refuses: ['stream', 'follow', 'cancel'],
+    refuses: ['stream', 'follow', 'cancel', 'resolve'],
     meaning: 'a limit for each caller is reached',
   },
   at_capacity: {
     status: 503,
     trpc: 'TOO_MANY_REQUESTS',
     retryable: true,
-    refuses: ['stream', 'follow'],
+    refuses: ['stream', 'follow', 'resolve'],
     meaning: 'a limit of the whole service is reached',
   },
   shutting_down: {
@@ -142,7 +142,7 @@ export function refusalsOf(operation: Operation): ErrorCode[] {
 export interface LlmErrorOptions {
   /** How long a client is to wait before it asks again, in milliseconds. */
   readonly retryAfterMs?: number | undefined;
-  /** What is wrong with the input, for `invalid_input`. */
+  /** What is wrong with the input, for `invalid_input`; which calls have their answers, for `conflict`. */
   readonly issues?: readonly InputIssue[] | undefined;
   /** Upstream's id of the request that failed; for a request that was refused, the id under which the refusal is logged. */
   readonly requestId?: string | undefined;
@@ -157,7 +157,7 @@ export class LlmError extends Error {
   readonly code: ErrorCode;
   /** How long a client is to wait before it asks again, in milliseconds; undefined where that isn't known. */
   readonly retryAfterMs: number | undefined;
-  /** What is wrong with the input; undefined for every code but `invalid_input`. */
+  /** What is wrong with the input; undefined for every code but `invalid_input`, and `conflict` of `llm.resolve`. */
   readonly issues: readonly InputIssue[] | undefined;
   /** Upstream's id of the request that failed, or the id under which a refusal is logged; undefined if there is neither. */
   readonly requestId: string | undefined;

@@ -3,6 +3,21 @@ export type { ApiKey } from './access/api-keys.ts';
 export type { Credentials } from './access/access.ts';
 export type { Caller } from './caller.ts';
 export {
+  clientTool,
+  tool,
+  ToolError,
+  type AnyTool,
+  type ClientToolDefinition,
+  type Schema,
+  type ServerTool,
+  type ServiceToolDefinition,
+  type Tool,
+  type ToolContext,
+  type ToolDefinition,
+  type ToolsInput,
+  type ToolTypes,
+} from './tools/tool.ts';
+export {
   ConfigError,
   defineConfigs,
   type ConfigInput,
@@ -11,21 +26,52 @@ export {
   type Expected,
   type NoOtherKeys,
   type OtherNames,
+  type OutputOf,
   type PromptFileInput,
   type PromptInput,
+  type ToolsByConfig,
+  type ToolsOf,
+  type TypesOfOutputs,
+  type TypesOfTool,
+  type TypesOfTools,
+  type TypesOfToolSet,
   type VariablesIn,
   type VariablesOf,
   type VariablesOfPrompt,
 } from './configs/configs.ts';
 export type { AuthRequest, LlmContext, RequestNote } from './doors/trpc/context.ts';
-export type { LlmRouter, NoVariables, StreamInput, StreamInputOf, VariablesInput } from './doors/trpc/router.ts';
+export type { LlmRouter, NoVariables, StreamInput, VariablesInput } from './doors/trpc/router.ts';
+export type {
+  AnswerPart,
+  ConfigsOf,
+  EventsOf,
+  InputFor,
+  InputNaming,
+  ObjectOf,
+  StreamInputOf,
+  ToolTypesOf,
+} from './doors/trpc/router-answers.ts';
+export type {
+  AnswerOf,
+  Answers,
+  answers,
+  AnyEvent,
+  EventOf,
+  ToolCallOf,
+  ToolFailureOf,
+  ToolOutputOf,
+  ToolStartOf,
+  ToolSuccessOf,
+} from './doors/trpc/typed-events.ts';
 export { llmErrorFormatter, type LlmErrorShape, type LlmErrorShapeData } from './doors/trpc/wire-errors.ts';
 export { createLlmRouter, type Authenticated, type LlmRouterOptions } from './embed.ts';
 export { LlmError, type ErrorTraits, type LlmErrorOptions, type Operation, type TrpcCode } from './errors.ts';
 export type { EndedGeneration, OnGenerationEnd } from './generations/generation-end.ts';
 export type {
   Account,
+  AnswerLimit,
   BlockEvent,
+  CallAnswer,
   CancelledEvent,
   CancelOutcome,
   CancelReason,
@@ -42,14 +88,27 @@ export type {
   InputIssue,
   LlmEvent,
   Message,
+  ObjectState,
   PageRequest,
+  Resolution,
+  ResolveRequest,
   Resumable,
   StartEvent,
+  StepEvent,
   StreamRequest,
   TerminalEvent,
   TextEvent,
   ThinkingEvent,
   Timing,
+  ToolCallError,
+  ToolCallEvent,
+  ToolErrorCode,
+  ToolFailureEvent,
+  ToolInputEvent,
+  ToolResultEvent,
+  ToolSide,
+  ToolStartEvent,
+  ToolSuccessEvent,
   Usage,
 } from './protocol.ts';
 export { startService, type Service, type ServiceOptions } from './service.ts';

@@ -6,3 +6,4 @@ export * from './protocol/error-data.ts';
 export * from './protocol/events.ts';
 export * from './protocol/inputs.ts';
 export * from './protocol/outputs.ts';
+export * from './protocol/tool-events.ts';

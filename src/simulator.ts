@@ -4,25 +4,30 @@
  * the same replies, ids and pacing. After disposal no socket and no timer is left.
  *
  * For each request the first of these decides: validation, which may refuse it; an enqueued reply; `respondWith`; the
- * fault that the simulator was started with; a `/sim …` command in the last user message; a search of the project's
- * documents.
+ * fault that the simulator was started with; a pause that the request goes on from; a `/sim …` command as the question;
+ * the results of tools; a tool that fits the question; a search of the project's documents.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { playReply, type Reply } from './simulator/reply.ts';
+import { askedIn, type Asked } from './simulator/asked.ts';
 import { commandReply, thinkingBlock } from './simulator/commands.ts';
 import { createDocsAnswerer, type Doc } from './simulator/docs-search.ts';
 import { Exchange } from './simulator/exchange.ts';
 import type { FaultName } from './simulator/fault-table.ts';
 import { Pace, type Pacing, type TokensPerSecond } from './simulator/pace.ts';
+import { outputText } from './simulator/output.ts';
 import { createRandom, type Random } from './simulator/random.ts';
+import { PastTurns } from './simulator/past-turns.ts';
 import { receiveBody } from './simulator/receive.ts';
+import { playReply, type Reply } from './simulator/reply.ts';
 import { RequestLog } from './simulator/request-log.ts';
 import type { SimulatorRequest } from './simulator/simulator-request.ts';
 import type { ScriptedBlock } from './simulator/streaming.ts';
 import { PromptCache } from './simulator/tokens.ts';
-import { findRefusal, type MessagesBody } from './simulator/validation.ts';
+import { callsFor, isForced } from './simulator/tool-calls.ts';
+import { answerFromResults, continuationOf } from './simulator/tool-results.ts';
+import { findRefusal, invalid, type ApiError, type MessagesBody } from './simulator/validation.ts';
 import { Wire } from './simulator/wire.ts';
 
 export type { ManualReply, RawReply, Reply, TextReply } from './simulator/reply.ts';
@@ -30,6 +35,7 @@ export type { Doc } from './simulator/docs-search.ts';
 export type { Block, Delta, MessageEnd, SimulatorRequest } from './simulator/simulator-request.ts';
 export { faults, isFaultName } from './simulator/faults.ts';
 export type { FaultName } from './simulator/fault-table.ts';
+export type { PrefixPart } from './simulator/past-turns.ts';
 export type { FaultDescription, FaultReply } from './simulator/faults.ts';
 export type { TokensPerSecond } from './simulator/pace.ts';
 export type { BlocksReply, Deltas, ScriptedBlock } from './simulator/streaming.ts';
@@ -42,6 +48,7 @@ export type {
   RequestText,
   RequestThinking,
   RequestTool,
+  RequestToolChoice,
 } from './simulator/validation.ts';
 export type { Outcome } from './simulator/wire.ts';
 
@@ -137,6 +144,7 @@ class HttpSimulator implements Simulator {
   readonly #sockets = new Set<Socket>();
   readonly #log = new RequestLog();
   readonly #promptCache = new PromptCache();
+  readonly #turns = new PastTurns();
   readonly #answerFromDocs: (question: string) => Promise<string>;
   readonly #queue: Reply[] = [];
   #responder: ((request: SimulatorRequest) => Reply) | undefined;
@@ -224,9 +232,11 @@ class HttpSimulator implements Simulator {
       random,
       wire,
       countInput: (body) => this.#promptCache.usageOf(body),
+      onAnswer: ({ id, body }, content) => this.#turns.remember(id, body, content),
     });
     this.#log.add(exchange, received.bodyBytes);
-    const refusal = findRefusal({ ...received, method, path, headers }, this.#options.apiKey);
+    const refusal =
+      findRefusal({ ...received, method, path, headers }, this.#options.apiKey) ?? this.#findChange(exchange);
     if (refusal !== undefined) return exchange.refuse(refusal);
     try {
       const reply =
@@ -240,26 +250,40 @@ class HttpSimulator implements Simulator {
     }
   }
 
+  /** Compares a valid request with the answer that it continues. The API refuses only thinking that was changed. */
+  #findChange(exchange: Exchange): ApiError | undefined {
+    const continuation = this.#turns.continuation(exchange.body);
+    exchange.continues = continuation?.requestId;
+    exchange.changedPrefix = continuation?.changed;
+    return continuation?.thinkingChanged ? invalid(thinkingChanged) : undefined;
+  }
+
   async #defaultReply(body: MessagesBody, random: Random): Promise<Reply> {
-    const message = lastUserText(body);
+    const asked = askedIn(body);
     const { fault } = this.#options;
-    if (fault !== undefined) return { kind: 'fault', fault, text: await this.#answerFromDocs(message) };
-    const asked = commandReply(message, body, random);
-    if (asked !== undefined) return asked;
-    const text = { type: 'text', text: await this.#answerFromDocs(message) };
-    return { kind: 'blocks', blocks: [...thinkingOf(body, random), text] };
+    if (fault !== undefined) return { kind: 'fault', fault, text: await this.#answerFromDocs(asked.question) };
+    if (asked.paused.length > 0) return { kind: 'blocks', blocks: continuationOf(asked.paused) };
+    const commanded = commandReply(asked, body, random);
+    if (commanded !== undefined) return commanded;
+    return { kind: 'blocks', blocks: [...thinkingOf(body, random), ...(await this.#answer(asked, body, random))] };
+  }
+
+  async #answer({ question, results }: Asked, body: MessagesBody, random: Random): Promise<ScriptedBlock[]> {
+    const calls = results.length === 0 || isForced(body) ? callsFor(body, question, random) : [];
+    if (calls.length > 0) return calls;
+    const text =
+      outputText(body, question) ??
+      (results.length > 0 ? answerFromResults(results) : await this.#answerFromDocs(question));
+    return [{ type: 'text', text }];
   }
 }
 
-function lastUserText({ messages }: MessagesBody): string {
-  const content = messages.findLast(({ role }) => role === 'user')!.content;
-  if (typeof content === 'string') return content;
-  return content.flatMap((block) => (block.type === 'text' ? [block['text'] as string] : [])).join('\n');
-}
+const thinkingChanged =
+  '`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified. These blocks must remain as they were in the original response.';
 
 /** The thinking block that a request asks for. With `display: 'omitted'` it has only a signature. */
 function thinkingOf({ thinking }: MessagesBody, random: Random): ScriptedBlock[] {
   if (thinking === undefined || thinking.type === 'disabled') return [];
   const omitted = thinking.display === 'omitted';
-  return [thinkingBlock(omitted ? '' : 'The user asks something. I will search the documents for it.', random)];
+  return [thinkingBlock(omitted ? '' : 'The user asks something. I will look it up.', random)];
 }

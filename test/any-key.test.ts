@@ -28,7 +28,7 @@ const test = serviceForEachTest({
 
 /** As JSON.parse makes it: all of them are own properties. */
 const block =
-  '{"type":"tool_result","tool_use_id":"t","__proto__":{"admin":true},"constructor":{"prototype":{"admin":true}},' +
+  '{"type":"search_result","source":"t","__proto__":{"admin":true},"constructor":{"prototype":{"admin":true}},' +
   '"content":[{"type":"text","text":"x","__proto__":{"deep":1},"toString":"y","hasOwnProperty":[{"__proto__":2}]}]}';
 
 /** Not by the stock links: their superjson refuses to write some of these keys. */

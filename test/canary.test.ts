@@ -205,7 +205,7 @@ describe('a refusal', () => {
     { config: 'none' },
     { variables: {} },
     { variables: { ...request.variables, other: secrets.variable } },
-    { messages: [{ role: 'system', content: secrets.message }] },
+    { messages: [{ role: 'robot', content: secrets.message }] },
     { messages: [{ role: 'user', content: [{ text: secrets.block }] }] },
     { lastEventId: secrets.block },
   ];

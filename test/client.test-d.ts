@@ -38,7 +38,7 @@ llm.stream({ config: 'tutor', messages, variables: { subject: '', level: '', mor
 // @ts-expect-error: this config takes none
 llm.stream({ config: 'plain', messages, variables: { subject: '' } });
 // @ts-expect-error: a message is from user or assistant
-llm.stream({ config: 'plain', messages: [{ role: 'system', content: '' }] });
+llm.stream({ config: 'plain', messages: [{ role: 'robot', content: '' }] });
 // @ts-expect-error: an answer is followed by its id
 llm.follow({ config: 'plain' });
 // @ts-expect-error: there are two transports

@@ -17,7 +17,24 @@ const whole = {
   top_p: 1,
   top_k: 0,
   stop_sequences: ['END'],
-  thinking: { type: 'adaptive', show: true },
+  thinking: { type: 'adaptive', show: 'updates' },
+  effort: 'low',
+  output: { type: 'object', properties: { title: { type: 'string' } } },
+  tools: { web: { type: 'web_search_20260318' } },
+  tool_choice: 'auto',
+  parallel_tools: false,
+  mcp_servers: [
+    { name: 'docs', url: 'https://docs.example/mcp', token_env: 'OTHER_KEY', configs: {}, default_config: {} },
+  ],
+  cache: { system: true, tools: true, messages: true, ttl: '1h' },
+  context_management: { edits: [{ type: 'clear_tool_uses_20250919', keep: { value: 3 } }] },
+  container: { id: 'c', skills: [{ type: 'anthropic', skill_id: 'pptx' }] },
+  user_id: 'caller',
+  service_tier: 'auto',
+  inference_geo: 'us',
+  speed: 'fast',
+  betas: ['one-2026-01-01'],
+  extra: { diagnostics: null },
   base_url: 'http://127.0.0.1:11434',
   messages_path: '/v1/messages?beta=true',
   api_key_env: 'OTHER_KEY',
@@ -27,14 +44,18 @@ const whole = {
   on_disconnect: { cancel_after_ms: 1 },
   timeouts: { first_byte_ms: 1 },
   retries: { max: 0 },
-  fallback: 'plain',
+  fallback: 'other',
   price: { input: 0, output: 0, cache_write: 0, cache_read: 0 },
 };
 
 describe('the JSON Schema of config files', () => {
   it.each([
     ['a plain config', { one: plain }],
-    ['every key', { one: whole, plain }],
+    ['every key', { one: whole, other: { ...plain, output: whole.output, tools: whole.tools } }],
+    [
+      'an output by a tool',
+      { one: { ...plain, base_url: 'http://a.example', output: whole.output, output_mode: 'tool' } },
+    ],
     ['the name of the schema', { $schema: './llm.config.schema.json', one: plain }],
     ['`continue`', { one: { ...plain, on_disconnect: 'continue' } }],
   ])('takes what the service takes: %s', (_, written) => {

@@ -46,14 +46,19 @@ describe('the id of a model', () => {
     expect(warningsOf({ model: 'm' }, {})).toEqual([]);
   });
 
-  it.each([
-    'claude-sonnet-5-5',
-    'claude-haiku-4-5-20251001',
-    'claude-sonnet-6',
-    'claude-opus-5-6',
-    'claude-mythos-preview',
-  ])('is not doubted where it is one, or may be a younger one: %s', (model) =>
+  it.each(['claude-sonnet-5-5', 'claude-haiku-4-5-20251001'])('is not doubted where it is one: %s', (model) =>
     expect(warningsOf({ model })).toEqual([]),
+  );
+
+  it.each(['claude-sonnet-6', 'claude-opus-5-6', 'claude-mythos-preview', 'claude-opus-4-8'])(
+    'that may be one, and has no price here, is served with costs that are null: %s',
+    (model) => {
+      const warning = `model: the price of ${model} is not known here, so each costUsd is null; price sets it`;
+      expect(warningsOf({ model })).toEqual([warning]);
+      expect(warningsOf({ model }, { env: { ANTHROPIC_BASE_URL: 'http://localhost' } })).toEqual([]);
+      const price = { input: 1, output: 1, cache_write: 1, cache_read: 1 };
+      expect(warningsOf({ model, price })).toEqual([]);
+    },
   );
 
   it('gets no warning if the config names another server', () => {
@@ -76,6 +81,18 @@ describe('a parameter', () => {
     expect(warningsOf({ thinking })).toEqual([expect.stringMatching(/^thinking\.budget_tokens: /)]);
     expect(warningsOf({ thinking: { type: 'disabled' } })).toEqual([expect.stringMatching(/^thinking\.type: /)]);
     expect(warningsOf({ max_tokens: 250 })).toEqual([expect.stringMatching(/^max_tokens: .*may stay empty$/)]);
+  });
+
+  it('that changes the price to one that is not known', () => {
+    expect(warningsOf({ speed: 'fast' })).toEqual([expect.stringMatching(/^speed: the price of fast tokens/)]);
+    expect(warningsOf({ inference_geo: 'us' })).toEqual([expect.stringMatching(/^inference_geo: the price of tokens/)]);
+    expect(warningsOf({ speed: 'standard', inference_geo: 'global' })).toEqual([]);
+  });
+
+  it('for effort, where the model has none', () => {
+    const haiku = { model: 'claude-haiku-4-5', effort: 'low' };
+    expect(warningsOf(haiku)).toEqual(['effort: refused by claude-haiku-4-5; leave it out']);
+    expect(warningsOf({ effort: 'low' })).toEqual([]);
   });
 
   it('that has no effect beside another one', () => {

@@ -91,6 +91,8 @@ describe('a config that is sound', () => {
       apiKeyEnv: 'OTHER_KEY',
       apiKeyHeader: 'x-api-key',
       cachePrompt: true,
+      steps: { max: 8, atLimit: 'answer' },
+      clientTools: { waitMs: 60_000 },
       onDisconnect: 'continue',
       timeouts: { firstByteMs: 1, idleMs: 2, totalMs: 3 },
       retries: { max: 0, totalMs: 4 },
@@ -98,7 +100,7 @@ describe('a config that is sound', () => {
       price: { input: 1, output: 2, cacheWrite: 3, cacheRead: 0 },
     });
     expect(prompt.render({ subject: 'rivers' })).toBe('About rivers');
-    expect(headers.resolve({ OTHER_KEY: 'k' })).toEqual({ 'x-tenant': 'blue', 'x-gateway-key': 'k' });
+    expect(headers!.resolve({ OTHER_KEY: 'k' })).toEqual({ 'x-tenant': 'blue', 'x-gateway-key': 'k' });
     expect(hash).toMatch(/^[0-9a-f]{12}$/);
   });
 

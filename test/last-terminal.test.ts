@@ -34,7 +34,8 @@ async function endOf(last: LlmEvent): Promise<{ events: LlmEvent[]; terminal: Te
   const held = new HeldBytes({ heldBytesMax: 1e6, heldBytesPerCallerMax: 1e6 });
   const telemetry = new Telemetry({ logLevel: 'silent', logContent: false });
   const key = { caller: 'ada', generationId: crypto.randomUUID(), requestHash: 'x' };
-  const parts = { logs, llm, held, logBytesMax: 10_000, telemetry };
+  const admission = { admitWaiting: () => ({ [Symbol.dispose]() {} }) };
+  const parts = { logs, llm, held, logBytesMax: 10_000, toolResultBytesMax: 10_000, admission, telemetry };
   const running = new RunningGeneration(parts, key, testConfig(), [...hello], {});
   const log = await running.open();
   await running.settled;
@@ -63,6 +64,7 @@ it.each(Object.keys(unstorable))('where usage is %s', async (what) => {
   const { events, terminal } = await endOf({
     type: 'done',
     stopReason: 'end_turn',
+    steps: 1,
     usage: { ...tokens, estimated: false, raw: unstorable[what] },
     costUsd: 0.5,
     timing: { firstTokenMs: 1, totalMs: 2 },

@@ -251,7 +251,7 @@ describe('starts in a minute', () => {
     await expect(start('alice')).rejects.toMatchObject({ ...refused, retryAfterMs: 1 });
     vi.advanceTimersByTime(1);
     await start('alice');
-    expect(access.load).toEqual({ generations: 0, viewers: 0 });
+    expect(access.load).toEqual({ generations: 0, viewers: 0, waiting: 0 });
   });
 });
 

@@ -29,6 +29,8 @@ describe('an answer', () => {
     expect(terminal).toEqual({
       type: 'done',
       stopReason: 'end_turn',
+      messageId: expect.stringMatching(/^msg_/),
+      steps: 1,
       usage: {
         inputTokens: 1_000,
         outputTokens: 2_000,
@@ -36,6 +38,7 @@ describe('an answer', () => {
         cacheCreationInputTokens: 0,
         estimated: false,
         raw: expect.objectContaining({ output_tokens: 2_000 }),
+        serviceTier: 'standard',
       },
       costUsd: 0.022,
       timing: { firstTokenMs: expect.any(Number), totalMs: expect.any(Number) },

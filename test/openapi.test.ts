@@ -139,6 +139,6 @@ export function refusedByTheCompiler() {
   // @ts-expect-error: there is no such route
   void client.GET('/api/llm/nothing');
   // @ts-expect-error: messages are from user or assistant
-  void client.POST('/api/llm/process_stream/{config}', { params, body: { messages: [{ role: 'system', content: '' }] } });
+  void client.POST('/api/llm/process_stream/{config}', { params, body: { messages: [{ role: 'robot', content: '' }] } });
 }
 `;

@@ -97,6 +97,15 @@ requiresBrowser()('in a browser', () => {
       answer.parts.push(
         { kind: 'thinking', index: 1, text: 'Hm.' },
         { kind: 'block', index: 2, block: { type: 'tool_use' } },
+        {
+          kind: 'call',
+          index: 3,
+          id: 'toolu_1',
+          name: 'timeIn',
+          draft: '{"ci',
+          call: { input: { city: 'Oslo' }, by: 'service', approval: true },
+          result: { error: { code: 'failed', message: 'No clock' } },
+        },
       );
       const answers = [
         ...damaged(answer),

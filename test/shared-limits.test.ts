@@ -111,7 +111,11 @@ requires('redis-server')('what an instance has counted', () => {
   let prefix: string;
   beforeEach(async () => {
     prefix = newPrefix();
-    connection = await connect(parseRedisUrl(redis.current.url), new AbortController().signal);
+    connection = await connect(parseRedisUrl(redis.current.url), {
+      signal: new AbortController().signal,
+      callMs: 5_000,
+      onError: () => undefined,
+    });
   });
   afterEach(() => connection.close());
   const instance = (name: string) => {

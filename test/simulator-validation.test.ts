@@ -12,6 +12,8 @@ afterEach(() => simulator[Symbol.asyncDispose]());
 
 const oldVersion = { 'anthropic-version': '2023-06-01' };
 const sent = (more: object) => streaming('Hi', more);
+const shaped = (schema: object, more: object = {}) =>
+  sent({ output_config: { format: { type: 'json_schema', schema } }, ...more });
 const saying = (content: unknown, role = 'user') => sent({ messages: [{ role, content }] });
 
 const invalid: Record<string, [body: unknown, message: string, headers?: OutgoingHttpHeaders]> = {
@@ -24,10 +26,11 @@ const invalid: Record<string, [body: unknown, message: string, headers?: Outgoin
   'max_tokens of 0': [sent({ max_tokens: 0 }), 'max_tokens: Input should be greater than or equal to 1'],
   'max_tokens of 1.5': [sent({ max_tokens: 1.5 }), 'max_tokens: Input should be a valid integer'],
   'no messages': [sent({ messages: [] }), 'messages: at least one message is required'],
-  'a role of system': [
-    saying('Hi', 'system'),
-    'messages: Unexpected role "system". Allowed roles are "user" or "assistant".',
+  'a role that is none': [
+    saying('Hi', 'robot'),
+    'messages: Unexpected role "robot". Allowed roles are "user", "assistant" or "system".',
   ],
+  'a system message that begins': [saying('Hi', 'system'), 'messages: first message must use the "user" role'],
   'an assistant that begins': [saying('Hi', 'assistant'), 'messages: first message must use the "user" role'],
   'empty content': [
     saying(''),
@@ -56,7 +59,7 @@ const invalid: Record<string, [body: unknown, message: string, headers?: Outgoin
   ],
   'thinking of an unknown type': [
     sent({ thinking: { type: 'deep' } }),
-    "thinking: Input tag 'deep' found using 'type' does not match any of the expected tags: 'adaptive', 'disabled', 'enabled'",
+    "thinking: Input tag 'deep' found using 'type' does not match any of the expected tags: 'adaptive', 'between_tools', 'disabled', 'enabled'",
   ],
   'a small thinking budget': [
     sent({ thinking: { type: 'enabled', budget_tokens: 1 } }),
@@ -65,6 +68,65 @@ const invalid: Record<string, [body: unknown, message: string, headers?: Outgoin
   'a thinking budget as large as max_tokens': [
     sent({ max_tokens: 2_000, thinking: { type: 'enabled', budget_tokens: 2_000 } }),
     '`max_tokens` must be greater than `thinking.budget_tokens`',
+  ],
+  'a display of thinking that only a beta has': [
+    sent({ thinking: { type: 'adaptive', display: 'updates' } }),
+    "thinking.adaptive.display: Input should be 'summarized' or 'omitted'",
+  ],
+  'a display of thinking between tools': [
+    sent({ thinking: { type: 'between_tools', display: 'omitted' } }),
+    'thinking.between_tools.display: Extra inputs are not permitted',
+  ],
+  'an effort that is none': [
+    sent({ output_config: { effort: 'maximal' } }),
+    "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'",
+  ],
+  'MCP servers without their beta': [sent({ mcp_servers: [] }), 'mcp_servers: Extra inputs are not permitted'],
+  'context management without its beta': [
+    sent({ context_management: { edits: [] } }),
+    'context_management: Extra inputs are not permitted',
+    { 'anthropic-beta': 'mcp-client-2025-11-20' },
+  ],
+  'a format that is none': [
+    sent({ output_config: { format: { type: 'xml' } } }),
+    "output_config.format.type: Input should be 'json_schema'",
+  ],
+  'a schema that is open': [
+    shaped({ type: 'object', properties: {} }),
+    "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false",
+  ],
+  'a bound within a schema': [
+    shaped({ type: 'array', items: { type: 'integer', minimum: 1, maximum: 2 } }),
+    "output_config.format.schema: For 'integer' type, properties minimum, maximum are not supported",
+  ],
+  'a schema that contains itself': [
+    shaped({ $ref: '#/$defs/a', $defs: { a: { type: 'array', items: { $ref: '#/$defs/a' } } } }),
+    'output_config.format.schema: Circular reference detected in schema definitions: #/$defs/a',
+  ],
+  'a schema that is too large': [
+    shaped({ anyOf: Array.from({ length: 1_001 }, (_, index) => ({ const: index })) }),
+    expect.stringMatching(
+      /^output_config\.format\.schema: Invalid schema: The compiled grammar is too large/,
+    ) as string,
+  ],
+  'a format beside citations': [
+    shaped(
+      { type: 'string' },
+      { messages: [{ role: 'user', content: [{ type: 'document', citations: { enabled: true } }] }] },
+    ),
+    'output_config.format: citations are not supported with it',
+  ],
+  'a format beside the beginning of an answer': [
+    shaped(
+      { type: 'string' },
+      {
+        messages: [
+          { role: 'user', content: 'Hi' },
+          { role: 'assistant', content: '{' },
+        ],
+      },
+    ),
+    'output_config.format: prefilling the answer is not supported with it',
   ],
 };
 

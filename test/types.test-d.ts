@@ -101,7 +101,7 @@ client.llm.stream.subscribe({ config: 'none', messages, variables: { a: '' } }, 
 // @ts-expect-error: variables are text
 client.llm.stream.subscribe({ config: 'listed', messages, variables: { a: 1, b: '' } }, {});
 // @ts-expect-error: a message is from user or assistant
-client.llm.stream.subscribe({ config: 'none', messages: [{ role: 'system', content: '' }] }, {});
+client.llm.stream.subscribe({ config: 'none', messages: [{ role: 'robot', content: '' }] }, {});
 
 client.llm.stream.subscribe(
   { config: 'none', messages },

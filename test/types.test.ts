@@ -36,9 +36,12 @@ async function compile(file: string, folder: string, compilerOptions: object = {
 // Each test runs the compiler, which is slow on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
 
-it.each(['types', 'client'])('the compiler knows what clients may send and refuses the rest: %s', async (name) => {
-  expect(await compile(join(root, `test/${name}.test-d.ts`), await temporaryFolder())).toBe('');
-});
+it.each(['types', 'client', 'tools', 'host'])(
+  'the compiler knows what clients may send and refuses the rest: %s',
+  async (name) => {
+    expect(await compile(join(root, `test/${name}.test-d.ts`), await temporaryFolder())).toBe('');
+  },
+);
 
 /** The compiler's messages about the snippets, which can use `configs`, `common`, `messages` and `llm`. */
 async function complaintsAbout(snippets: readonly string[]): Promise<string[]> {
@@ -47,13 +50,16 @@ async function complaintsAbout(snippets: readonly string[]): Promise<string[]> {
   const file = join(folder, 'wrong.mts');
   const known = [
     `import { createLlmClient, type Message } from ${from('client.ts')};`,
-    `import { defineConfigs } from ${from('define-configs.ts')};`,
+    `import { clientTool, defineConfigs, tool } from ${from('define-configs.ts')};`,
+    `import { z } from ${JSON.stringify(join(root, 'node_modules/zod/index.d.ts'))};`,
     `import type { LlmRouter } from ${from('doors/trpc/router.ts')};`,
     `import { initTRPC } from ${JSON.stringify(join(root, 'node_modules/@trpc/server/dist/index.d.mts'))};`,
     "const common = { model: 'm', max_tokens: 10 } as const;",
     'const configs = defineConfigs({',
     "  plain: { ...common, system_prompt: 'No variables' },",
     "  tutor: { ...common, system_prompt: 'On {{subject}}, {{level}}' },",
+    "  picks: { ...common, system_prompt: '', tools: { pick: clientTool({",
+    "    description: '', input: z.object({ kind: z.string() }), output: z.number() }) } },",
     '});',
     'declare const messages: Message[];',
     "const to = { url: 'http://127.0.0.1', transport: 'sse' } as const;",
@@ -71,8 +77,8 @@ async function complaintsAbout(snippets: readonly string[]): Promise<string[]> {
 
 /** A mistake, and what the message about it must name. */
 const mistakes: readonly (readonly [snippet: string, ...named: string[]])[] = [
-  ["llm.stream({ config: 'tutour', messages });", '"plain" | "tutor"'],
-  ["llm.stream({ config: String('tutor'), messages });", '"plain" | "tutor"'],
+  ["llm.stream({ config: 'tutour', messages });", '"plain" | "tutor" | "picks"'],
+  ["llm.stream({ config: String('tutor'), messages });", '"plain" | "tutor" | "picks"'],
   ["llm.stream({ config: 'tutor', messages, variables: { subject: '' } });", "'level' is missing"],
   ["llm.stream({ config: 'tutor', messages });", "'variables' is missing", '"level" | "subject"'],
   [
@@ -85,7 +91,7 @@ const mistakes: readonly (readonly [snippet: string, ...named: string[]])[] = [
   ["llm.stream({ config: 'plain', messages, variables: { x: '' } });", "'x' does not exist", 'NoVariables<"plain">'],
   ["llm.stream({ config: 'plain', mesages: messages });", "write 'messages'"],
   ["llm.stream({ config: 'tutor', messages, variabels: { subject: '' } });", "write 'variables'"],
-  ["llm.stream({ config: 'plain', messages: [{ role: 'system', content: '' }] });", '"assistant" | "user"'],
+  ["llm.stream({ config: 'plain', messages: [{ role: 'robot', content: '' }] });", '"assistant" | "system" | "user"'],
   [
     "createLlmClient<ReturnType<typeof mounted>>(to).stream({ config: 'plain', messages }); " +
       'function mounted() { const t = initTRPC.create(); return t.router({ ai: t.router({}) }); }',
@@ -113,6 +119,23 @@ const mistakes: readonly (readonly [snippet: string, ...named: string[]])[] = [
     "defineConfigs({ a: { ...common, system_prompt: '', fallback: 'a' } });",
     'the name of another config, and there is none',
   ],
+  [
+    "defineConfigs({ a: { ...common, system_prompt: '', tools: { t: { description: '' } } } });",
+    'AnyTool | ServerTool',
+  ],
+  ["defineConfigs({ a: { ...common, system_prompt: '', output: { type: 'object' } } });", "'Schema"],
+  ["clientTool({ description: '', input: z.object({}) });", "'output' is missing"],
+  ["tool({ description: '', input: z.object({}) });", "'execute' is missing"],
+  [
+    "tool({ description: '', input: z.object({}), output: z.object({ n: z.number() }), execute: () => ({ n: '' }) });",
+    "'string' is not assignable to type 'number'",
+  ],
+  ["llm.stream({ config: 'plain', messages }, { tools: { pick: () => 1 } });", "'pick' does not exist", 'NoHandlers'],
+  ["llm.stream({ config: 'picks', messages }, { tools: { pik: () => 1 } });", "write 'pick'"],
+  [
+    "llm.stream({ config: 'picks', messages }, { tools: { pick: ({ kind }) => kind } });",
+    "'string' is not assignable to type 'number'",
+  ],
 ];
 
 it('the compiler names what it expects of a config and of a request, and never prints `never`', async () => {
@@ -123,16 +146,22 @@ it('the compiler names what it expects of a config and of a request, and never p
   }
 });
 
-it('the declaration file of a config file holds names and variables, and no prompt', async () => {
+it('the declaration file of a config file holds names, variables and the types of tools, and no text of theirs', async () => {
   const folder = await temporaryFolder();
   const secret = 'the-secret-of-the-prompt';
   await writeFile(
     join(folder, 'canary.config.mts'),
-    `import { defineConfigs } from ${JSON.stringify(join(root, 'src/define-configs.ts'))};
+    `import { clientTool, defineConfigs, tool } from ${JSON.stringify(join(root, 'src/define-configs.ts'))};
+     import { z } from ${JSON.stringify(join(root, 'node_modules/zod/index.d.ts'))};
      const configs = defineConfigs({
        plain: { model: 'm', max_tokens: 10, system_prompt: '${secret}' },
        tutor: { model: 'm', max_tokens: 10, system_prompt: '${secret} {{subject}}', base_url: 'http://${secret}' },
        filed: { model: 'm', max_tokens: 10, system_prompt: { file: '${secret}', variables: ['topic'] } },
+       tools: { model: 'm', max_tokens: 10, system_prompt: '${secret}', output: z.object({ n: z.number().describe('${secret}') }), tools: {
+         get: tool({ description: '${secret}', input: z.object({ city: z.string().default('${secret}') }), execute: () => ({ a: '${secret}' as const }) }),
+         pick: clientTool({ description: '${secret}', input: z.object({}), output: z.enum(['a', 'b']) }),
+         web: { type: 'web_search_20260318', url: '${secret}' },
+       } },
      });
      export default configs;
      export type Defined = typeof configs;`,
@@ -147,6 +176,9 @@ it('the declaration file of a config file holds names and variables, and no prom
   };
   expect(await compile(join(folder, 'canary.config.mts'), folder, emit)).toBe('');
   const declaration = await readFile(join(folder, 'out', folder, 'canary.config.d.mts'), 'utf8');
-  expect(declaration.replace(/\s+/g, ' ')).toContain('Configs<{ plain: never; tutor: "subject"; filed: "topic"; }>');
+  const types = declaration.replaceAll(/\s+/g, ' ');
+  expect(types).toContain('Configs<{ plain: never; tutor: "subject"; filed: "topic"; tools: never; }, { tools: { ');
+  expect(types).toContain('get: { input: { city?: string | undefined; }; output: undefined; by: "service"; };');
+  expect(types).toContain('output: "a" | "b"; by: "client"; }; }; }, { tools: { n: number; }; }>');
   expect(declaration).not.toContain(secret);
 });

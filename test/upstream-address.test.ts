@@ -283,7 +283,7 @@ describe('headers of a config', () => {
     const written = defineConfigs({ a: { model: 'm', max_tokens: 10, system_prompt: '', headers } });
     const configs = parseConfigs(written);
     const config = configs.get('a')!;
-    expect(config.headers.names).toEqual(['x-tenant']);
+    expect(config.headers!.names).toEqual(['x-tenant']);
     expect(
       [inspect(config, { depth: 9 }), JSON.stringify(config), JSON.stringify(configs.summaries())].join(),
     ).not.toContain('the-secret');

@@ -3,7 +3,7 @@ import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { startBench, testConfig } from './support/llm-stream.ts';
 import { classify } from '../src/upstream/failures.ts';
 import { costUsd } from '../src/upstream/prices.ts';
-import { UsageMeter } from '../src/upstream/usage.ts';
+import { UsageMeter, type TokenCounts } from '../src/upstream/usage.ts';
 
 finishesCleanly();
 
@@ -144,6 +144,7 @@ describe('usage', () => {
 describe('the cost', () => {
   const none = { model: undefined, input: 0, output: 0, cacheRead: 0, cacheWrite: 0, cacheWriteHour: 0 };
   const million = 1_000_000;
+  const ordinary = (billed: readonly (typeof none | TokenCounts)[]) => ({ billed, specialPrice: false });
 
   test.each([
     ['claude-opus-5-5', [4, 20, 5, 0.2]],
@@ -152,7 +153,7 @@ describe('the cost', () => {
     ['claude-sonnet-4-6', [3, 15, 3.75, 0.3]],
     ['claude-haiku-4-5', [1, 5, 1.25, 0.1]],
   ])('of a million tokens of %s is as listed', (model, [input, output, cacheWrite, cacheRead]) => {
-    const cost = (counts: object) => costUsd({ model }, [{ ...none, ...counts }]);
+    const cost = (counts: object) => costUsd({ model }, ordinary([{ ...none, ...counts }]));
     expect(cost({ input: million })).toBeCloseTo(input!, 9);
     expect(cost({ output: million })).toBeCloseTo(output!, 9);
     expect(cost({ cacheWrite: million })).toBeCloseTo(cacheWrite!, 9);
@@ -160,23 +161,24 @@ describe('the cost', () => {
   });
 
   test('of a long prompt is five times as high if the list says so, from one token over its bound', () => {
-    const cost = (cacheRead: number) => costUsd({ model: 'claude-haiku-5-5' }, [{ ...none, input: 50_000, cacheRead }]);
+    const cost = (cacheRead: number) =>
+      costUsd({ model: 'claude-haiku-5-5' }, ordinary([{ ...none, input: 50_000, cacheRead }]));
     expect(cost(50_000)).toBeCloseTo(0.0055, 9);
     expect(cost(50_001)).toBeCloseTo(0.0275, 6);
   });
 
   test('of tokens cached for an hour is twice that of input', () => {
     const counts = { ...none, cacheWrite: 2 * million, cacheWriteHour: million };
-    expect(costUsd({ model: 'claude-sonnet-5-5' }, [counts])).toBeCloseTo(2.5 + 4, 9);
+    expect(costUsd({ model: 'claude-sonnet-5-5' }, ordinary([counts]))).toBeCloseTo(2.5 + 4, 9);
   });
 
   test.each(['claude-sonnet-5', 'claude-sonnet-5-5-mini', 'llama3'])('of %s is unknown', (model) => {
-    expect(costUsd({ model }, [{ ...none, input: 1 }])).toBeNull();
+    expect(costUsd({ model }, ordinary([{ ...none, input: 1 }]))).toBeNull();
   });
 
   test('of an unknown model is what the config says', () => {
     const price = { input: 1, output: 2, cacheWrite: 3, cacheRead: 4 };
-    expect(costUsd({ model: 'llama3', price }, [{ ...none, input: million, output: million }])).toBe(3);
+    expect(costUsd({ model: 'llama3', price }, ordinary([{ ...none, input: million, output: million }]))).toBe(3);
   });
 
   test('counts all iterations, each by its model', () => {
@@ -188,7 +190,7 @@ describe('the cost', () => {
       { type: 'message', model: null, input_tokens: 0, output_tokens: million },
     ];
     meter.update({ input_tokens: 0, output_tokens: million, iterations }, true);
-    expect(costUsd({ model: 'claude-sonnet-5-5' }, meter.report(true).billed)).toBeCloseTo(2 + 4 + 10, 9);
+    expect(costUsd({ model: 'claude-sonnet-5-5' }, meter.report(true))).toBeCloseTo(2 + 4 + 10, 9);
   });
 
   test('is null in the event if the price is unknown, but 0 if nothing was billed', async () => {

@@ -230,7 +230,7 @@ describe('a lone half', () => {
       { type: 'block', index: 0, block: { type: 'text', citations: [{ cited_text: 'x\ufffd', 'y\ufffd': 1 }] } },
       { type: 'block', index: 1, block: { type: 'result', content: [{ deep: '\ufffd' }] } },
     ]);
-    expect([reader.stopReason, reader.stopSequence, reader.stopDetails]).toEqual([
+    expect([reader.stopReason, reader.about.stopSequence, reader.about.stopDetails]).toEqual([
       'stop_\ufffd',
       'END\ufffd',
       { why: '\ufffd' },

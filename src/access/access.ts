@@ -21,6 +21,10 @@ export interface AccessLimits {
   readonly viewersMax: number;
   /** Viewers of one caller that may be open at once. */
   readonly viewersPerCallerMax: number;
+  /** Generations that may wait for clients at once, of all callers. */
+  readonly waitingMax: number;
+  /** Generations of one caller that may wait for clients at once. */
+  readonly waitingPerCallerMax: number;
   /** Generations that one caller may start in a minute. */
   readonly startsPerMinuteMax: number;
 }
@@ -76,8 +80,10 @@ export class Access {
   readonly #starts: RateLimiterAbstract;
   readonly #generations = new Map<string, number>();
   readonly #viewers = new Map<string, number>();
+  readonly #waiters = new Map<string, number>();
   #running = 0;
   #watching = 0;
+  #waiting = 0;
 
   constructor(options: AccessOptions) {
     this.#options = options;
@@ -242,9 +248,31 @@ export class Access {
     };
   }
 
+  /**
+   * Takes a place among the generations that wait for their clients. Disposing the result gives it back.
+   *
+   * @throws LlmError `rate_limited`, `at_capacity`
+   */
+  admitWaiting(caller: Caller): Disposable {
+    const { waitingMax, waitingPerCallerMax } = this.#options.limits;
+    if (this.#waiting >= waitingMax) {
+      throw new LlmError('at_capacity', 'As many generations wait for clients as may', {
+        retryAfterMs: capacityRetryAfterMs,
+      });
+    }
+    const place = takePlace(this.#waiters, caller, waitingPerCallerMax, 'generations that wait at once');
+    this.#waiting += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#waiting -= 1;
+        place[Symbol.dispose]();
+      },
+    };
+  }
+
   /** Places that are taken now. */
-  get load(): { readonly generations: number; readonly viewers: number } {
-    return { generations: this.#running, viewers: this.#watching };
+  get load(): { readonly generations: number; readonly viewers: number; readonly waiting: number } {
+    return { generations: this.#running, viewers: this.#watching, waiting: this.#waiting };
   }
 }
 

@@ -1,6 +1,6 @@
 /** `chat`: prints the answer to one prompt, which this process or a service at a URL generates. */
 import { randomUUID } from 'node:crypto';
-import type { StreamRequest } from '../protocol.ts';
+import type { StreamRequest, CallAnswer } from '../protocol.ts';
 import { show, type Shown } from './answer.ts';
 import { keepConversation, lastConversation, type Conversation } from './conversation.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -44,6 +44,7 @@ async function ask(host: Host, request: StreamRequest, interrupt: Interrupt, opt
   const answer = {
     view: (signal: AbortSignal) => target.stream({ ...request, generationId }, signal),
     cancel: () => target.cancel(generationId),
+    resolve: (answers: CallAnswer[]) => target.resolve(generationId, answers),
   };
   return await show(answer, interrupt, host, options);
 }

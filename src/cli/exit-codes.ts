@@ -33,6 +33,7 @@ export const exitCodeOf: Readonly<Record<LlmClientErrorCode, ExitCode>> = {
   internal: failure,
   unreachable: failure,
   cancelled: failure,
+  output_invalid: failure,
   closed: failure,
   unsupported: failure,
 };

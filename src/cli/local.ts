@@ -18,6 +18,7 @@ export async function openLocal({ env, cwd, stderr }: Host): Promise<Target> {
       }
     },
     cancel: (generationId) => core.generations.cancel(caller, generationId),
+    resolve: (generationId, answers) => core.generations.resolve(caller, generationId, answers),
     [Symbol.asyncDispose]: () => core[Symbol.asyncDispose](),
   };
 }

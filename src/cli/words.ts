@@ -92,13 +92,28 @@ const cutReasons: Readonly<Record<string, string>> = {
   max_tokens: 'the answer is cut off: it reached max_tokens of its config',
   model_context_window_exceeded: 'the answer is cut off: the conversation fills the context window of the model',
   pause_turn: 'the answer is not whole: the model paused and could continue',
-  tool_use: 'the answer is not whole: the model asks for a tool',
+  tool_use: 'the answer is not whole: the model asks for a tool that has no result',
 };
 
-/** Why an answer that ended as `done` is not whole; undefined if it is whole. */
-export function cutInWords({ stopReason }: Extract<TerminalEvent, { type: 'done' }>): string | undefined {
+type DoneEvent = Extract<TerminalEvent, { type: 'done' }>;
+
+/** Why an answer that ended as `done` is not whole, or not what its config promises; undefined if it is whole. */
+export function cutInWords({ stopReason, object, issues = [] }: DoneEvent): string | undefined {
+  if (object === 'invalid') {
+    const where = issues.length === 0 ? '' : `: ${issues.map(issueInWords).join('; ')}`;
+    return `the answer does not fit the output of its config${where}`;
+  }
   if (wholeReasons.has(stopReason)) return undefined;
   if (stopReason === null) return 'the answer may not be whole: upstream gave no stop reason';
   const known = Object.hasOwn(cutReasons, stopReason) ? cutReasons[stopReason]! : 'the answer may not be whole';
   return `${known} (${stopReason})`;
 }
+
+/** Why the model called no more tools, where a limit of its config was the reason. */
+export function limitInWords({ limit }: DoneEvent): string | undefined {
+  return limit === undefined
+    ? undefined
+    : `no more tools were called: the answer reached ${limits[limit]} of its config`;
+}
+
+const limits = { steps: 'steps.max', cost: 'steps.cost_usd' };

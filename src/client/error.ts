@@ -3,18 +3,19 @@
  * errors of tRPC's links, of `fetch` and of WebSockets. It says whether trying again can help; when to try again is
  * decided elsewhere.
  */
-import type { ErrorCode, ErrorData, InputIssue, CancelledEvent, ErrorEvent } from '../protocol.ts';
+import type { ErrorCode, ErrorData, InputIssue, CancelledEvent, ErrorEvent, TerminalEvent } from '../protocol.ts';
 
 /**
- * The service's codes, and four of the client's own:
+ * The service's codes, and five of the client's own:
  *
  * - `unreachable`: there is no connection, or a proxy responded instead of the service.
- * - `cancelled`: the answer was cancelled. `text()` throws it. An iteration throws it only if the answer was cancelled before
- *   it began.
+ * - `cancelled`: the answer was cancelled. `text()`, `object()`, `partials()` and `messages()` throw it. An iteration throws it
+ *   only if the answer was cancelled before it began.
+ * - `output_invalid`: the answer has ended without the object that its config promises. `object()` throws it.
  * - `closed`: the client was closed.
  * - `unsupported`: this runtime lacks something that the client needs. The message says what.
  */
-export type LlmClientErrorCode = ErrorCode | 'unreachable' | 'cancelled' | 'closed' | 'unsupported';
+export type LlmClientErrorCode = ErrorCode | 'unreachable' | 'cancelled' | 'output_invalid' | 'closed' | 'unsupported';
 
 /** The terminal events of an answer that did not become complete. */
 export type FailureEvent = ErrorEvent | CancelledEvent;
@@ -25,15 +26,15 @@ export interface LlmClientErrorOptions {
   readonly retryable?: boolean | undefined;
   /** How long the service asks to wait, in milliseconds. */
   readonly retryAfterMs?: number | undefined;
-  /** What is wrong with the input. */
+  /** What is wrong with the input, or with the object. */
   readonly issues?: readonly InputIssue[] | undefined;
   /** The event that ended the answer. */
-  readonly event?: FailureEvent | undefined;
+  readonly event?: TerminalEvent | undefined;
   /** The error from which this one was made. */
   readonly cause?: unknown;
 }
 
-/** Thrown where the service refused a request or can't be reached, and by `text()` where the answer failed. */
+/** Thrown where the service refused a request or can't be reached, and by `text()` and its like where the answer failed. */
 export class LlmClientError extends Error {
   /** Always `LlmClientError`. */
   override readonly name = 'LlmClientError';
@@ -43,10 +44,13 @@ export class LlmClientError extends Error {
   readonly retryable: boolean;
   /** How long the service asks to wait before that, in milliseconds; undefined where it doesn't ask. */
   readonly retryAfterMs: number | undefined;
-  /** What is wrong with the input, where `code` is `invalid_input`; else undefined. */
+  /**
+   * What is wrong with the input, where `code` is `invalid_input`; which calls have their answers, where `resolve` throws `conflict`;
+   * what is wrong with the object, where it is `output_invalid`.
+   */
   readonly issues: readonly InputIssue[] | undefined;
-  /** The event that ended the answer, with its usage and cost. Only errors of `text()` have it. */
-  readonly event: FailureEvent | undefined;
+  /** The event that ended the answer, with its usage and cost. Only errors of `text()` and its like have it. */
+  readonly event: TerminalEvent | undefined;
 
   /** @param message For people; code must not depend on its words. */
   constructor(code: LlmClientErrorCode, message: string, options: LlmClientErrorOptions = {}) {

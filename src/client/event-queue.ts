@@ -18,6 +18,11 @@ export class EventQueue {
   #closing: { readonly error?: unknown } | undefined;
   #wake = (): void => {};
 
+  /** Whether an event waits for the reader. */
+  get waits(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   push(arrived: Arrived): void {
     const last = this.#waiting.at(-1);
     const joined = last && join(last.event, arrived.event);
@@ -59,7 +64,7 @@ export class EventQueue {
 
 /** Undefined where the events can't be joined. */
 function join(before: LlmEvent, event: LlmEvent): LlmEvent | undefined {
-  if (event.type !== 'text' && event.type !== 'thinking') return undefined;
+  if (event.type !== 'text' && event.type !== 'thinking' && event.type !== 'tool_input') return undefined;
   if (before.type !== event.type || before.index !== event.index) return undefined;
   return { ...event, text: before.text + event.text };
 }

@@ -10,6 +10,7 @@ import { defaultReconnectLimits, reconnectLink, type Reconnect, type ReconnectLi
 import { listenForReturns } from './returns.ts';
 import { Room } from './room.ts';
 import { createRun, type Procedures, type Run, type RunOptions } from './run.ts';
+import type { ToolHandlers } from './tool-handlers.ts';
 import { createServiceFetch, type Fetch, type Token } from './service-fetch.ts';
 import type { WebSocketConstructor } from './runtime-websocket.ts';
 import { SharedSockets } from './shared-sockets.ts';
@@ -17,24 +18,38 @@ import { socketLink } from './socket-link.ts';
 import { sseLink } from './sse-link.ts';
 import { plainTransformer, type Transformer } from './transformer.ts';
 import { UnderWay } from './under-way.ts';
-import type { FollowRequest, StreamRequest } from '../protocol.ts';
-import type { StreamInputOf } from '../doors/trpc/router.ts';
+import type { FollowRequest, Resolution, ResolveRequest, StreamRequest } from '../protocol.ts';
+import type { ConfigsOf, EventsOf, InputFor, ObjectOf, ToolTypesOf } from '../doors/trpc/router-answers.ts';
 
+export type { DeepPartial } from './answer-object.ts';
 export { LlmClientError } from './error.ts';
 export type { FailureEvent, LlmClientErrorCode, LlmClientErrorOptions } from './error.ts';
 export type { Reconnect, ReconnectLimits } from './reconnect-link.ts';
 export type { Run, RunOptions } from './run.ts';
+export type { ClientTools, NoHandlers, ToolCallContext, ToolHandler, ToolHandlers } from './tool-handlers.ts';
 export type { WebSocketConstructor } from './runtime-websocket.ts';
 export type { Fetch, Token } from './service-fetch.ts';
 export type { Transformer } from './transformer.ts';
-export type { StreamInputOf } from '../doors/trpc/router.ts';
 export type {
+  AnswerPart,
+  ConfigsOf,
+  EventsOf,
+  InputFor,
+  InputNaming,
+  ObjectOf,
+  StreamInputOf,
+  ToolTypesOf,
+} from '../doors/trpc/router-answers.ts';
+export type {
+  CallAnswer,
   CancelOutcome,
   ErrorCode,
   FollowRequest,
   InputIssue,
   LlmEvent,
   Message,
+  Resolution,
+  ResolveRequest,
   TerminalEvent,
   Usage,
 } from '../protocol.ts';
@@ -80,13 +95,32 @@ export interface LlmClient<TRouter extends AnyTRPCRouter> extends AsyncDisposabl
    */
   readonly trpc: TRPCClient<TRouter>;
   /**
-   * Asks for an answer. Unless the input has a `generationId`, it gets a new one.
+   * Asks for an answer. Unless the input has a `generationId`, it gets a new one. Events, object and handlers have the types of the
+   * config that the input names.
    *
    * @throws LlmClientError `unsupported` where an id is needed and the runtime has no random numbers.
    */
-  stream(input: StreamInputOf<TRouter>, options?: RunOptions): Run;
-  /** Follows an answer that was begun elsewhere, from its beginning or after the event `lastEventId`. */
-  follow(request: FollowRequest, options?: RunOptions): Run;
+  stream<const Name extends ConfigsOf<TRouter>>(
+    input: { readonly config: Name } & InputFor<TRouter, Name>,
+    options?: RunOptions<ToolHandlers<ToolTypesOf<TRouter, Name>>>,
+  ): Run<EventsOf<TRouter, Name>, ObjectOf<TRouter, Name>>;
+  /**
+   * Follows an answer that was begun elsewhere, from its beginning or after the event `lastEventId`. Where it is known which config
+   * answers, `follow<'weather'>(…)` has its types.
+   */
+  follow<const Name extends ConfigsOf<TRouter> = ConfigsOf<TRouter>>(
+    request: FollowRequest,
+    options?: RunOptions<ToolHandlers<ToolTypesOf<TRouter, Name>>>,
+  ): Run<EventsOf<TRouter, Name>, ObjectOf<TRouter, Name>>;
+  /**
+   * Answers calls of tools for which an answer waits: with a result, an error, or an approval. For apps that answer when somebody
+   * clicks; a function that can answer at once is a handler of `stream`. Where the service refuses one of the results, it takes none
+   * of them.
+   *
+   * @throws LlmClientError `conflict` where a call was answered before; `invalid_input`, with `issues`, for a result that doesn't fit
+   *   the tool's schema.
+   */
+  resolve(request: ResolveRequest): Promise<Resolution>;
   /**
    * Ends every run, which then throws `closed`, and closes the WebSocket. Without this, the WebSocket closes after ten
    * seconds without a run, and keeps a process alive until then. Settles when it is closed.
@@ -158,12 +192,20 @@ export function createLlmClient<TRouter extends AnyTRPCRouter>(options: LlmClien
 
   return {
     trpc,
-    stream(given, runOptions = {}) {
+    stream(given: unknown, runOptions: RunOptions<object> = {}) {
       const request = given as StreamRequest;
       const generationId = request.generationId ?? newGenerationId();
-      return createRun(procedures, { ...request, generationId }, runOptions);
+      return createRun(procedures, { ...request, generationId }, runOptions) as Run<never, never>;
     },
-    follow: (request, runOptions = {}) => createRun(procedures, request, runOptions),
+    follow: (request: FollowRequest, runOptions: RunOptions<object> = {}) =>
+      createRun(procedures, request, runOptions) as Run<never, never>,
+    async resolve(request) {
+      try {
+        return await procedures.resolve.mutate(request);
+      } catch (thrown) {
+        throw LlmClientError.from(thrown);
+      }
+    },
     close,
     [Symbol.asyncDispose]: close,
   };

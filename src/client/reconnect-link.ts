@@ -2,7 +2,7 @@
  * Keeps subscriptions and repeatable calls going over lost connections, each as a course of attempts (course.ts). Each
  * attempt is one run through the links below, about which it knows nothing.
  */
-import type { TRPCLink } from '@trpc/client';
+import type { Operation, TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
 import { Course } from './course.ts';
@@ -65,12 +65,15 @@ export interface ReconnectLinkOptions {
   readonly retire: () => void;
   readonly onReconnect: ((reconnect: Reconnect) => void) | undefined;
   readonly underWay: UnderWay;
-  /** Makes room for a cancel; undefined where subscriptions take no connection that a call needs. */
+  /** Makes room for an urgent call; undefined where subscriptions take no connection that a call needs. */
   readonly room: Room | undefined;
 }
 
-/** Calls that may be made twice. Other calls of a host's router are passed on without retries. */
-const repeatableCalls = new Set(['llm.configs', 'llm.generation', 'llm.generations', 'llm.cancel']);
+/**
+ * Calls that may be made twice. Of two `llm.resolve` the service takes the first, and refuses the second as a `conflict`. Other calls
+ * of a host's router are passed on without retries.
+ */
+const repeatableCalls = new Set(['llm.configs', 'llm.generation', 'llm.generations', 'llm.cancel', 'llm.resolve']);
 
 export function reconnectLink(options: ReconnectLinkOptions): TRPCLink<AnyTRPCRouter> {
   return () =>
@@ -78,7 +81,7 @@ export function reconnectLink(options: ReconnectLinkOptions): TRPCLink<AnyTRPCRo
       if (op.type !== 'subscription' && !repeatableCalls.has(op.path)) return next(op);
       return observable((observer) => {
         const course = new Course(op, next, observer, options);
-        const release = op.path === 'llm.cancel' ? options.room?.claim(op.input) : undefined;
+        const release = claimRoom(op, options.room);
         course.begin();
         return () => {
           course.end();
@@ -86,4 +89,12 @@ export function reconnectLink(options: ReconnectLinkOptions): TRPCLink<AnyTRPCRo
         };
       });
     };
+}
+
+/** Streams may hold all connections for as long as a generation waits for this very call. */
+function claimRoom({ path, input }: Operation, room: Room | undefined): (() => void) | undefined {
+  if (path === 'llm.cancel')
+    return room?.claim((input as { readonly generationId?: string } | undefined)?.generationId);
+  // The stream of the generation that is resolved is as good as any other: it goes on afterwards.
+  return path === 'llm.resolve' ? room?.claim(undefined) : undefined;
 }

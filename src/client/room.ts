@@ -75,18 +75,22 @@ export class Room {
     this.#graceMs = graceMs;
   }
 
-  /** Makes room for the cancel with this input until the returned function is called. */
-  claim(input: unknown): () => void {
-    const generationId = String((input as { readonly generationId?: unknown } | undefined)?.generationId);
+  /**
+   * Makes room for a call until the returned function is called.
+   *
+   * @param cancelled The generation that the call cancels, whose own stream is the first to be paused; undefined for a call that
+   *   cancels none.
+   */
+  claim(cancelled = ''): () => void {
     const held: Course[] = [];
     const paused: Course[] = [];
     let steps = 0;
     const timer = setInterval(() => {
       steps += 1;
       held.push(...this.#hold());
-      const given = this.#giveOne(generationId);
+      const given = this.#giveOne(cancelled);
       if (given) paused.push(given);
-      this.#channel?.postMessage({ generationId, lend: !given || steps > 1 });
+      this.#channel?.postMessage({ generationId: cancelled, lend: !given || steps > 1 });
     }, stepMs);
     const release = () => {
       clearInterval(timer);

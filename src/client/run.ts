@@ -5,14 +5,17 @@
  */
 import type { TRPCClient } from '@trpc/client';
 import type { Unsubscribable } from '@trpc/server/observable';
-import type { CancelOutcome, FollowRequest, LlmEvent, StreamRequest } from '../protocol.ts';
+import type { CancelOutcome, FollowRequest, LlmEvent, Message, StreamRequest } from '../protocol.ts';
 import type { LlmRouter } from '../doors/trpc/router.ts';
+import { readObject, readPartials, type DeepPartial } from './answer-object.ts';
 import { LlmClientError } from './error.ts';
 import { EventQueue, type Arrived } from './event-queue.ts';
+import { readMessages } from './history.ts';
+import { ToolAnswers, type ToolHandler } from './tool-handlers.ts';
 
 /**
- * An answer. Nothing is sent until it is iterated or `text()` is called, and each of these opens a subscription of its
- * own.
+ * An answer. Nothing is sent until it is iterated or one of `text()`, `object()`, `partials()` and `messages()` is called, and each
+ * of these opens a subscription of its own.
  *
  * An iteration yields the events, and ends after the terminal one. An `error` event is yielded like any other. The
  * iteration throws an LlmClientError where the service refuses the request, can't be reached, or has lost the answer.
@@ -20,7 +23,7 @@ import { EventQueue, type Arrived } from './event-queue.ts';
  * Leaving the loop, or aborting the signal, closes the subscription. The service treats that as a lost connection, and
  * does what the config's `on_disconnect` says. To stop the answer, call `cancel()`.
  */
-export interface Run extends AsyncIterable<LlmEvent> {
+export interface Run<Event = LlmEvent, Object = unknown> extends AsyncIterable<Event> {
   /**
    * The answer's id, in lower case. It is known before anything is sent. Anyone with the same token can follow or
    * cancel by it.
@@ -45,12 +48,42 @@ export interface Run extends AsyncIterable<LlmEvent> {
    *   text is not the text. `error.event` is the terminal event. The signal's reason where that aborts.
    */
   text(): Promise<string>;
+  /**
+   * Resolves to the object that answers, as the model wrote it and the service judged it, whatever event the request begins after;
+   * to undefined where the config has no `output`.
+   *
+   * @throws LlmClientError as `text()` does; and `output_invalid` where the model refused, where the answer was cut short, and
+   *   where it doesn't fit the schema. `error.issues` then says what is wrong, and `error.event` is the `done` event.
+   */
+  object(): Promise<Object>;
+  /**
+   * Yields the object as far as it has been written, from its beginning: each time the newest, and at most a hundred in a second.
+   * A text may be a part of itself, and other values are whole. None of them was judged, and they end with the answer, whatever
+   * became of the object: `object()` has the judged one. A yielded value doesn't change; the next one shares with it what stayed
+   * the same.
+   *
+   * @throws LlmClientError as `text()` does.
+   */
+  partials(): AsyncIterable<DeepPartial<Object>>;
+  /**
+   * Resolves to the answer as messages, to be appended to those of the request for the next one: the model's, its calls of tools
+   * and their results. Calls whose result clients don't get are left out, with the thinking of the answer. A call that still waits
+   * for a client is the last block: the next request's message begins with its `tool_result`.
+   *
+   * @throws LlmClientError as `text()` does.
+   */
+  messages(): Promise<Message[]>;
 }
 
 /** Options of one answer. */
-export interface RunOptions {
-  /** When it aborts, the subscription is closed, and iterations and `text()` throw its reason. */
+export interface RunOptions<Handlers = object> {
+  /** When it aborts, the subscription is closed, and iterations, `text()` and its like throw its reason. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Answers the calls of the client's tools, each by its name, while the run is iterated. A call is handed to its handler once.
+   * Calls that need an approval have no handler: see `resolve`.
+   */
+  readonly tools?: Handlers | undefined;
 }
 
 /** The procedures that a run calls, with types that fit the configs of any service. */
@@ -61,6 +94,11 @@ const known: Readonly<Record<LlmEvent['type'], true>> = {
   text: true,
   thinking: true,
   block: true,
+  tool_start: true,
+  tool_input: true,
+  tool_call: true,
+  tool_result: true,
+  step: true,
   done: true,
   cancelled: true,
   error: true,
@@ -70,26 +108,33 @@ const known: Readonly<Record<LlmEvent['type'], true>> = {
 export function createRun(
   procedures: Procedures,
   request: FollowRequest | (StreamRequest & FollowRequest),
-  { signal }: RunOptions,
+  { signal, tools = {} }: RunOptions,
 ): Run {
   // In lower case, as the service writes it in `start`.
   const generationId = request.generationId.toLowerCase();
-  let lastEventId = request.lastEventId ?? undefined;
+  const cursor = request.lastEventId ?? undefined;
+  let lastEventId = cursor;
   let begun = !('config' in request);
   let cancelled = false;
+  const answers = new ToolAnswers(tools as Readonly<Record<string, ToolHandler>>, (answer) =>
+    procedures.resolve.mutate({ generationId, results: [answer] }),
+  );
 
-  function subscribe(queue: EventQueue): Unsubscribable {
+  function subscribe(queue: EventQueue, after: string | undefined): Unsubscribable {
     const handlers = {
       onData: ({ id, data: event }: { id: string; data: LlmEvent }) => {
         begun = true;
         // A newer service may send kinds of events that this client's types don't have. They are dropped.
-        if (event.type in known) queue.push({ id, event });
+        if (!(event.type in known)) return;
+        queue.push({ id, event });
+        answers.take(event, (error) => queue.fail(error));
       },
       onError: (error: unknown) => queue.fail(refusal(LlmClientError.from(error))),
       onComplete: () => queue.end(),
     };
-    return begun
-      ? procedures.follow.subscribe({ generationId, lastEventId: request.lastEventId }, handlers)
+    // A request that names an event is for an answer that has begun.
+    return begun || after !== cursor
+      ? procedures.follow.subscribe({ generationId, lastEventId: after }, handlers)
       : procedures.stream.subscribe(request as never, handlers);
   }
 
@@ -102,13 +147,14 @@ export function createRun(
     return new LlmClientError('cancelled', 'The answer was cancelled before it began', { cause: error });
   }
 
-  async function* iterate(): AsyncGenerator<LlmEvent> {
+  async function* iterate(from: 'cursor' | 'start', queue = new EventQueue()): AsyncGenerator<LlmEvent> {
+    const after = from === 'cursor' ? cursor : undefined;
     // `throwIfAborted` is missing in React Native.
     if (signal?.aborted) throw signal.reason;
-    const queue = new EventQueue();
     const abort = () => queue.abort(signal?.reason);
     signal?.addEventListener('abort', abort);
-    const subscription = subscribe(queue);
+    const leave = answers.enter();
+    const subscription = subscribe(queue, after);
     try {
       let last: Arrived | undefined;
       for await (last of queue.read()) {
@@ -118,11 +164,11 @@ export function createRun(
       }
       // After a cursor at the terminal event there are no events. Any other stream without a terminal event was cut
       // off.
-      if (last || !request.lastEventId)
-        throw new LlmClientError('unreachable', 'The events stopped before the terminal event');
+      if (last || !after) throw new LlmClientError('unreachable', 'The events stopped before the terminal event');
     } finally {
       signal?.removeEventListener('abort', abort);
       subscription.unsubscribe();
+      leave();
     }
   }
 
@@ -131,7 +177,7 @@ export function createRun(
     get lastEventId() {
       return lastEventId;
     },
-    [Symbol.asyncIterator]: iterate,
+    [Symbol.asyncIterator]: () => iterate('cursor'),
     async cancel() {
       cancelled = true;
       try {
@@ -144,12 +190,18 @@ export function createRun(
     },
     async text() {
       let text = '';
-      for await (const event of iterate()) {
+      for await (const event of iterate('cursor')) {
         if (event.type === 'text') text += event.text;
         else if (event.type === 'error' || event.type === 'cancelled') throw LlmClientError.fromEvent(event);
       }
       return text;
     },
+    object: () => readObject(iterate('start')),
+    partials() {
+      const queue = new EventQueue();
+      return readPartials(iterate('start', queue), queue);
+    },
+    messages: () => readMessages(iterate('start')),
   };
 }
 

@@ -8,7 +8,21 @@ import type { Headers } from '../upstream/address/headers.ts';
 export type BodyFields = Readonly<Record<string, unknown>>;
 
 /** A name of the environment, and where in a key's value it stands. */
-export type NamedVariable = readonly [path: readonly string[], name: string];
+export type NamedVariable = readonly [path: readonly PropertyKey[], name: string];
+
+/** What a key may look at beside its own value when a request is built. */
+export interface RequestParts {
+  /** The config: its values by their names in a `Config`. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** The system prompt, with the values of its variables. */
+  readonly prompt: string;
+  /** What the keys before this one have added. */
+  readonly fields: BodyFields;
+  /** Stands for the caller at upstream, who can't be recognized by it. */
+  readonly userId: () => string;
+  /** The value of an environment variable that the config names; undefined where it isn't set. */
+  readonly secret: (variable: string) => string | undefined;
+}
 
 export interface ConfigEntry<Rule extends z.ZodType = z.ZodType, Value = unknown> {
   /** Judges what was written, and fills in the default. The keys within an object have their own rules, described there. */
@@ -25,8 +39,17 @@ export interface ConfigEntry<Rule extends z.ZodType = z.ZodType, Value = unknown
   variables?(written: Present<z.output<Rule>>): readonly NamedVariable[];
   /** The value as a `Config` holds it. Unless given: the same value, with its keys in camelCase. */
   resolve?(written: Present<z.output<Rule>>): Value;
-  /** The fields that the value adds to a request's body. Unless given it adds none. Later entries overwrite earlier ones. */
-  body?(value: Present<Value>, request: { readonly prompt: string }): BodyFields;
+  /** README's words for the kind of value, where the rule can't say it. */
+  readonly kind?: string;
+  /** The fields of a request's body that belong to the key, set or not: `extra` must not set them. A dot leads into an object. */
+  readonly owns?: readonly string[];
+  /**
+   * The fields that the value adds to a request's body. Unless given it adds none. Objects of one name are merged; of all
+   * other values the last one holds.
+   */
+  body?(value: Present<Value>, request: RequestParts): BodyFields;
+  /** The betas of the API that the value needs. They are sent in the header `anthropic-beta`. */
+  betas?(value: Present<Value>): readonly string[];
   /** The headers that the value adds to a request, over those that every request has. */
   headers?(value: Present<Value>): Headers;
 }

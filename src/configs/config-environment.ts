@@ -6,9 +6,10 @@ import { configKeys } from './config-keys.ts';
 /** The environment variables that a written config names, each with its path in the config. A key that is wrong names none. */
 export function variablesOf(written: Readonly<Record<string, unknown>>): readonly NamedVariable[] {
   return Object.entries<ConfigEntry>(configKeys).flatMap(([key, entry]) => {
+    if (!entry.variables) return [];
     const value = entry.rule.safeParse(written[key]).data;
-    const named = value === undefined ? undefined : entry.variables?.(value);
-    return named?.map(([path, name]): NamedVariable => [[key, ...path], name]) ?? [];
+    const named = value === undefined ? [] : entry.variables(value);
+    return named.map(([path, name]): NamedVariable => [[key, ...path], name]);
   });
 }
 

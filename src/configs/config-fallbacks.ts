@@ -2,6 +2,15 @@
 import { formatPath } from '../protocol.ts';
 import { quote, suggestion, type Problem } from '../settings/problems.ts';
 
+/** The keys whose schemas clients know an answer by: a fallback must answer in the same way. */
+export const shapeKeys = ['output', 'tools'] as const;
+
+/** What is known of a config that is valid by itself. */
+interface Judged {
+  readonly prompt: { readonly variables: readonly string[] };
+  readonly shape: Readonly<Record<(typeof shapeKeys)[number], string>>;
+}
+
 /** A config as written, and where it stands. */
 export interface WrittenConfig {
   readonly path: readonly PropertyKey[];
@@ -11,12 +20,12 @@ export interface WrittenConfig {
 /**
  * What is wrong with the fallback of one config; empty if nothing is, or if it has none.
  *
- * @param variablesOf The variables of a config's prompt; undefined where the config is wrong in other ways.
+ * @param judgedAs What is known of a config; undefined where it is wrong in other ways.
  */
 export function fallbackProblems(
   name: string,
   entries: ReadonlyMap<string, WrittenConfig>,
-  variablesOf: (name: string) => readonly string[] | undefined,
+  judgedAs: (name: string) => Judged | undefined,
 ): Problem[] {
   const { path, value } = entries.get(name)!;
   const fallback = fallbackOf(value);
@@ -29,11 +38,18 @@ export function fallbackProblems(
   }
   const chain = fallbackChain(name, entries);
   if (chain.at(-1) === name) return problem(`expected a chain that ends, found ${chain.join(' → ')}`);
-  const own = variablesOf(name);
-  const extra = variablesOf(fallback)?.filter((variable) => own?.includes(variable) === false) ?? [];
-  if (extra.length === 0) return [];
+  const [own, other] = [judgedAs(name), judgedAs(fallback)];
+  if (!own || !other) return [];
+  const extra = other.prompt.variables.filter((variable) => !own.prompt.variables.includes(variable));
+  if (extra.length > 0) {
+    return problem(
+      `expected a config with no variables but this one's, found ${quote(fallback)} with ${extra.join(', ')}`,
+    );
+  }
+  const differing = shapeKeys.filter((key) => own.shape[key] !== other.shape[key]);
+  if (differing.length === 0) return [];
   return problem(
-    `expected a config with no variables but this one's, found ${quote(fallback)} with ${extra.join(', ')}`,
+    `expected a config with the same ${differing.join(' and ')}, found ${quote(fallback)} with other ${differing.join(' and ')}`,
   );
 }
 

@@ -17,13 +17,15 @@ type Definition =
   | { readonly type: 'union'; readonly options: readonly z.ZodType[] }
   | { readonly type: 'array'; readonly element: z.ZodType }
   | { readonly type: 'record'; readonly valueType: z.ZodType }
-  | { readonly type: 'object'; readonly shape: Readonly<Record<string, z.ZodType>> };
+  | { readonly type: 'object'; readonly shape: Readonly<Record<string, z.ZodType>>; readonly catchall?: z.ZodType }
+  | { readonly type: 'unknown' };
 
 interface Key {
   readonly name: string;
   readonly rule: z.ZodType;
   readonly meaning: string;
   readonly type?: string | undefined;
+  readonly kind?: string | undefined;
 }
 
 const keys: readonly Key[] = Object.entries<ConfigEntry>(configKeys).map(([name, entry]) => ({ name, ...entry }));
@@ -38,14 +40,16 @@ export function configReference(): string {
   );
 }
 
-function rowsOf({ name, rule, meaning }: Key, prefix: string): string[][] {
+function rowsOf({ name, rule, meaning, kind }: Key, prefix: string): string[][] {
   const path = `${prefix}${name}`;
   const { inner, optional, byDefault } = unwrapped(rule);
   const value = typeof byDefault === 'object' || byDefault === undefined ? '' : code(JSON.stringify(byDefault));
   const whole = typeof byDefault === 'object' && Object.keys(byDefault as object).length > 0;
   return [
-    [code(path), kindOf(inner), whole ? code(inOneLine(byDefault)) : optional ? value : 'required', meaning],
-    ...nestedKeys(inner).flatMap((key) => rowsOf(key, `${path}.`)),
+    [code(path), kind ?? kindOf(inner), whole ? code(inOneLine(byDefault)) : optional ? value : 'required', meaning],
+    ...nestedKeys(inner).flatMap((key) =>
+      rowsOf(key, definitionOf(inner).type === 'array' ? `${path}[].` : `${path}.`),
+    ),
   ];
 }
 
@@ -83,10 +87,13 @@ function kindOf(rule: z.ZodType): string {
 
 // ------------------------------------------------------------------------------------------------------------ types
 
+/** The types that an entry's `type` may name, by the file that has them. */
+const namedTypes = { './expected.ts': ['NoOtherKeys'], '../tools/tool.ts': ['Schema', 'ToolsInput'] };
+
 /** The text of config-input.ts, not formatted yet. */
 export function configInputSource(): string {
   return `/** The types of configs as \`defineConfigs\` takes them. \`npm run fix\` prints this file from config-keys.ts: change the table there. */
-import type { NoOtherKeys } from './expected.ts';
+${importsOf(keys.map(({ type = '' }) => type).join(' '))}
 
 /** A system prompt: the text itself, or a file with the text. */
 export type PromptInput = string | PromptFileInput;
@@ -97,6 +104,15 @@ export interface PromptFileInput ${objectType(promptFile)}
 /** One config as \`defineConfigs\` and config files take it. A key whose name ends in \`_ms\` is in milliseconds. */
 export interface ConfigInput<SystemPrompt extends PromptInput = PromptInput, OtherName = string> ${membersOf(keys)}
 `;
+}
+
+/** Imports of those types that the text names. */
+function importsOf(types: string): string {
+  const imports = Object.entries(namedTypes).flatMap(([file, names]) => {
+    const named = names.filter((name) => new RegExp(`\\b${name}\\b`).test(types));
+    return named.length === 0 ? [] : [`import type { ${named.join(', ')} } from '${file}';`];
+  });
+  return imports.join('\n');
 }
 
 function membersOf(members: readonly Key[]): string {
@@ -117,6 +133,7 @@ function typeOf(rule: z.ZodType): string {
     case 'string':
     case 'number':
     case 'boolean':
+    case 'unknown':
       return definition.type;
     case 'object':
       return objectType(rule);
@@ -139,7 +156,11 @@ function typeOf(rule: z.ZodType): string {
 }
 
 function objectType(rule: z.ZodType): string {
-  return membersOf(membersIn(rule));
+  const definition = definitionOf(rule);
+  const takesOthers = definition.type === 'object' && definition.catchall?.def.type === 'unknown';
+  const members = membersIn(rule).map(memberOf);
+  const others = takesOthers ? ['/** Fields of the API. */ readonly [field: string]: unknown;'] : [];
+  return `{\n${[...members, ...others].join('\n')}\n}`;
 }
 
 // ------------------------------------------------------------------------------------------------------- zod's rules
@@ -171,8 +192,9 @@ function membersIn(rule: z.ZodType): Key[] {
   });
 }
 
-/** The keys of an object, or of that form of a value which is one. */
+/** The keys of an object, of that form of a value which is one, or of the objects in a list. */
 function nestedKeys(rule: z.ZodType): Key[] {
   const definition = definitionOf(rule);
+  if (definition.type === 'array') return membersIn(definition.element);
   return definition.type === 'union' ? definition.options.flatMap(membersIn) : membersIn(rule);
 }

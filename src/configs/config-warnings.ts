@@ -6,6 +6,7 @@
 import { isAtLeast, modelDoubt, strangerDoubt, versionOf } from './config-models.ts';
 import type { SoundConfig } from './config-schema.ts';
 import type { Problem } from '../settings/problems.ts';
+import { listPrices } from '../upstream/list-prices.ts';
 import { braceWarnings } from './prompt-warnings.ts';
 
 export interface Doubtful {
@@ -22,7 +23,9 @@ export interface Doubtful {
 export function warningsOf(config: Doubtful): Problem[] {
   return [
     ...modelWarnings(config),
-    ...thinkingWarnings(config.sound),
+    ...thinkingWarnings(config),
+    ...effortWarnings(config.sound),
+    ...priceWarnings(config),
     ...timeWarnings(config),
     ...promptWarnings(config),
   ];
@@ -53,7 +56,8 @@ function modelWarnings({ sound, toAnthropic }: Doubtful): Problem[] {
 /** With fewer tokens than this, a model that thinks may have none left for text. */
 const thinkingTokensMin = 1_024;
 
-function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig): Problem[] {
+function thinkingWarnings({ sound, written }: Doubtful): Problem[] {
+  const { model, base_url, thinking, max_tokens } = sound;
   const version = versionOf(model);
   if (base_url !== undefined || !version || !isAtLeast(version, [5, 0])) return [];
   const warnings: Problem[] = [];
@@ -68,7 +72,32 @@ function thinkingWarnings({ model, base_url, thinking, max_tokens }: SoundConfig
     const message = `${model} thinks first, from these tokens too: with fewer than ${thinkingTokensMin} the answer may stay empty`;
     warnings.push({ path: 'max_tokens', message });
   }
+  const callsTools = Object.keys((written as { readonly tools?: object }).tools ?? {}).length > 0;
+  if (callsTools && !thinking?.show && isAtLeast(version, [5, 5])) {
+    const message = `${model} writes its text between calls of tools as thinking: clients see nothing there unless it is shown`;
+    warnings.push({ path: 'thinking.show', message });
+  }
   return warnings;
+}
+
+function effortWarnings({ model, base_url, effort }: SoundConfig): Problem[] {
+  const version = versionOf(model);
+  if (base_url !== undefined || effort === undefined || !version || isAtLeast(version, [4, 6])) return [];
+  if (model.startsWith('claude-opus-4-5')) return [];
+  return [{ path: 'effort', message: `refused by ${model}; leave it out` }];
+}
+
+/** Warns where every cost will be null. A model that is doubted has a warning already. */
+function priceWarnings({ sound, toAnthropic }: Doubtful): Problem[] {
+  const { model, base_url, price, speed, inference_geo: geo } = sound;
+  if (base_url !== undefined || !toAnthropic || price !== undefined) return [];
+  const unknown = (path: string, what: string) => [
+    { path, message: `the price of ${what} is not known here, so each costUsd is null; price sets it` },
+  ];
+  if (speed === 'fast') return unknown('speed', 'fast tokens');
+  if (geo !== undefined && geo !== 'global') return unknown('inference_geo', 'tokens of one region');
+  const doubted = modelDoubt(model) ?? strangerDoubt(model);
+  return doubted === undefined && !listPrices.has(model) ? unknown('model', model) : [];
 }
 
 /** Judges only times that the operator wrote: a default that is longer than the total does no harm. */

@@ -6,7 +6,8 @@
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { camelCased, camelCasedName, type CamelCasedName, type ConfigEntry } from './config-entry.ts';
-import { fallbackProblems, type WrittenConfig } from './config-fallbacks.ts';
+import { combinationProblems } from './config-combinations.ts';
+import { fallbackProblems, shapeKeys, type WrittenConfig } from './config-fallbacks.ts';
 import { variableProblem, variablesOf } from './config-environment.ts';
 import { configKeys } from './config-keys.ts';
 import { configSchema, namePattern, problemsInConfig, schemaKey, type SoundConfig } from './config-schema.ts';
@@ -25,8 +26,15 @@ export {
   type Expected,
   type NoOtherKeys,
   type OtherNames,
+  type OutputOf,
   type PromptFileInput,
   type PromptInput,
+  type ToolsByConfig,
+  type ToolsOf,
+  type TypesOfOutputs,
+  type TypesOfTool,
+  type TypesOfTools,
+  type TypesOfToolSet,
   type VariablesIn,
   type VariablesOf,
   type VariablesOfPrompt,
@@ -38,8 +46,8 @@ type Keys = Omit<typeof configKeys, 'system_prompt' | 'fallback'>;
 
 /** The values of a config's keys, with their names in camelCase. */
 type ConfigValues = {
-  readonly [Key in keyof Keys as CamelCasedName<Key>]: Keys[Key] extends ConfigEntry<z.ZodType, infer Value>
-    ? Value
+  readonly [Key in keyof Keys as CamelCasedName<Key>]: Keys[Key] extends ConfigEntry<infer Rule, infer Value>
+    ? Value | (undefined extends z.output<Rule> ? undefined : never)
     : never;
 };
 
@@ -101,8 +109,8 @@ export function parseConfigs(written: unknown, source: ConfigSource = {}): Confi
     if (draft) drafts.set(name, draft);
   }
   const warnings = [...drafts.values()].flatMap((draft) => draft.warnings);
-  const variablesOfPrompt = (name: string) => drafts.get(name)?.prompt.variables;
-  for (const name of entries.keys()) problems.push(...fallbackProblems(name, entries, variablesOfPrompt));
+  const factsOf = (name: string) => drafts.get(name);
+  for (const name of entries.keys()) problems.push(...fallbackProblems(name, entries, factsOf));
   if (problems.length > 0) throw new ConfigError(headline(source), problems);
 
   const configs = new Map<string, Config>();
@@ -126,6 +134,8 @@ function headline({ file, overrides }: ConfigSource): string {
 interface Draft {
   readonly sound: SoundConfig;
   readonly prompt: Prompt;
+  /** What clients can get of an answer: the schemas of output and tools, as text. */
+  readonly shape: Readonly<Record<(typeof shapeKeys)[number], string>>;
   readonly hash: string;
   readonly warnings: readonly Problem[];
 }
@@ -167,6 +177,9 @@ function draftOf({ path, value }: WrittenConfig, source: ConfigSource, problems:
   if (text !== undefined) {
     for (const message of variableProblems(prompt.variables, writtenPrompt!)) problem('system_prompt', message);
   }
+  for (const { path: key, message } of result.success ? combinationProblems(result.data, value) : []) {
+    own.push({ path: formatPath([...path, ...key]), message });
+  }
   problems.push(...own);
   if (!result.success || text === undefined) return undefined;
   const sound = result.data;
@@ -176,6 +189,7 @@ function draftOf({ path, value }: WrittenConfig, source: ConfigSource, problems:
   return {
     sound,
     prompt,
+    shape: shapeOf(sound),
     hash: hashOf({ ...sound, system_prompt: text }),
     warnings: warnings.map((warning) => ({ ...warning, path: `${formatPath(path)}.${warning.path}` })),
   };
@@ -203,13 +217,22 @@ function variableProblems(used: readonly string[], written: SoundConfig['system_
   ];
 }
 
+function shapeOf(sound: Readonly<Record<string, unknown>>): Draft['shape'] {
+  const [output, tools] = shapeKeys.map((key) => canonicalJson(sound[key] ?? null));
+  return { output: output!, tools: tools! };
+}
+
 function hashOf(effective: object): string {
-  const canonical = JSON.stringify(effective, (_key, value: unknown) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
+  return createHash('sha256').update(canonicalJson(effective)).digest('hex').slice(0, 12);
+}
+
+/** The same text for values whose keys only stand in another order. A schema is in it as JSON Schema. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, each: unknown) =>
+    typeof each === 'object' && each !== null && !Array.isArray(each)
+      ? Object.fromEntries(Object.entries(each).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : each,
   );
-  return createHash('sha256').update(canonical).digest('hex').slice(0, 12);
 }
 
 // -------------------------------------------------------------------------------------------------------- resolving

@@ -13,6 +13,7 @@ import { suggestion } from '../settings/problems.ts';
 import {
   formatEventId,
   parseEventId,
+  type CallAnswer,
   type CancelOutcome,
   type FollowRequest,
   type GenerationSnapshot,
@@ -25,6 +26,7 @@ import { isLarge, measureRequest, type MeasuredRequest } from './request-identit
 import { RunningGeneration, type GenerationParts } from './running-generation.ts';
 import { View, type LogView } from './view.ts';
 import {
+  callsAnswered,
   generationNotFound,
   type GenerationKey,
   type LogReader,
@@ -48,6 +50,8 @@ export interface Admission {
   /** @param requestBytes Bytes that the request takes in memory while the generation runs. */
   admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable>;
   admitViewer(caller: Caller): Disposable;
+  /** Takes a place among the generations that wait for clients. */
+  admitWaiting(caller: Caller): Disposable;
 }
 
 /** Refuses nothing. For callers within the process: what they get is returned to them, and waits in no socket. */
@@ -126,6 +130,20 @@ export class Generations implements AsyncDisposable {
     // Another instance runs it.
     const terminal = await log.cancel();
     return terminal.type === 'cancelled' && terminal.reason === 'requested' ? 'cancelled' : 'already_ended';
+  }
+
+  /**
+   * Gives a generation what its client has answered to calls that wait for it, whichever instance runs it. Returns how many calls
+   * that were. The first answer to a call wins.
+   *
+   * @throws LlmError `generation_not_found`; `invalid_input` where an id never was a waiting call, or an answer doesn't fit it;
+   *   `conflict` where a call was answered before or the generation has ended; `too_large`. Nothing is taken then.
+   */
+  async resolve(caller: Caller, generationId: string, answers: readonly CallAnswer[]): Promise<number> {
+    const log = await this.#find({ caller: caller.name, generationId });
+    if (!log) throw generationNotFound();
+    if ((await log.status()).state !== 'running') throw callsAnswered(answers);
+    return log.resolve(answers);
   }
 
   /** @throws LlmError `generation_not_found`, and whatever `room` throws */

@@ -3,6 +3,7 @@
  * early. Knows its viewers only as a number. Exactly one terminal event goes into the log, and it is the last.
  */
 import type { HeldBytes } from '../access/held-bytes.ts';
+import type { Caller } from '../caller.ts';
 import type { Config } from '../configs/configs.ts';
 import { LlmError } from '../errors.ts';
 import type { Sink } from '../flow/sink.ts';
@@ -18,6 +19,7 @@ import {
 } from '../protocol.ts';
 import type { GenerationKey, Producer, StreamLog, StreamLogs } from '../stream-log/stream-log.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import { ToolCalls } from '../tools/tool-calls.ts';
 import { AnswerRoom } from '../upstream/answer-room.ts';
 import type { LLMService } from '../upstream/llm-service.ts';
 import { runEndHook, type OnGenerationEnd } from './generation-end.ts';
@@ -30,6 +32,10 @@ export interface GenerationParts {
   readonly held: HeldBytes;
   /** Bytes that may be held of one answer there; its log may hold as many. */
   readonly logBytesMax: number;
+  /** Bytes that the result of one call may have. */
+  readonly toolResultBytesMax: number;
+  /** Takes a place among the generations that wait for clients. Throws where there is none. */
+  readonly admission: { admitWaiting(caller: Caller): Disposable };
   readonly telemetry: Telemetry;
   readonly onGenerationEnd?: OnGenerationEnd | undefined;
 }
@@ -52,6 +58,8 @@ export class RunningGeneration {
   readonly #resolveDone: () => void;
   readonly #resolveSettled: () => void;
   #log: StreamLog | undefined;
+  /** Undefined where the config has no tools. */
+  #tools: ToolCalls | undefined;
   #terminal: TerminalEvent | undefined;
   #viewers = 0;
   #viewersSeen = 0;
@@ -81,6 +89,7 @@ export class RunningGeneration {
       cancel: () => this.#abort.abort('requested' satisfies CancelReason),
       viewerCame: () => this.viewerCame(),
       viewerLeft: () => this.viewerLeft(),
+      ...(this.#config.tools ? { resolve: (answers) => this.#tools!.resolve(answers) } : {}),
     };
     try {
       // Within the `try`, since a host's config may throw when it is looked into.
@@ -88,6 +97,7 @@ export class RunningGeneration {
       const record = { ...this.#key, config: start.config, startedAt: start.startedAt };
       const { log, created } = await this.#parts.logs.open(record, start, producer);
       this.#log = log;
+      this.#tools = this.#toolCalls(log);
       this.#resolveOpened(log);
       if (created) void this.#run(log);
       else this.#resolveUnrun();
@@ -169,8 +179,10 @@ export class RunningGeneration {
       config: this.#config,
       messages: this.#messages,
       variables: this.#variables,
+      caller: { name: this.#key.caller },
       startedAtMs: this.#startedAtMs,
       room: new AnswerRoom({ bytesMax, hold }),
+      tools: this.#tools,
     };
     let failure: LlmError | undefined;
     /** The last event that upstream's answer was made into. It has the true cost, also where the log refused it. */
@@ -225,6 +237,25 @@ export class RunningGeneration {
     if (failure?.code !== 'producer_lost') return terminal!;
     const account = last ? accountOf(last) : this.#unknownAccount();
     return terminal ? { ...terminal, ...account } : errorEvent(failure, account);
+  }
+
+  #toolCalls(log: StreamLog): ToolCalls | undefined {
+    const { tools, name: config, clientTools } = this.#config;
+    if (!tools) return undefined;
+    const { telemetry, toolResultBytesMax, admission } = this.#parts;
+    const caller = { name: this.#key.caller };
+    return new ToolCalls({
+      tools,
+      caller,
+      generationId: this.#key.generationId,
+      variables: this.#variables,
+      config,
+      waitMs: clientTools.waitMs,
+      resultBytesMax: toolResultBytesMax,
+      recorded: () => log.recorded(),
+      admitWaiting: () => admission.admitWaiting(caller),
+      telemetry,
+    });
   }
 
   #startEvent(): StartEvent {

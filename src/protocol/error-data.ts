@@ -28,7 +28,8 @@ export const errorCodes = [
 /** Why a request was refused, or why a generation failed. PROTOCOL.md has a line for each. */
 export type ErrorCode = (typeof errorCodes)[number];
 
-const inputIssueSchema = z
+/** The schema of `InputIssue`. */
+export const inputIssueSchema = z
   .object({
     path: z.string().describe('Where it is: `messages[0].role`, empty for the input itself.'),
     message: z.string().describe('What was expected there.'),
@@ -62,7 +63,7 @@ export interface ErrorData {
   readonly retryable: boolean;
   /** How long to wait before that, in milliseconds; absent where the service can't say. */
   readonly retryAfterMs?: number | undefined;
-  /** What is wrong with the input: the first twenty issues, and the number of the others. Absent for every code but `invalid_input`. */
+  /** What is wrong with the input: the first twenty issues, and the number of the others. Absent for every code but `invalid_input`, and `conflict` of `llm.resolve`. */
   readonly issues?: readonly InputIssue[] | undefined;
 }
 

@@ -3,7 +3,19 @@
  * the OpenAPI document is made, and as an interface, whose comments editors show. test/types.test-d.ts holds the two equal.
  */
 import { z } from 'zod';
-import { errorCodes, type ErrorCode } from './error-data.ts';
+import { errorCodes, inputIssueSchema, type ErrorCode, type InputIssue } from './error-data.ts';
+import {
+  stepSchema,
+  toolCallSchema,
+  toolInputSchema,
+  toolResultSchema,
+  toolStartSchema,
+  type StepEvent,
+  type ToolCallEvent,
+  type ToolInputEvent,
+  type ToolResultEvent,
+  type ToolStartEvent,
+} from './tool-events.ts';
 
 /** Sent in every `start` event; rises when a client of the old version would misread an event. */
 export const protocolVersion = 1;
@@ -16,6 +28,8 @@ const usageSchema = z
     cacheCreationInputTokens: z.int(),
     estimated: z.boolean().describe('True where a number was inferred, because upstream never said.'),
     raw: z.unknown().describe("Upstream's last usage object as it came; null if none did."),
+    serviceTier: z.string().optional().describe("Upstream's `service_tier` of the last attempt, if it named one."),
+    speed: z.string().optional().describe("Upstream's `speed` of the last attempt, if it named one."),
   })
   .meta({ id: 'Usage', description: 'Tokens of a generation, summed over its attempts.' });
 /** Tokens of a generation, summed over its attempts. */
@@ -32,6 +46,10 @@ export interface Usage {
   estimated: boolean;
   /** The last usage object that upstream sent, unchanged; null if upstream sent none. */
   raw: unknown;
+  /** The `service_tier` that upstream named last; absent if it named none. */
+  serviceTier?: string | undefined;
+  /** The `speed` that upstream named last; absent if it named none. */
+  speed?: string | undefined;
 }
 
 const timingSchema = z
@@ -139,12 +157,37 @@ export interface BlockEvent {
   block: Record<string, unknown>;
 }
 
+const answerLimits = ['steps', 'cost'] as const;
+/** Which limit of a config's `steps` ended the calls of tools. */
+export type AnswerLimit = (typeof answerLimits)[number];
+
+const objectStates = ['valid', 'refused', 'cut', 'invalid'] as const;
+/**
+ * What became of the object that a config with an `output` answers with: it fits its schema, the model refused, the answer was
+ * cut short, or it doesn't fit.
+ */
+export type ObjectState = (typeof objectStates)[number];
+
 const doneSchema = z
   .object({
     type: z.literal('done'),
     stopReason: z.string().nullable(),
     stopSequence: z.string().optional().describe('The stop sequence of the config that ended the answer, if one did.'),
     stopDetails: z.unknown().optional(),
+    messageId: z.string().optional().describe("Upstream's id of the last message."),
+    upstreamModel: z.string().optional().describe("The model that upstream says it used, where it isn't `model`."),
+    container: z.unknown().optional().describe("Upstream's container, which the next request may name."),
+    contextManagement: z.unknown().optional().describe('What upstream took out of the conversation, if it says so.'),
+    steps: z.int().describe('Messages that upstream completed for this answer; 1 without tools.'),
+    limit: z.enum(answerLimits).optional().describe('The limit of the config that ended the calls of tools.'),
+    object: z
+      .enum(objectStates)
+      .optional()
+      .describe('What became of the object; only where the config has an `output`.'),
+    issues: z
+      .array(inputIssueSchema as z.ZodType<InputIssue>)
+      .optional()
+      .describe('What is wrong with an invalid object.'),
     ...accountFields,
   })
   .meta({ id: 'DoneEvent' });
@@ -157,6 +200,22 @@ export interface DoneEvent extends Account {
   stopSequence?: string | undefined;
   /** Upstream's `stop_details`, unchanged; absent if upstream sent none. */
   stopDetails?: unknown;
+  /** Upstream's id of the last message; absent if upstream sent none. */
+  messageId?: string | undefined;
+  /** The model that upstream says it used; absent where that is `model`, or where upstream names none. */
+  upstreamModel?: string | undefined;
+  /** Upstream's container, unchanged, whose id the next request may name; absent if upstream sent none. */
+  container?: unknown;
+  /** Upstream's `context_management`, unchanged: what it took out of the conversation; absent if upstream sent none. */
+  contextManagement?: unknown;
+  /** How many messages upstream completed for this answer: 1 without tools. */
+  steps: number;
+  /** The limit of the config's `steps` that ended the calls of tools; absent if none did. */
+  limit?: AnswerLimit | undefined;
+  /** What became of the object; absent where the config has no `output`. */
+  object?: ObjectState | undefined;
+  /** What is wrong with the object, where `object` is `invalid`. */
+  issues?: InputIssue[] | undefined;
 }
 
 const cancelReasons = ['requested', 'disconnected', 'shutdown'] as const;
@@ -208,6 +267,11 @@ export const llmEventSchema = z
     textSchema,
     thinkingSchema,
     blockSchema,
+    toolStartSchema,
+    toolInputSchema,
+    toolCallSchema,
+    toolResultSchema,
+    stepSchema,
     doneSchema,
     cancelledSchema,
     errorSchema,
@@ -216,7 +280,17 @@ export const llmEventSchema = z
 /** The last event of a generation. Every generation has exactly one. */
 export type TerminalEvent = DoneEvent | CancelledEvent | ErrorEvent;
 /** One item of a generation: `start` first, exactly one terminal event last. */
-export type LlmEvent = StartEvent | TextEvent | ThinkingEvent | BlockEvent | TerminalEvent;
+export type LlmEvent =
+  | StartEvent
+  | TextEvent
+  | ThinkingEvent
+  | BlockEvent
+  | ToolStartEvent
+  | ToolInputEvent
+  | ToolCallEvent
+  | ToolResultEvent
+  | StepEvent
+  | TerminalEvent;
 
 /** Whether no event follows this one. */
 export function isTerminal(event: LlmEvent): event is TerminalEvent {

@@ -37,8 +37,8 @@ export interface ContentBlock {
 
 /** One message of a conversation. */
 export interface Message {
-  /** Who wrote it. */
-  readonly role: 'user' | 'assistant';
+  /** Who wrote it. With `system` it is an instruction that holds from there on; the first message is the user's. */
+  readonly role: 'user' | 'assistant' | 'system';
   /** Its text, or its content blocks. */
   readonly content: string | readonly ContentBlock[];
 }
@@ -78,6 +78,35 @@ export interface PageRequest {
   readonly before?: string | undefined;
 }
 
+/** What a client answers to a call that waits for it: a result, why there is none, or whether the call may be executed. */
+export type CallAnswer = {
+  /** The id of the call, as its `tool_call` has it. */
+  readonly id: string;
+} & (
+  | {
+      /** The result. It must fit the tool's `output`. */
+      readonly output: unknown;
+    }
+  | {
+      /** Why there is none. The model reads it. */
+      readonly error: string;
+    }
+  | {
+      /** Whether the service may execute the call. */
+      readonly approved: boolean;
+      /** Why it may not. The model reads it. */
+      readonly reason?: string | undefined;
+    }
+);
+
+/** The input of `llm.resolve`. */
+export interface ResolveRequest {
+  /** The generation whose calls they are. */
+  readonly generationId: string;
+  /** The answers. Either all of them are taken, or none. */
+  readonly results: readonly CallAnswer[];
+}
+
 /** What the service does with one option of a request. */
 interface RequestOption {
   readonly schema: z.ZodType;
@@ -92,6 +121,11 @@ interface RequestOption {
 
 const lastEventIdCharsMax = 100;
 const pageEntriesMax = 1_000;
+/** Answers of one request. A message of the model may have as many calls. */
+export const answersMax = 100;
+const callIdCharsMax = 200;
+/** Characters of an error or a reason. */
+const reasonCharsMax = 4_000;
 
 /** Every option of a request, under the given limits. */
 function requestOptions(limits: InputLimits) {
@@ -102,7 +136,7 @@ function requestOptions(limits: InputLimits) {
     .meta({ id: 'ContentBlock', description: 'Any content block that the Messages API takes as input.' });
   const message = z
     .object({
-      role: z.enum(['user', 'assistant']),
+      role: z.enum(['user', 'assistant', 'system']),
       content: z.union([z.string(), z.array(contentBlock).max(limits.blocksPerMessageMax)]),
     })
     .meta({ id: 'Message' });
@@ -130,6 +164,31 @@ const generationIdSchema = z
   .toLowerCase()
   .describe('A UUID of the client’s making, in upper or lower case: the idempotency key of the request.');
 
+const callAnswerSchema = z
+  .strictObject({
+    id: z.string().min(1).max(callIdCharsMax).describe('The id of the call.'),
+    output: z.unknown().optional().describe('The result of a tool that the client answers.'),
+    error: z.string().max(reasonCharsMax).optional().describe('Why there is no result. The model reads it.'),
+    approved: z.boolean().optional().describe('Whether the service may execute a call that waits for an approval.'),
+    reason: z.string().max(reasonCharsMax).optional().describe('Why it may not. The model reads it.'),
+  })
+  .superRefine((answer, context) => {
+    const given = ['output', 'error', 'approved'].filter((name) => name in answer);
+    if (given.length !== 1) {
+      context.addIssue({
+        code: 'custom',
+        message: `expected one of output, error and approved, found ${given.join(', ') || 'none'}`,
+      });
+    } else if ('reason' in answer && !('approved' in answer)) {
+      context.addIssue({ code: 'custom', path: ['reason'], message: 'expected only beside approved' });
+    }
+  })
+  .meta({
+    id: 'CallAnswer',
+    description: 'The answer to a call that waits for the client: exactly one of `output`, `error` and `approved`.',
+  }) as z.ZodType<CallAnswer>;
+const callAnswersSchema = z.array(callAnswerSchema).min(1).max(answersMax).readonly();
+
 /** The options that are no part of a request's identity. Every other field of a request is, also one that the table lacks. */
 export const optionsOutsideIdentity: ReadonlySet<string> = new Set(
   Object.entries(requestOptions(defaultInputLimits)).flatMap(([name, option]) => (option.identifies ? [] : [name])),
@@ -154,6 +213,12 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
     generations: z
       .strictObject({ limit: z.int().min(1).max(pageEntriesMax).optional(), before: generationIdSchema.optional() })
       .nullish(),
+    resolve: z.strictObject({
+      generationId: generationIdSchema,
+      results: callAnswersSchema,
+    }) as z.ZodType<ResolveRequest>,
+    /** The body of REST's route for results. */
+    restResults: z.strictObject({ results: callAnswersSchema }).meta({ id: 'ResolveRequest' }),
     /** The body of REST's process_stream. Unknown fields are ignored, as in the Python service that this one replaces. */
     restBody: z
       .object(schemasOf<BodyOption>(options.filter(([, { rest }]) => rest === 'body')))

@@ -54,6 +54,12 @@ export interface GenerationSnapshot extends GenerationSummary {
   text: string;
 }
 
+/** What `llm.resolve` answers. */
+export interface Resolution {
+  /** How many calls got their answers: all of those that the request names. */
+  resolved: number;
+}
+
 /** Every `CancelOutcome`. */
 export const cancelOutcomes = ['cancelled', 'already_ended'] as const;
 /** What `llm.cancel` answers as `outcome`: whether this cancel ended the generation, or it had ended before. */

@@ -119,6 +119,15 @@ export interface Limits {
    * `producer_lost`. Default: 60000 (1 min).
    */
   readonly redisOutageMs: number;
+  /** The result of one call of a tool, as JSON. Default: 262144 (256 KiB). */
+  readonly toolResultBytesMax: number;
+  /**
+   * Generations that wait for results or approvals of clients at once, of all callers; with more, a generation ends
+   * instead of waiting. Default: 1000.
+   */
+  readonly waitingMax: number;
+  /** The same generations, of one caller. Default: 500. */
+  readonly waitingPerCallerMax: number;
   /** Time that running generations have to finish when the process is asked to end. Default: 30000 (30 s). */
   readonly drainMs: number;
 }

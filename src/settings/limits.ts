@@ -271,6 +271,25 @@ export const limits = {
     meaning:
       'With `REDIS_URL`: how long Redis may be out of reach before running generations are stopped; they end as `producer_lost`',
   },
+  toolResultBytesMax: {
+    name: 'LLM_TOOL_RESULT_BYTES_MAX',
+    default: 256 * KiB,
+    min: KiB,
+    meaning: 'The result of one call of a tool, as JSON',
+  },
+  waitingMax: {
+    name: 'LLM_WAITING_MAX',
+    default: 1_000,
+    min: 0,
+    meaning:
+      'Generations that wait for results or approvals of clients at once, of all callers; with more, a generation ends instead of waiting',
+  },
+  waitingPerCallerMax: {
+    name: 'LLM_WAITING_PER_CALLER_MAX',
+    default: 500,
+    min: 0,
+    meaning: 'The same generations, of one caller',
+  },
   drainMs: {
     name: 'LLM_DRAIN_MS',
     default: 30_000,

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { timerMsMax } from '../flow/within.ts';
 import { formatPath } from '../protocol.ts';
+import { toolIn } from '../tools/tool.ts';
 import { describeValue, suggestion, type Problem } from './problems.ts';
 
 // ------------------------------------------------------------------------------------------------------------ rules
@@ -13,6 +14,8 @@ export const text = (expected = 'text') => z.string({ error: expected });
 
 /** Text that is not blank. */
 export const filledText = (expected: string) => text(expected).regex(/\S/, { error: expected });
+
+export const truth = () => z.boolean({ error: 'true or false' });
 
 export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER) {
   const error =
@@ -38,7 +41,8 @@ export const variableName = () =>
 // --------------------------------------------------------------------------------------------------------- problems
 
 /**
- * All that a rule found wrong, one problem for each place.
+ * All that a rule found wrong, one problem for each place. The message of an issue says what was expected; that of a custom
+ * issue with the param `whole` is the whole sentence.
  *
  * @param value What the rule was given.
  * @param path Where that value stands.
@@ -62,7 +66,11 @@ export function problemsIn(
           message: `unknown key${hint}`,
         });
       }
-    } else if (!problems.has(place)) {
+    } else if (problems.has(place)) {
+      continue;
+    } else if (issue.code === 'custom' && issue.params?.['whole'] === true) {
+      problems.set(place, { path: place, message: issue.message });
+    } else {
       const found = valueAt(value, issue.path);
       const shown = typeof found === 'string' && isSecret(issue.path) ? 'text, not shown here' : describeValue(found);
       problems.set(place, { path: place, message: `expected ${issue.message}, found ${shown}` });
@@ -83,5 +91,13 @@ function isMismatch(issue: z.core.$ZodIssue): boolean {
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((found, key) => (found as Record<PropertyKey, unknown> | undefined)?.[key], value);
+  return path.reduce<unknown>(
+    (found, key) => (writtenOf(found) as Record<PropertyKey, unknown> | undefined)?.[key],
+    value,
+  );
+}
+
+/** A tool as it was written, where the value is what `tool` or `clientTool` made of it. */
+function writtenOf(value: unknown): unknown {
+  return toolIn(value)?.raw ?? value;
 }

@@ -2,20 +2,38 @@
  * The commands `/sim …`: replies that a person, or a test that goes through the whole service, asks for in the last
  * user message. Every fault is a command too, by its name.
  */
+import type { Asked } from './asked.ts';
 import type { Reply } from './reply.ts';
 import { faults, isFaultName } from './faults.ts';
 import { randomId, type Random } from './random.ts';
 import type { ScriptedBlock } from './streaming.ts';
 import { countTokens } from './tokens.ts';
+import { callOf, customTools, inputsFor } from './tool-calls.ts';
+import { answerFromResults } from './tool-results.ts';
 import type { MessagesBody } from './validation.ts';
 
 /** The most tokens that `/sim tokens` sends. */
 const tokensMax = 1_000_000;
+/** The most calls that `/sim tools` makes. */
+const callsMax = 100;
+
+/** The deltas of an input that doesn't end. */
+const halfInput = ['', '{"city": "Reyk', 'javík", "days": [1, 2'].map((json) => ({
+  type: 'input_json_delta',
+  partial_json: json,
+}));
+
+interface Context {
+  readonly arg: string;
+  readonly random: Random;
+  readonly body: MessagesBody;
+  readonly asked: Asked;
+}
 
 interface Command {
   readonly usage: string;
   readonly description: string;
-  reply(context: { readonly arg: string; readonly random: Random; readonly body: MessagesBody }): Reply;
+  reply(context: Context): Reply;
 }
 
 const commands: Readonly<Record<string, Command>> = {
@@ -53,15 +71,37 @@ const commands: Readonly<Record<string, Command>> = {
       blocks({ type: 'redacted_thinking', data: signature(random) }, text('The thought before this was redacted.')),
   },
   tool: {
-    usage: 'tool',
-    description: "a call of the request's first tool",
-    reply: ({ random, body }) =>
-      blocks(text('I will look that up.'), {
-        type: 'tool_use',
-        id: randomId('toolu', random),
-        name: body.tools?.[0]?.name ?? 'get_weather',
-        input: { city: 'Reykjavík', days: [1, 2, 3], unit: 'celsius' },
-      }),
+    usage: 'tool [N|NAME]',
+    description: 'a call of the first tool, or of NAME; in N steps',
+    reply: (context) => {
+      const steps = Math.max(1, Math.trunc(Number(context.arg)) || 1);
+      if (hasAnswer(context, steps)) return results(context);
+      const called = Number.isNaN(Number(context.arg)) ? calledBy(context, context.arg) : calledBy(context);
+      return blocks(text('I will look that up.'), callOf(...called, context.random));
+    },
+  },
+  tools: {
+    usage: 'tools N',
+    description: 'N calls at once, 2 unless told',
+    reply: (context) => {
+      if (hasAnswer(context, 1)) return results(context);
+      const tools = customTools(context.body);
+      const calls = Math.min(callsMax, Math.max(1, Math.trunc(Number(context.arg)) || 2));
+      return blocks(
+        ...Array.from({ length: calls }, (_, index) =>
+          callOf(...calledBy(context, tools[index % Math.max(1, tools.length)]?.name), context.random),
+        ),
+      );
+    },
+  },
+  tool_broken: {
+    usage: 'tool_broken',
+    description: 'a call whose input is no JSON',
+    reply: (context) => {
+      if (hasAnswer(context, 1)) return results(context);
+      const [name] = calledBy(context);
+      return blocks({ ...callOf(name, {}, context.random), deltas: halfInput });
+    },
   },
   tool_cut: {
     usage: 'tool_cut',
@@ -75,10 +115,7 @@ const commands: Readonly<Record<string, Command>> = {
           id: randomId('toolu', random),
           name: 'get_weather',
           input: {},
-          deltas: ['', '{"city": "Reyk', 'javík", "days": [1, 2'].map((json) => ({
-            type: 'input_json_delta',
-            partial_json: json,
-          })),
+          deltas: halfInput,
         },
       ],
     }),
@@ -148,9 +185,9 @@ const commands: Readonly<Record<string, Command>> = {
   },
 };
 
-/** The reply that a message of the form `/sim …` asks for; undefined for any other message. */
-export function commandReply(message: string, body: MessagesBody, random: Random): Reply | undefined {
-  const match = /^\s*\/sim(?:\s+(\S+)(?:\s+([\s\S]*))?)?\s*$/.exec(message);
+/** The reply that a question of the form `/sim …` asks for; undefined for any other question. */
+export function commandReply(asked: Asked, body: MessagesBody, random: Random): Reply | undefined {
+  const match = /^\s*\/sim(?:\s+(\S+)(?:\s+([\s\S]*))?)?\s*$/.exec(asked.question);
   if (match === null) return undefined;
   const name = match[1] ?? 'help';
   const arg = (match[2] ?? '').trimEnd();
@@ -158,7 +195,7 @@ export function commandReply(message: string, body: MessagesBody, random: Random
     const number = Number.parseFloat(arg);
     return { kind: 'fault', fault: name, arg: number >= 0 ? number : undefined };
   }
-  if (Object.hasOwn(commands, name)) return commands[name]!.reply({ arg, random, body });
+  if (Object.hasOwn(commands, name)) return commands[name]!.reply({ arg, random, body, asked });
   return { kind: 'text', text: `There is no \`/sim ${name}\`.\n\n${help()}` };
 }
 
@@ -170,6 +207,23 @@ export function thinkingBlock(thinking: string, random: Random): ScriptedBlock {
 function help(): string {
   const list = Object.values(commands).map(({ usage, description }) => `- \`/sim ${usage}\`: ${description}\n`);
   return `I play these answers:\n\n${list.join('')}\nand these faults: ${faults.map(({ name }) => name).join(', ')}.`;
+}
+
+/** Whether the calls that the command asks for have been made, or none may be made any more. */
+function hasAnswer({ asked, body }: Context, steps: number): boolean {
+  return asked.steps >= steps || body.tool_choice?.type === 'none';
+}
+
+function results({ asked }: Context): Reply {
+  return { kind: 'text', text: answerFromResults(asked.results) };
+}
+
+/** The name of a tool, by default the request's first, and an input that fits its schema. */
+function calledBy({ body }: Context, named?: string): [name: string, input: unknown] {
+  const tools = customTools(body);
+  const tool = named === undefined ? tools[0] : tools.find(({ name }) => name === named);
+  if (tool !== undefined) return [tool.name, inputsFor(tool, '')[0]];
+  return [named ?? 'get_weather', { city: 'Reykjavík', days: [1, 2, 3], unit: 'celsius' }];
 }
 
 function blocks(...list: ScriptedBlock[]): Reply & { readonly kind: 'blocks' } {

@@ -1,8 +1,9 @@
 /**
- * Answers an ordinary question by a text search of documents, and says so in the answer. Knows nothing of the API. It
- * reads the documents at the first question.
+ * A text search of documents, and the answer to an ordinary question that it makes, which says so. Knows nothing of the
+ * API. It reads the documents at the first question.
  */
 import { readFile } from 'node:fs/promises';
+import { stopWords, wordsOf } from './words.ts';
 
 /** A Markdown document to answer from. */
 export interface Doc {
@@ -18,6 +19,16 @@ interface Section {
   readonly text: string;
 }
 
+/** A section that a search has found. */
+export interface Found {
+  /** The document's name. */
+  readonly document: string;
+  /** The section's heading. */
+  readonly heading: string;
+  /** The beginning of the section, as Markdown. */
+  readonly text: string;
+}
+
 /** Only the beginning of a longer question is searched for. */
 const questionCharsMax = 400;
 const excerptCharsMax = 600;
@@ -27,17 +38,28 @@ const intro =
   'without a key or a network. I cannot think, but I can look things up in the documents of this project. ' +
   'Ask me about one of its words, such as "resume", "cancel" or "config". `/sim help` lists the answers and faults that I can play.';
 
-/** Creates a function that answers questions in Markdown. Without `docs` it searches this package's own documents. */
-export function createDocsAnswerer(docs?: readonly Doc[]): (question: string) => Promise<string> {
+/**
+ * Creates a function that finds the two sections which fit a question best. Without `docs` it searches this package's own
+ * documents.
+ */
+export function createDocsSearch(docs?: readonly Doc[]): (question: string) => Promise<readonly Found[]> {
   let sections: Promise<readonly IndexedSection[]> | undefined;
   return async (question) => {
     sections ??= readSections(docs);
     const found = search(await sections, question.slice(0, questionCharsMax));
-    const [best, second] = found;
+    return found.map(({ doc, heading, text }) => ({ document: doc, heading, text: excerpt(text) }));
+  };
+}
+
+/** Creates a function that answers questions in Markdown. Without `docs` it searches this package's own documents. */
+export function createDocsAnswerer(docs?: readonly Doc[]): (question: string) => Promise<string> {
+  const searchDocs = createDocsSearch(docs);
+  return async (question) => {
+    const [best, second] = await searchDocs(question);
     if (best === undefined) return intro;
-    const also = second === undefined ? '' : `See also **${second.doc}**, *${second.heading}*.\n\n`;
+    const also = second === undefined ? '' : `See also **${second.document}**, *${second.heading}*.\n\n`;
     return (
-      `This is what **${best.doc}** says under *${best.heading}*:\n\n${quote(excerpt(best.text))}\n\n${also}` +
+      `This is what **${best.document}** says under *${best.heading}*:\n\n${quote(best.text)}\n\n${also}` +
       'I am the simulator, so this was a text search and no thought. `/sim help` shows what else I can do.'
     );
   };
@@ -60,10 +82,6 @@ async function readSections(docs: readonly Doc[] | undefined): Promise<readonly 
 }
 
 const headingWeight = 3;
-
-function wordsOf(text: string): string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
-}
 
 /** Reads the documents in the package's root, which is two levels up from this file in `src` and in `dist`. */
 async function readOwnDocs(): Promise<Doc[]> {
@@ -139,18 +157,10 @@ function excerpt(text: string): string {
   return lines.join('\n');
 }
 
-function quote(text: string): string {
+/** A text as a quotation in Markdown. */
+export function quote(text: string): string {
   return text
     .split('\n')
     .map((line) => (line === '' ? '>' : `> ${line}`))
     .join('\n');
 }
-
-/** Words that say nothing about a question's subject. */
-const stopWords: ReadonlySet<string> = new Set(
-  (
-    'a about all an and any are as at be by can could did do does explain for from get give go has have hello help hey hi how i if in is it ' +
-    'its just like me mean my of on one or please say should so some such tell than thank thanks that the their them then there ' +
-    'these they this to up us use want was we were what when where which who why will with work works would write you your'
-  ).split(' '),
-);

@@ -5,8 +5,11 @@
  */
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { isObject } from './fields.ts';
 import { randomId, type Random } from './random.ts';
+import { SentContent } from './sent-content.ts';
 import { charsPerToken, type InputUsage } from './tokens.ts';
+import type { PrefixPart } from './past-turns.ts';
 import type { Block, Delta, MessageEnd, SimulatorRequest } from './simulator-request.ts';
 import type { ApiError, MessagesBody } from './validation.ts';
 import type { Outcome, Wire } from './wire.ts';
@@ -25,6 +28,8 @@ export interface ExchangeParts {
   readonly wire: Wire;
   /** Counts the prompt's tokens. Called whenever the message starts. */
   readonly countInput: (body: MessagesBody) => InputUsage;
+  /** Called at the end of a message whose request has tools, with its whole content. */
+  readonly onAnswer: (exchange: Exchange, content: readonly Block[]) => void;
 }
 
 export class Exchange implements SimulatorRequest {
@@ -38,9 +43,14 @@ export class Exchange implements SimulatorRequest {
   readonly framing = { eventLines: true, newline: '\n' };
   tokensSent = 0;
   usage: Readonly<Record<string, unknown>> | undefined;
+  continues: string | undefined;
+  changedPrefix: PrefixPart | undefined;
   readonly #wire: Wire;
   readonly #random: Random;
   readonly #countInput: (body: MessagesBody) => InputUsage;
+  readonly #onAnswer: ExchangeParts['onAnswer'];
+  /** Only where the request has tools: nobody continues another answer in mid-turn. */
+  readonly #sent: SentContent | undefined;
   #blocks = 0;
   #blockOpen = false;
   #blockChars = 0;
@@ -51,12 +61,14 @@ export class Exchange implements SimulatorRequest {
     this.#wire = parts.wire;
     this.#random = parts.random;
     this.#countInput = parts.countInput;
+    this.#onAnswer = parts.onAnswer;
     this.id = randomId('req', parts.random);
     this.method = parts.method;
     this.path = parts.path;
     this.headers = parts.headers;
     this.body = parts.body as MessagesBody;
     this.bodySha256 = parts.bodySha256;
+    this.#sent = isObject(parts.body) && 'tools' in parts.body ? new SentContent() : undefined;
   }
 
   get messagesSha256(): string {
@@ -140,6 +152,7 @@ export class Exchange implements SimulatorRequest {
     this.endBlock();
     const index = this.#blocks++;
     this.#blockOpen = true;
+    this.#sent?.start(block);
     this.putEvent('content_block_start', { index, content_block: block });
     if (index === 0) this.#putPing();
     void this.flush();
@@ -164,6 +177,7 @@ export class Exchange implements SimulatorRequest {
       'content_block_delta',
       `{"type":"content_block_delta","index":${this.#blocks - 1},"delta":${JSON.stringify(delta)}${padding}}`,
     );
+    this.#sent?.add(delta);
     this.#blockChars += deltaContent(delta)?.length ?? 0;
     if ((random >>> 4) % deltasPerPing === 0) this.#putPing();
   }
@@ -171,6 +185,7 @@ export class Exchange implements SimulatorRequest {
   endBlock(): void {
     if (!this.#blockOpen) return;
     this.putEvent('content_block_stop', { index: this.#blocks - 1 });
+    this.#sent?.end();
     this.#blockOpen = false;
     this.#blockTokens += Math.ceil(this.#blockChars / charsPerToken);
     this.#blockChars = 0;
@@ -193,6 +208,7 @@ export class Exchange implements SimulatorRequest {
     if (this.over) return;
     this.start();
     this.endBlock();
+    if (this.#sent !== undefined) this.#onAnswer(this, this.#sent.blocks);
     const { input_tokens, cache_creation_input_tokens, cache_read_input_tokens } = this.usage as unknown as InputUsage;
     const usage = {
       input_tokens,

@@ -3,6 +3,7 @@
  * them.
  */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import type { PrefixPart } from './past-turns.ts';
 import type { ApiError, MessagesBody } from './validation.ts';
 import type { Outcome } from './wire.ts';
 
@@ -58,6 +59,17 @@ export interface SimulatorRequest {
   readonly bodySha256: string;
   /** SHA-256 of `JSON.stringify(body.messages)`, in hex. */
   readonly messagesSha256: string;
+
+  /**
+   * The `id` of the request whose answer this one continues, with the results of tools or after `pause_turn`; undefined
+   * where it continues none that the simulator remembers.
+   */
+  readonly continues: string | undefined;
+  /**
+   * The first part of that request, or of its answer, that is not the same in this request: where there is one, the API's
+   * cache holds nothing of what follows. Marks of what may be cached don't count. undefined where all is as it was.
+   */
+  readonly changedPrefix: PrefixPart | undefined;
 
   /**
    * Output tokens sent so far: `countTokens` of each block's text, thinking or tool input. Raw bytes aren't counted.

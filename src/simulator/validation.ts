@@ -3,6 +3,9 @@
  * Knows nothing of replies. The body of a request that it accepts has the type `MessagesBody`.
  */
 import type { IncomingHttpHeaders } from 'node:http';
+import { isObject, type Fields } from './fields.ts';
+import { namesBeta, outputObjection } from './output-validation.ts';
+import { toolsObjection } from './tool-validation.ts';
 
 /** A content block of a request. */
 export interface RequestBlock {
@@ -25,14 +28,14 @@ export interface RequestText {
 /** A message of a request. */
 export interface RequestMessage {
   /** Who speaks. */
-  readonly role: 'user' | 'assistant';
+  readonly role: 'user' | 'assistant' | 'system';
   /** The message's text, or its content blocks. */
   readonly content: string | readonly RequestBlock[];
 }
 
 /** Whether and how the model thinks. */
 export interface RequestThinking {
-  /** `adaptive`, `enabled` or `disabled`. */
+  /** `adaptive`, `between_tools`, `enabled` or `disabled`. */
   readonly type: string;
   /** `omitted`: the thinking is not sent. */
   readonly display?: string | null;
@@ -42,8 +45,24 @@ export interface RequestThinking {
 
 /** A tool that the model may call. */
 export interface RequestTool {
-  /** The name by which the model calls it. */
+  /** The name by which the model calls it; absent for a whole set of tools, such as those of an MCP server. */
   readonly name?: string;
+  /** `custom` or absent: whoever asks executes the tool. Any other type is a tool of the API. */
+  readonly type?: string;
+  /** What the model reads about the tool. */
+  readonly description?: string;
+  /** The JSON Schema of the input; absent for a tool of the API. */
+  readonly input_schema?: unknown;
+}
+
+/** Whether and how the model chooses a tool. */
+export interface RequestToolChoice {
+  /** `auto`, `any`, `tool` or `none`. */
+  readonly type: string;
+  /** The tool to call, with `tool`. */
+  readonly name?: string;
+  /** Whether a message has one call at most. */
+  readonly disable_parallel_tool_use?: boolean;
 }
 
 /** The body of a valid request: the fields that the simulator reads. It ignores other fields. The names are the API's.
@@ -65,6 +84,8 @@ export interface MessagesBody {
   readonly thinking?: RequestThinking;
   /** The tools that the model may call; absent where there are none. */
   readonly tools?: readonly RequestTool[];
+  /** How the model chooses among the tools; absent means that it is free to. */
+  readonly tool_choice?: RequestToolChoice;
   /** From 0 to 1; absent means the model's default. */
   readonly temperature?: number;
   /** From 0 to 1; absent means the model's default. */
@@ -94,8 +115,6 @@ export interface RequestFacts {
   readonly tooLarge: boolean;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
 /** The first error in the order in which the API checks a request; undefined where the request is valid. */
 export function findRefusal(request: RequestFacts, apiKey: string | undefined): ApiError | undefined {
   if (request.method !== 'POST' || request.path !== '/v1/messages') {
@@ -123,7 +142,9 @@ export function findRefusal(request: RequestFacts, apiKey: string | undefined): 
     systemObjection(body['system']) ??
     samplingObjection(body, body['model'], version) ??
     stopSequencesObjection(body['stop_sequences']) ??
-    thinkingObjection(body) ??
+    thinkingObjection(body, request.headers) ??
+    outputObjection(body, request.headers) ??
+    toolsObjection(body) ??
     (body['stream'] === true ? undefined : 'stream: this simulator only streams; set it to true');
   return objection === undefined ? undefined : invalid(objection);
 }
@@ -160,8 +181,8 @@ function messageObjection(message: unknown, path: string, last: boolean): string
   if (!isObject(message)) return `${path}: Input should be a valid dictionary`;
   const { role, content } = message;
   if (role === undefined) return `${path}.role: Field required`;
-  if (role !== 'user' && role !== 'assistant') {
-    return `messages: Unexpected role ${JSON.stringify(role)}. Allowed roles are "user" or "assistant".`;
+  if (role !== 'user' && role !== 'assistant' && role !== 'system') {
+    return `messages: Unexpected role ${JSON.stringify(role)}. Allowed roles are "user", "assistant" or "system".`;
   }
   if (content === undefined) return `${path}.content: Field required`;
   if (typeof content !== 'string' && !Array.isArray(content)) return `${path}.content: Input should be a valid string`;
@@ -224,14 +245,21 @@ function stopSequencesObjection(sequences: unknown): string | undefined {
   return undefined;
 }
 
-function thinkingObjection({ thinking, max_tokens: maxTokens }: Fields): string | undefined {
+function thinkingObjection(
+  { thinking, max_tokens: maxTokens }: Fields,
+  headers: IncomingHttpHeaders,
+): string | undefined {
   if (thinking === undefined) return undefined;
   if (!isObject(thinking)) return 'thinking: Input should be a valid dictionary';
   const { type, budget_tokens: budget, display } = thinking;
-  if (type !== 'enabled' && type !== 'adaptive' && type !== 'disabled') {
-    return `thinking: Input tag '${String(type)}' found using 'type' does not match any of the expected tags: 'adaptive', 'disabled', 'enabled'`;
+  if (type !== 'enabled' && type !== 'adaptive' && type !== 'between_tools' && type !== 'disabled') {
+    return `thinking: Input tag '${String(type)}' found using 'type' does not match any of the expected tags: 'adaptive', 'between_tools', 'disabled', 'enabled'`;
   }
-  if (display !== undefined && display !== null && display !== 'summarized' && display !== 'omitted') {
+  if (type === 'between_tools' && display !== undefined) {
+    return 'thinking.between_tools.display: Extra inputs are not permitted';
+  }
+  const updates = display === 'updates' && namesBeta(headers, 'thinking-display-updates-');
+  if (display !== undefined && display !== null && display !== 'summarized' && display !== 'omitted' && !updates) {
     return `thinking.${type}.display: Input should be 'summarized' or 'omitted'`;
   }
   if (type !== 'enabled') return undefined;
@@ -245,10 +273,6 @@ function thinkingObjection({ thinking, max_tokens: maxTokens }: Fields): string 
     : '`max_tokens` must be greater than `thinking.budget_tokens`';
 }
 
-function invalid(message: string): ApiError {
+export function invalid(message: string): ApiError {
   return { status: 400, type: 'invalid_request_error', message };
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

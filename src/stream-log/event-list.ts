@@ -38,7 +38,7 @@ export interface Listed {
   readonly event: TextEvent | string;
 }
 
-type TextEvent = Extract<LlmEvent, { type: 'text' | 'thinking' }>;
+type TextEvent = Extract<LlmEvent, { type: 'text' | 'thinking' | 'tool_input' }>;
 
 export class EventList {
   /** How many events there are. */
@@ -146,7 +146,7 @@ export class EventList {
     return this.#entries.at(-1) as string;
   }
 
-  /** All text, without the thinking. */
+  /** All text, without the thinking and the inputs of calls. */
   text(): string {
     return this.#entries
       .map((entry) => (typeof entry !== 'string' && entry.type === 'text' ? entry.text : ''))
@@ -178,7 +178,7 @@ export class EventList {
 }
 
 /**
- * Adjacent pieces of one block's text or thinking. An open run keeps its pieces as strings. A closed run keeps one string, and
+ * Adjacent pieces of one block's text or thinking, or of a call's input. An open run keeps its pieces as strings. A closed run keeps one string, and
  * for each piece the position where it ends.
  */
 class TextRun {
@@ -241,7 +241,7 @@ export function heldBytesOf(text: string): number {
 }
 
 function isText(event: LlmEvent): event is TextEvent {
-  return event.type === 'text' || event.type === 'thinking';
+  return event.type === 'text' || event.type === 'thinking' || event.type === 'tool_input';
 }
 
 function takesMore(run: TextRun | undefined, { type, index }: TextEvent): run is TextRun {

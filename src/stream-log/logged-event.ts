@@ -44,7 +44,7 @@ export class LoggedEvent {
 
 /** The event's JSON. The object around a text is written by hand, since `JSON.stringify` of an object costs several times as much as of a string. */
 function jsonOf(event: LlmEvent): string {
-  if (event.type !== 'text' && event.type !== 'thinking') return JSON.stringify(event);
+  if (event.type !== 'text' && event.type !== 'thinking' && event.type !== 'tool_input') return JSON.stringify(event);
   return `{"type":"${event.type}","index":${event.index},"text":${JSON.stringify(event.text)}}`;
 }
 

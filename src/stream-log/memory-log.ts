@@ -3,10 +3,11 @@
  * generation has ended.
  */
 import { LlmError } from '../errors.ts';
-import { isTerminal, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
+import { isTerminal, type CallAnswer, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
 import { Replica } from './replica.ts';
 import {
   readToEnd,
+  resolveBy,
   type GenerationRecord,
   type LogReader,
   type LogStatus,
@@ -98,6 +99,13 @@ export class MemoryStreamLog implements StreamLog {
 
   produced(): Produced {
     return this.#replica.produced();
+  }
+
+  /** What was appended is in memory, and so it is in the log. */
+  recorded(): undefined {}
+
+  resolve(answers: readonly CallAnswer[]): Promise<number> {
+    return resolveBy(this.#producer, answers);
   }
 
   async cancel(): Promise<TerminalEvent> {

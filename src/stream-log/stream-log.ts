@@ -7,7 +7,7 @@
  */
 import { LlmError } from '../errors.ts';
 import type { Sink } from '../flow/sink.ts';
-import type { GenerationState, LlmEvent, StartEvent, TerminalEvent } from '../protocol.ts';
+import type { CallAnswer, GenerationState, LlmEvent, StartEvent, TerminalEvent } from '../protocol.ts';
 import type { LogBatch } from './logged-event.ts';
 
 export { onceForBatch, type LogBatch } from './logged-event.ts';
@@ -65,6 +65,11 @@ export interface Producer {
   viewerCame(): void;
   /** The last viewer of this generation has left another instance. */
   viewerLeft(): void;
+  /**
+   * Takes a client's answers to calls, and settles with how many. Rejects with the LlmError by which they are refused. Absent
+   * where the generation has no tools.
+   */
+  resolve?(answers: readonly CallAnswer[]): Promise<number>;
 }
 
 /** The log of one generation. */
@@ -105,6 +110,18 @@ export interface StreamLog {
 
   /** All that was appended, also what can't be read yet. For the producer only. */
   produced(): Produced;
+
+  /**
+   * Settles when the log holds everything that was appended for good; undefined where it does already. For the producer only,
+   * which appends nothing meanwhile. Rejects as `append` does.
+   */
+  recorded(): Promise<void> | undefined;
+
+  /**
+   * Passes a client's answers to calls on to the producer of the generation, which must be running. Settles and rejects as
+   * `Producer.resolve` does.
+   */
+  resolve(answers: readonly CallAnswer[]): Promise<number>;
 
   /** Asks whoever produces the generation to stop it, and settles with the terminal event once the log has it. */
   cancel(): Promise<TerminalEvent>;
@@ -174,6 +191,23 @@ export interface StreamLogs extends AsyncDisposable {
    * reject with `producer_lost`. Called when the process has to end, and does nothing where the logs are in this process.
    */
   giveUp(): void;
+}
+
+/** What answers are refused with whose generation has ended. */
+export function callsAnswered(answers: readonly CallAnswer[]): LlmError {
+  const issues = answers.map((_, at) => ({ path: `results[${at}].id`, message: 'its generation has ended' }));
+  return new LlmError('conflict', 'The generation has ended', { issues });
+}
+
+/** Has the producer take answers. Without tools no call ever waits. */
+export async function resolveBy(producer: Producer, answers: readonly CallAnswer[]): Promise<number> {
+  if (producer.resolve) return producer.resolve(answers);
+  throw LlmError.invalidInput(
+    answers.map((_, at) => ({
+      path: `results[${at}].id`,
+      message: 'expected the id of a call; the config has no tools',
+    })),
+  );
 }
 
 /** One message whether the generation never was, is another caller's or is gone, so that nobody can tell these apart. */

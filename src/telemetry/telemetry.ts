@@ -52,6 +52,19 @@ export interface AttemptFailure {
   readonly retryInMs?: number;
 }
 
+/** A call of a tool that has failed for a reason that neither the model nor clients read. */
+export interface ToolFailure {
+  readonly generationId: string;
+  readonly config: string;
+  readonly tool: string;
+  readonly callId: string;
+  readonly code: 'failed' | 'invalid_output';
+  /** What the tool threw. */
+  readonly error?: unknown;
+  /** Where its result doesn't fit its schema. */
+  readonly paths?: readonly string[];
+}
+
 /** What a reload changed: the names of configs. */
 export interface ConfigChanges {
   readonly added: readonly string[];
@@ -166,6 +179,7 @@ export class Telemetry {
     const { terminal, content, ...facts } = end;
     const { type: outcome, config, model, usage, costUsd, timing } = terminal;
     const { raw: _raw, ...tokens } = usage;
+    const { steps = 1, limit, object } = terminal.type === 'done' ? terminal : {};
     this.#log.info(
       {
         ...facts,
@@ -173,6 +187,8 @@ export class Telemetry {
         model,
         outcome,
         ...(terminal.type === 'done' ? { stopReason: terminal.stopReason } : {}),
+        ...(steps > 1 ? { steps, limit } : {}),
+        ...(object === undefined ? {} : { object }),
         ...(terminal.type === 'cancelled' ? { reason: terminal.reason } : {}),
         ...(terminal.type === 'error' ? { code: terminal.code, requestId: terminal.requestId } : {}),
         ...tokens,
@@ -189,6 +205,11 @@ export class Telemetry {
       { ...facts, code: error.code, requestId: error.requestId, cause: causeOf(error, isUnexplained) },
       'upstream failed',
     );
+  }
+
+  /** A tool of a config has thrown, or given what its own schema refuses. */
+  toolFailed({ error, ...facts }: ToolFailure): void {
+    this.#log.warn({ ...facts, ...(error === undefined ? {} : { cause: causeOf(error) }) }, 'tool failed');
   }
 
   /** A request was refused. Each code has a few lines a second; further refusals are counted, and the count is logged. */

@@ -24,6 +24,7 @@ export interface AnswerRoomOptions {
 export class AnswerRoom {
   readonly #options: AnswerRoomOptions | undefined;
   #steps = 0;
+  #keptBytes = 0;
 
   /** Without options there is no bound and no account. */
   constructor(options?: AnswerRoomOptions) {
@@ -31,7 +32,17 @@ export class AnswerRoom {
   }
 
   /**
-   * Sets how many bytes the answer holds from now on.
+   * Counts bytes that stay held until the answer ends: what earlier steps have said, for the requests of later ones.
+   *
+   * @throws LlmError `log_limit` as `resize` does.
+   */
+  keep(bytes: number): void {
+    this.#keptBytes += bytes;
+    this.resize(0, 0);
+  }
+
+  /**
+   * Sets how many bytes the answer holds from now on, beside those that are kept.
    *
    * @param replacedBytes All bytes that upstream sent and that newer ones have replaced. They aren't held any more but
    *   count against the answer's bound, so that upstream can't make an answer endless by sending the same field again
@@ -41,8 +52,9 @@ export class AnswerRoom {
   resize(heldBytes: number, replacedBytes: number): void {
     if (!this.#options) return;
     const { bytesMax, hold } = this.#options;
-    if (heldBytes + replacedBytes > bytesMax) throw tooLarge();
-    const steps = Math.floor(heldBytes / stepBytes);
+    const bytes = heldBytes + this.#keptBytes;
+    if (bytes + replacedBytes > bytesMax) throw tooLarge();
+    const steps = Math.floor(bytes / stepBytes);
     if (steps === this.#steps) return;
     try {
       hold.resize(steps * stepBytes);

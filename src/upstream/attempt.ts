@@ -11,8 +11,9 @@ import type { Sink } from '../flow/sink.ts';
 import type { AnswerRoom } from './answer-room.ts';
 import { FailureCause, UpstreamFailure } from './failures.ts';
 import type { ResponseBody } from './http/body.ts';
-import { MessageReader, type StreamFailure } from './messages-api/message-reader.ts';
+import { MessageReader, type MessageReaderOptions, type StreamFailure } from './messages-api/message-reader.ts';
 import { ObjectBody } from './messages-api/object-body.ts';
+import type { StepContent } from './messages-api/step-content.ts';
 import type { SuccessfulResponse } from './send-request.ts';
 import type { AttemptUsage } from './usage.ts';
 import type { Watchdog } from './watchdog.ts';
@@ -26,7 +27,11 @@ export interface AttemptOptions {
   readonly send: (signal: AbortSignal) => Promise<SuccessfulResponse>;
   /** Whether thinking is emitted. */
   readonly showThinking: boolean;
+  /** Set where the answer is an object. See `MessageReaderOptions`. */
+  readonly output?: MessageReaderOptions['output'] | undefined;
   readonly room: AnswerRoom;
+  /** Keeps the message; absent where no step may follow. */
+  readonly step?: StepContent | undefined;
   readonly timeouts: { readonly firstByteMs: number; readonly idleMs: number };
   readonly watchdog: Watchdog;
 }

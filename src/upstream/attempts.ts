@@ -1,9 +1,11 @@
 /**
  * All attempts of one generation, one after the other: the first one, retries and fallbacks. They stop when a message
  * is complete, when a failure can't be retried, when output was seen before a failure, when time is up, or when the
- * generation is cancelled. Knows nothing of terminal events.
+ * generation is cancelled. After a complete message `pipeNext` makes those of the next step. Knows nothing of terminal
+ * events.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { outputTool } from '../configs/config-keys.ts';
 import type { Config } from '../configs/configs.ts';
 import type { Sink } from '../flow/sink.ts';
 import type { LlmEvent } from '../protocol.ts';
@@ -12,6 +14,7 @@ import { Attempt, type AttemptOptions } from './attempt.ts';
 import { FailureCause, UpstreamFailure } from './failures.ts';
 import type { Ledger } from './ledger.ts';
 import type { MessageReader } from './messages-api/message-reader.ts';
+import type { StepContent } from './messages-api/step-content.ts';
 import { RetryPlan, type NextAttempt, type RetryTiming } from './retry.ts';
 import type { AttemptFailure } from '../telemetry/telemetry.ts';
 import { ownWord, withoutRequest } from './upstream-words.ts';
@@ -27,6 +30,8 @@ export interface AttemptsOptions {
   readonly signal: AbortSignal;
   /** Makes the function that sends an attempt's request. Called for each attempt. */
   readonly senderFor: (config: Config, freshSocket: boolean) => AttemptOptions['send'];
+  /** Makes what keeps the message of an attempt; undefined where no step may follow. */
+  readonly contentFor?: ((config: Config) => StepContent | undefined) | undefined;
   /** Resolves to all texts of a request with this config that upstream might quote and nobody else may read. */
   readonly secretTexts: (config: Config) => Promise<readonly string[]>;
   readonly onFailure: (failed: AttemptFailure) => void;
@@ -35,7 +40,7 @@ export interface AttemptsOptions {
 /** Dispose it to stop its timer. */
 export class Attempts implements Disposable {
   readonly #options: AttemptsOptions;
-  readonly #plan: RetryPlan;
+  #plan: RetryPlan;
   readonly #watchdog: Watchdog;
   #config: Config;
   #count = 0;
@@ -45,6 +50,7 @@ export class Attempts implements Disposable {
   /** The attempt to be made next; undefined once a failure is final. */
   #next: NextAttempt | undefined;
   readonly #stop = (): void => this.#latest?.stop();
+  #onExpired: (() => void) | undefined;
 
   constructor(options: AttemptsOptions) {
     const { config, retryTiming, signal } = options;
@@ -71,6 +77,36 @@ export class Attempts implements Disposable {
   /** The failure that ended the generation; undefined while another attempt could still be made. */
   get failure(): UpstreamFailure | undefined {
     return this.#next === undefined ? this.#failure : undefined;
+  }
+
+  /**
+   * Makes the attempts of another step, after a complete message. The config stays the one that has answered: another
+   * model would go on with thinking that isn't its own.
+   */
+  async pipeNext(sink: Sink<LlmEvent[]>): Promise<void> {
+    this.#plan = new RetryPlan(this.#config, this.#options.retryTiming, performance.now(), false);
+    this.#next = { config: this.#config, delayMs: 0 };
+    await this.pipe(sink);
+  }
+
+  /**
+   * Sees to the generation's time between two steps.
+   *
+   * @param onExpired Called when the time is up. The next step then fails at once.
+   * @returns What makes that time stand still, and go on; and what ends the watch.
+   */
+  betweenSteps(onExpired: () => void): Pick<Watchdog, 'rest' | 'resume'> & Disposable {
+    this.#watchdog.expectNothing();
+    this.#onExpired = onExpired;
+    if (this.#watchdog.expired) onExpired();
+    return {
+      rest: () => this.#watchdog.rest(),
+      resume: () => this.#watchdog.resume(),
+      [Symbol.dispose]: () => {
+        this.#watchdog.resume();
+        this.#onExpired = undefined;
+      },
+    };
   }
 
   /** Makes the attempts, and hands the events of each read to the sink. Rejects with what the sink throws. */
@@ -103,8 +139,10 @@ export class Attempts implements Disposable {
     this.#latest = new Attempt({
       watchdog: this.#watchdog,
       timeouts: config.timeouts,
-      showThinking: config.thinking?.show === true,
+      showThinking: Boolean(config.thinking?.show),
+      ...(config.output ? { output: config.outputMode === 'tool' ? { tool: outputTool.name } : {} } : {}),
       room,
+      step: this.#options.contentFor?.(config),
       send: senderFor(config, freshSocket),
     });
     if (this.#watchdog.expired) this.#timeOut('total_ms');
@@ -145,6 +183,7 @@ export class Attempts implements Disposable {
   }
 
   #timeOut(name: TimeoutName): void {
+    if (name === 'total_ms') this.#onExpired?.();
     const attempt = this.#latest;
     attempt?.stop(
       new UpstreamFailure('upstream_timeout', {

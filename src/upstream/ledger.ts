@@ -24,14 +24,21 @@ export class Ledger {
     this.#startedAtMs = startedAtMs;
   }
 
+  /** The cost so far in US dollars; null where a price is unknown. */
+  get costUsd(): number | null {
+    return this.#costUsd;
+  }
+
   /** Notes when an attempt's first output arrived; undefined where it had none. Only the first time counts. */
   output(atMs: number | undefined): void {
     this.#firstTokenAtMs ??= atMs;
   }
 
   /** Adds an attempt that upstream billed, or may have billed. */
-  add(model: PricedModel, { usage, billed }: AttemptUsage): void {
+  add(model: PricedModel, attempt: AttemptUsage): void {
+    const { usage } = attempt;
     const sum = this.#usage;
+    const { serviceTier = sum.serviceTier, speed = sum.speed } = usage;
     this.#usage = {
       inputTokens: sum.inputTokens + usage.inputTokens,
       outputTokens: sum.outputTokens + usage.outputTokens,
@@ -39,8 +46,10 @@ export class Ledger {
       cacheCreationInputTokens: sum.cacheCreationInputTokens + usage.cacheCreationInputTokens,
       estimated: sum.estimated || usage.estimated,
       raw: usage.raw ?? sum.raw,
+      ...(serviceTier === undefined ? {} : { serviceTier }),
+      ...(speed === undefined ? {} : { speed }),
     };
-    const cost = costUsd(model, billed);
+    const cost = costUsd(model, attempt);
     this.#costUsd = cost === null || this.#costUsd === null ? null : this.#costUsd + cost;
   }
 

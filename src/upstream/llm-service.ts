@@ -2,9 +2,11 @@
  * Takes a config and a conversation, and emits the events of one answer, over the Anthropic SDK. Knows nothing of logs,
  * viewers or doors. Whatever upstream does, the last event is the one terminal event, and it holds usage and cost.
  */
+import { createHmac } from 'node:crypto';
 import Anthropic from '@anthropic-ai/sdk';
 import type { Headers } from './address/headers.ts';
 import type { UpstreamAddress } from './address/upstream-address.ts';
+import type { Caller } from '../caller.ts';
 import type { Config } from '../configs/configs.ts';
 import { LlmError } from '../errors.ts';
 import { iterate, type Sink } from '../flow/sink.ts';
@@ -22,6 +24,7 @@ import { cancelledOutcome, doneOutcome, errorOutcome } from './outcome.ts';
 import { PreparedRequests, preparedRequestsMax } from './prepared-requests.ts';
 import { defaultRetryTiming, type RetryTiming } from './retry.ts';
 import { sendRequest } from './send-request.ts';
+import { Steps, type ToolAnswers } from './steps.ts';
 
 export interface LlmServiceOptions {
   /** Called for each attempt, so that a key which was renewed is used. */
@@ -36,11 +39,18 @@ export interface LlmRequest {
   readonly messages: readonly Message[];
   /** Values for the variables of the prompt and of the fallbacks' prompts. The caller has checked them. */
   readonly variables: Readonly<Record<string, string>>;
+  /** Who asks. By default nobody who has a name. */
+  readonly caller?: Caller | undefined;
   /** Counts what is held of the answer before it is emitted. Without a bound by default. */
   readonly room?: AnswerRoom;
+  /** Answers the calls of the config's tools. Absent: a call ends the answer. */
+  readonly tools?: ToolAnswers | undefined;
   /** When the generation began, on the clock of `performance.now()`; its timing counts from here. Now, by default. */
   readonly startedAtMs?: number;
 }
+
+/** What the request of one step is made of. */
+type StepRequest = Pick<LlmRequest, 'messages' | 'variables' | 'caller'> & { readonly steps?: Steps };
 
 export class LLMService implements AsyncDisposable {
   readonly #options: LlmServiceOptions;
@@ -89,20 +99,25 @@ export class LLMService implements AsyncDisposable {
     const { telemetry, retryTiming = defaultRetryTiming } = this.#options;
     const { config, room = new AnswerRoom(), startedAtMs = performance.now() } = request;
     const ledger = new Ledger(startedAtMs);
+    const { messages, variables, caller, tools } = request;
+    const steps = new Steps({ messages, tools, room, ledger, signal });
+    const ofStep = () => ({ messages: steps.messages, variables, caller, steps });
     const attempts = new Attempts({
       config,
       room,
       ledger,
       retryTiming,
       signal,
-      senderFor: (of, freshSocket) => this.#senderFor(of, request, freshSocket),
-      secretTexts: (of) => this.#secretTexts(of, request),
+      // First what the step keeps, which knows the limits.
+      contentFor: (of) => steps.contentFor(of),
+      senderFor: (of, freshSocket) => this.#senderFor(of, ofStep(), freshSocket),
+      secretTexts: (of) => this.#secretTexts(of, ofStep()),
       onFailure: (failed) => telemetry?.upstreamAttemptFailed(failed),
     });
     let terminal: TerminalEvent;
     try {
-      await attempts.pipe(sink);
-      terminal = { ...(await this.#outcome(attempts, request, signal)), ...ledger.account(attempts.config) };
+      await steps.pipe(attempts, sink);
+      terminal = { ...(await this.#outcome(steps, attempts, variables, signal)), ...ledger.account(attempts.config) };
     } catch (error) {
       const thrown = LlmError.from(error);
       if (thrown.code === 'internal') telemetry?.internalError('llm-service', error);
@@ -125,9 +140,17 @@ export class LLMService implements AsyncDisposable {
   }
 
   /** Builds the request at once; the function that is returned sends it. */
-  #senderFor(config: Config, { messages, variables }: LlmRequest, freshSocket: boolean): AttemptOptions['send'] {
-    const { headers, body } = buildMessageRequest(config, messages, variables);
+  #senderFor(
+    config: Config,
+    { messages, variables, caller, steps }: StepRequest,
+    freshSocket: boolean,
+  ): AttemptOptions['send'] {
     const address = this.#options.resolveUpstream(config);
+    const { headers, body: built } = buildMessageRequest(config, messages, variables, {
+      userId: () => userIdOf(caller, address),
+      secret: address.secret,
+    });
+    const body = steps ? { ...built, ...steps.fieldsOver(built) } : built;
     return async (signal) => {
       const prepared = await this.#prepared.for(address, headers);
       const json = wellFormedJson(JSON.stringify(body));
@@ -135,18 +158,38 @@ export class LLMService implements AsyncDisposable {
     };
   }
 
-  async #outcome({ message, config, failure }: Attempts, request: LlmRequest, signal: AbortSignal) {
-    if (message) return doneOutcome(message, config, () => this.#secretTexts(config, request));
+  async #outcome(
+    { final, count, limit, messages }: Steps,
+    { config, failure }: Attempts,
+    variables: StepRequest['variables'],
+    signal: AbortSignal,
+  ) {
+    if (final) {
+      const done = await doneOutcome(final, config, () => this.#secretTexts(config, { messages, variables }));
+      return { ...done, steps: count, ...(limit === undefined ? {} : { limit }) };
+    }
     return failure ? errorOutcome(failure) : cancelledOutcome(signal);
   }
 
   /** All texts of a request and of its address that upstream might quote and nobody else may read. */
-  async #secretTexts(config: Config, { messages, variables }: LlmRequest): Promise<string[]> {
-    const { baseUrl, apiKey = '', headers = {} } = this.#options.resolveUpstream(config);
+  async #secretTexts(config: Config, { messages, variables }: StepRequest): Promise<string[]> {
+    const { baseUrl, apiKey = '', headers = {}, secret } = this.#options.resolveUpstream(config);
     const contents = messages.map(({ content }) => (typeof content === 'string' ? content : JSON.stringify(content)));
     const prompt = config.prompt.render(variables);
-    return [await baseUrl, apiKey, ...Object.values(headers), prompt, ...contents];
+    const servers = (config.mcpServers ?? []).flatMap(({ url, token_env: variable }) => [
+      url,
+      (variable !== undefined && secret?.(variable)) || '',
+    ]);
+    const descriptions = (config.tools?.body ?? []).map((tool) =>
+      'description' in tool ? String(tool.description) : '',
+    );
+    return [await baseUrl, apiKey, ...Object.values(headers), ...servers, prompt, ...descriptions, ...contents];
   }
+}
+
+/** The same for each request of a caller, as long as the key for upstream is the same. Nobody can read the name from it. */
+function userIdOf({ name }: Caller = { name: '' }, { apiKey = '' }: UpstreamAddress): string {
+  return createHmac('sha256', apiKey).update(name).digest('hex');
 }
 
 /**

@@ -3,7 +3,7 @@
  * kept. Knows nothing of the SDK, whose headers it asks for through a function.
  */
 import { messagesUrl } from './address/base-url.ts';
-import type { ApiKeyHeader, Headers } from './address/headers.ts';
+import { betaHeader, joinedBetas, type ApiKeyHeader, type Headers } from './address/headers.ts';
 import { proxyFor } from './address/proxies.ts';
 import type { UpstreamAddress } from './address/upstream-address.ts';
 import { prepareRequest, type PreparedRequest } from './http/sockets.ts';
@@ -33,7 +33,12 @@ export class PreparedRequests {
     const { messagesPath, apiKey, apiKeyHeader, proxies } = address;
     const url = messagesUrl(await address.baseUrl, messagesPath);
     const proxy = proxies && proxyFor(new URL(url), proxies);
-    const headers = { ...parameterHeaders, ...keyHeader(apiKey, apiKeyHeader), ...address.headers };
+    const headers = {
+      ...parameterHeaders,
+      ...keyHeader(apiKey, apiKeyHeader),
+      ...address.headers,
+      ...betasOf([parameterHeaders, address.headers]),
+    };
     const key = JSON.stringify([url, headers, proxy?.href]);
     return this.#prepared.get(key) ?? this.#prepare(key, url, headers, proxy);
   }
@@ -53,4 +58,10 @@ export class PreparedRequests {
 function keyHeader(apiKey: string | undefined, name: ApiKeyHeader = 'authorization'): Headers {
   if (apiKey === undefined) return {};
   return { [name]: name === 'authorization' ? `Bearer ${apiKey}` : apiKey };
+}
+
+/** The betas that the config's keys need, and those that the operator names in a header. */
+function betasOf(headers: readonly (Headers | undefined)[]): Headers {
+  const named = headers.flatMap((each) => each?.[betaHeader] ?? []);
+  return named.length === 0 ? {} : { [betaHeader]: joinedBetas(named) };
 }

@@ -29,13 +29,16 @@ export interface NextAttempt {
 
 export class RetryPlan {
   readonly #timing: RetryTiming;
+  readonly #mayFallBack: boolean;
   readonly #tried: Set<Config>;
   #config: Config;
   #retries = 0;
   /** When the first attempt with this config began. `retries.totalMs` is counted from here. */
   #sinceMs: number;
 
-  constructor(config: Config, timing: RetryTiming, nowMs: number) {
+  /** @param mayFallBack False after the generation's first output, which was another config's. */
+  constructor(config: Config, timing: RetryTiming, nowMs: number, mayFallBack = true) {
+    this.#mayFallBack = mayFallBack;
     this.#config = config;
     this.#timing = timing;
     this.#tried = new Set([config]);
@@ -50,7 +53,7 @@ export class RetryPlan {
       this.#retries += 1;
       return { config: this.#config, delayMs };
     }
-    const { fallback } = this.#config;
+    const fallback = this.#mayFallBack ? this.#config.fallback : undefined;
     // A request that one upstream refuses as invalid, the fallback's upstream would refuse too. Every other failure
     // concerns only this config's upstream or model.
     if (failure.code === 'upstream_invalid_request' || !fallback || this.#tried.has(fallback)) return undefined;

@@ -22,6 +22,8 @@ export interface AttemptUsage {
   readonly usage: Usage;
   /** The counts from which the cost is computed. */
   readonly billed: readonly TokenCounts[];
+  /** Whether upstream served the request in a way that has a price of its own: faster, or in a region of choice. */
+  readonly specialPrice: boolean;
 }
 
 /** One token of English or of code is about this many UTF-16 units. */
@@ -98,7 +100,7 @@ export class UsageMeter {
       : Math.max(whole.output, Math.ceil(this.#receivedChars / charsPerToken));
     // The numbers of the whole message leave out compaction and models other than the main one. Its iterations contain
     // all of it.
-    const { iterations } = this.#stated;
+    const { iterations, speed, serviceTier, inferenceGeo } = this.#stated;
     const billed = iterations.length > 0 ? iterations.map(countsOf) : [{ ...whole, output }];
     return {
       usage: {
@@ -108,8 +110,11 @@ export class UsageMeter {
         cacheCreationInputTokens: whole.cacheWrite,
         estimated: !exact,
         raw: this.#raw,
+        ...(serviceTier === undefined ? {} : { serviceTier }),
+        ...(speed === undefined ? {} : { speed }),
       },
       billed,
+      specialPrice: speed === 'fast' || serviceTier === 'priority' || !ordinaryGeos.has(inferenceGeo),
     };
   }
 
@@ -130,6 +135,10 @@ export class UsageMeter {
       this.#stated.iterations = iterations;
       this.#iterationsBytes = this.#rawBytes;
     }
+    for (const [field, name] of wordNames) {
+      const word = fields[field];
+      if (typeof word === 'string') this.#stated[name] = word.slice(0, wordCharsMax);
+    }
     const { counts } = this.#stated;
     for (const name of countNames) {
       const stated = count(fields[name]);
@@ -139,6 +148,17 @@ export class UsageMeter {
     if (hour) counts.cache_creation = { ephemeral_1h_input_tokens: hour };
   }
 }
+
+/** The words in which upstream says how it served the request. */
+const wordNames = [
+  ['service_tier', 'serviceTier'],
+  ['speed', 'speed'],
+  ['inference_geo', 'inferenceGeo'],
+] as const;
+const wordCharsMax = 100;
+
+/** Regions without a price of their own. */
+const ordinaryGeos: ReadonlySet<string | undefined> = new Set([undefined, 'global', 'not_available']);
 
 const countNames = ['input_tokens', 'output_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens'] as const;
 
@@ -151,6 +171,9 @@ interface Stated {
     cache_creation?: { readonly ephemeral_1h_input_tokens: number };
   };
   iterations: readonly unknown[];
+  serviceTier?: string;
+  speed?: string;
+  inferenceGeo?: string;
 }
 
 function countsOf(usage: unknown): TokenCounts {

@@ -9,12 +9,13 @@ export type TimeoutName = 'first_byte_ms' | 'idle_ms' | 'total_ms';
 
 /** It runs from its construction. Dispose it to stop its timer. */
 export class Watchdog implements Disposable {
-  /** When the time of the whole generation is up, on the clock of `performance.now()`. */
-  readonly totalAtMs: number;
+  /** When the time of the whole generation is up, rests not counted, on the clock of `performance.now()`. */
+  totalAtMs: number;
   readonly #onTimeout: (name: TimeoutName) => void;
   #expected: Exclude<TimeoutName, 'total_ms'> = 'first_byte_ms';
   #expectedAtMs = Infinity;
   #expired = false;
+  #restingSinceMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #verdict: NodeJS.Immediate | undefined;
   #firesAtMs = Infinity;
@@ -45,6 +46,23 @@ export class Watchdog implements Disposable {
   /** Removes the deadline. The total stays. */
   expectNothing(): void {
     this.#expectedAtMs = Infinity;
+  }
+
+  /** The time of the generation stands still until `resume`: it waits for a client, and not for upstream. */
+  rest(): void {
+    if (this.#expired || this.#restingSinceMs !== undefined) return;
+    this[Symbol.dispose]();
+    this.#restingSinceMs = performance.now();
+  }
+
+  /** The time goes on after `rest`. */
+  resume(): void {
+    if (this.#restingSinceMs === undefined) return;
+    const nowMs = performance.now();
+    this.totalAtMs += nowMs - this.#restingSinceMs;
+    this.#restingSinceMs = undefined;
+    this.#firesAtMs = Infinity;
+    this.#arm(nowMs);
   }
 
   [Symbol.dispose](): void {

@@ -94,7 +94,7 @@ const account: Account = {
   config: 'test',
   model: 'm',
 };
-const done: TerminalEvent = { type: 'done', stopReason: 'end_turn', ...account };
+const done: TerminalEvent = { type: 'done', stopReason: 'end_turn', steps: 1, ...account };
 const failed: TerminalEvent = { type: 'error', code: 'upstream_error', message: 'failed', retryable: true, ...account };
 
 const base = { model: 'claude-sonnet-5-5', max_tokens: 100, system_prompt: 'p' };
@@ -127,7 +127,7 @@ export class World implements AsyncDisposable {
     viewerBatchBytesMax: 1_024,
   });
   readonly #calls: Call[] = [];
-  readonly #places = { generations: 0, viewers: 0 };
+  readonly #places = { generations: 0, viewers: 0, waiting: 0 };
   readonly #generations: Generations;
   readonly #references = new Map<string, Reference>();
   /** The upstream call for each key, if one runs. */
@@ -146,9 +146,11 @@ export class World implements AsyncDisposable {
       admission: {
         admitGeneration: async () => place(this.#places, 'generations'),
         admitViewer: () => place(this.#places, 'viewers'),
+        admitWaiting: () => place(this.#places, 'waiting'),
       },
       held: new HeldBytes({ heldBytesMax: Infinity, heldBytesPerCallerMax: Infinity }),
       logBytesMax: Infinity,
+      toolResultBytesMax: Infinity,
       barMs,
     });
   }
@@ -223,7 +225,7 @@ export class World implements AsyncDisposable {
     }
     await drained;
     expect(this.#generations.running).toBe(0);
-    expect(this.#places).toEqual({ generations: 0, viewers: 0 });
+    expect(this.#places).toEqual({ generations: 0, viewers: 0, waiting: 0 });
     await this.#logs[Symbol.asyncDispose]();
   }
 
@@ -482,7 +484,9 @@ function scriptedLlm(calls: Call[]): LLMService {
   return { pipe, isSimulated: () => true } satisfies Pick<LLMService, 'pipe' | 'isSimulated'> as unknown as LLMService;
 }
 
-function place(places: Record<'generations' | 'viewers', number>, kind: 'generations' | 'viewers'): Disposable {
+type PlaceKind = 'generations' | 'viewers' | 'waiting';
+
+function place(places: Record<PlaceKind, number>, kind: PlaceKind): Disposable {
   places[kind] += 1;
   return { [Symbol.dispose]: () => void (places[kind] -= 1) };
 }

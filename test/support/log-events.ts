@@ -33,7 +33,7 @@ const account = {
   config: 'default',
   model: 'claude-sonnet-5-5',
 };
-export const done: TerminalEvent = { type: 'done', stopReason: 'end_turn', ...account };
+export const done: TerminalEvent = { type: 'done', stopReason: 'end_turn', steps: 1, ...account };
 export const cancelled: TerminalEvent = { type: 'cancelled', reason: 'requested', ...account };
 
 export const nobody: Producer = { cancel() {}, viewerCame() {}, viewerLeft() {} };

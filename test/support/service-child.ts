@@ -3,20 +3,32 @@
  * runs it and sends it orders. Its settings and configs are in the environment.
  */
 import { Socket } from 'node:net';
+import { z } from 'zod';
 import { startWithParts, type CoreOptions } from '../../src/service.ts';
 import { readSettings } from '../../src/settings/settings.ts';
 import type { LlmEvent, StreamRequest } from '../../src/protocol.ts';
+import { tool } from '../../src/tools/tool.ts';
 import type { Effort, Held, Order } from './service-process.ts';
 
-const { TEST_CONFIGS = '{}', TEST_REDIS_TIMING = '{}', ...env } = process.env;
+const { TEST_CONFIGS = '{}', TEST_REDIS_TIMING = '{}', TEST_TOOL_URL, ...env } = process.env;
+const configs = JSON.parse(TEST_CONFIGS) as Record<string, object>;
 const service = await startWithParts({
   settings: readSettings(env),
   env,
-  configs: JSON.parse(TEST_CONFIGS) as unknown,
+  configs:
+    TEST_TOOL_URL === undefined
+      ? configs
+      : { ...configs, calls: { ...configs['default'], tools: { knock: knock(TEST_TOOL_URL) } } },
   redisTiming: JSON.parse(TEST_REDIS_TIMING) as NonNullable<CoreOptions['redisTiming']>,
 });
 const { core } = service;
 const signal = new AbortController().signal;
+/** A tool that sends a request to this address, and waits for a response. */
+function knock(url: string) {
+  const execute = async () => (await fetch(url)).text();
+  return tool({ description: 'Knocks', input: z.object({}), execute });
+}
+
 let watch: TurnWatch | undefined;
 let held: AsyncIterator<readonly [string, LlmEvent], unknown> | undefined;
 

@@ -49,7 +49,7 @@ export function ConversationView(props: ConversationViewProps) {
 
   // All answers before the last have ended, so the request stays the same while its answer arrives.
   const request = useMemo(() => requestOf(turns, (each) => answerStore(each).get().answer), [turns]);
-  const { answer, link, running, stop, reopen } = useLlmStream(request, {
+  const { answer, link, running, stop, reopen, resolve } = useLlmStream(request, {
     askedAtMs: last?.askedAtMs,
     onEvent: (event) => meter.record(event),
   });
@@ -134,6 +134,7 @@ export function ConversationView(props: ConversationViewProps) {
                 running={running && at === turns.length - 1}
                 onAskAgain={askAgain}
                 onReopen={reopen}
+                onResolve={resolve}
               />
             ))}
           </div>

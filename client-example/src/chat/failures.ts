@@ -72,6 +72,7 @@ const words: Readonly<Record<LlmClientErrorCode, Words>> = {
     advice: 'The service may still be writing the answer. Reconnecting shows the missing part.',
   },
   cancelled: { title: 'Stopped before it began', advice: 'Ask again whenever you like.' },
+  output_invalid: { title: 'The answer has not the form that was asked for', advice: 'Trying again usually helps.' },
   closed: { title: 'The connection was closed', advice: 'Reconnecting shows the missing part.' },
   unsupported: { title: 'This browser lacks something', advice: 'Another one, or a newer one, has it.' },
 };

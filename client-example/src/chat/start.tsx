@@ -10,7 +10,7 @@ const suggestions: readonly Suggestion[] = [
     label: 'A question about this service',
     prompt: 'What happens when the connection is lost in mid-answer?',
   },
-  { config: 'welcome', label: 'Be welcomed', prompt: 'Hello! What is this?' },
+  { config: 'assistant', label: 'A tool at work', prompt: 'What time is it in Oslo?' },
   {
     config: 'tutor',
     variables: { subject: 'HTTP streaming' },

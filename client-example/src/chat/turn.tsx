@@ -5,11 +5,14 @@ import { CopyButton } from '../page/copy-button.tsx';
 import { ErrorBoundary } from '../page/error-boundary.tsx';
 import { Icon } from '../page/icon.tsx';
 import { useKeeping } from '../page/storage.ts';
-import { textOf, type Answer, type Part } from '../stream/answer.ts';
+import { textOf, waitsForReader, type Answer, type Part } from '../stream/answer.ts';
 import { answerStore, type Link } from '../stream/answer-store.ts';
+import type { ToolAnswer } from '../page/trpc.ts';
 import type { Turn } from './conversations.ts';
 import { FailureNote } from './failure-note.tsx';
 import { formatCount, statsOf } from './stats.ts';
+import { JsonAnswer, looksLikeJson } from './json-answer.tsx';
+import { ToolCall } from './tool-call.tsx';
 
 export interface TurnViewProps {
   readonly turn: Turn;
@@ -18,6 +21,7 @@ export interface TurnViewProps {
   readonly running: boolean;
   readonly onAskAgain: (prompt: string) => void;
   readonly onReopen: () => void;
+  readonly onResolve: (answer: ToolAnswer) => Promise<void>;
 }
 
 export const TurnView = memo(function TurnView(props: TurnViewProps) {
@@ -45,16 +49,23 @@ function BareAnswer({ turn }: { turn: Turn }) {
   );
 }
 
-function AnswerView({ turn, last, running, onAskAgain, onReopen }: TurnViewProps) {
+function AnswerView({ turn, last, running, onAskAgain, onReopen, onResolve }: TurnViewProps) {
   const store = answerStore(turn.generationId);
   const { answer, link, kept } = useSyncExternalStore(store.subscribe, store.get);
   const { possible } = useKeeping();
   const text = textOf(answer);
+  const holdsObject = isObject(answer.terminal, text);
   return (
     <div className="answer" aria-busy={running}>
       {answer.parts.map((part, at) => (
         <ErrorBoundary key={at} fallback={<BarePart part={part} />}>
-          <PartView part={part} growing={running && at === answer.parts.length - 1} />
+          <PartView
+            part={part}
+            running={running}
+            growing={running && at === answer.parts.length - 1}
+            isObject={holdsObject}
+            onResolve={onResolve}
+          />
         </ErrorBoundary>
       ))}
       {running && <Waiting link={link} begun={answer.parts.length > 0} />}
@@ -180,8 +191,19 @@ function Prompt({ text }: { text: string }) {
   );
 }
 
-function PartView({ part, growing }: { part: Part; growing: boolean }) {
-  if (part.kind === 'text') return <Markdown text={part.text} growing={growing} />;
+interface PartViewProps {
+  readonly part: Part;
+  readonly running: boolean;
+  readonly growing: boolean;
+  readonly isObject: boolean;
+  readonly onResolve: TurnViewProps['onResolve'];
+}
+
+function PartView({ part, running, growing, isObject, onResolve }: PartViewProps) {
+  if (part.kind === 'text') {
+    return isObject ? <JsonAnswer text={part.text} /> : <Markdown text={part.text} growing={growing} />;
+  }
+  if (part.kind === 'call') return <ToolCall part={part} running={running} onResolve={onResolve} />;
   if (part.kind === 'block') {
     const { type, name } = part.block;
     return (
@@ -199,6 +221,11 @@ function PartView({ part, growing }: { part: Part; growing: boolean }) {
       <p>{part.text}</p>
     </details>
   );
+}
+
+/** Whether the answer is one object as JSON: the service says so at the end, and until then its first letter does. */
+function isObject(terminal: Answer['terminal'], text: string): boolean {
+  return terminal?.type === 'done' ? terminal.object !== undefined : looksLikeJson(text);
 }
 
 /** Shown in place of a part whose view throws. */
@@ -259,7 +286,11 @@ function Ending({ answer: { terminal, refusal, parts }, link, canAskAgain, onAsk
   let note: string | undefined;
   if (terminal?.type === 'cancelled') note = cancelNotes[terminal.reason];
   else if (terminal?.type === 'done') {
-    note = stopNotes[terminal.stopReason ?? ''] ?? (parts.length === 0 ? 'There was no answer.' : undefined);
+    note =
+      stopNotes[terminal.stopReason ?? ''] ??
+      (terminal.object === 'invalid' ? 'The answer does not have the form that this config promises.' : undefined) ??
+      (terminal.limit === undefined ? undefined : limitNotes[terminal.limit]) ??
+      (parts.length === 0 ? 'There was no answer.' : undefined);
   }
   return note === undefined ? null : <p className="ending">{note}</p>;
 }
@@ -277,10 +308,16 @@ const stopNotes: Readonly<Record<string, string>> = {
   refusal: 'The model declined to answer.',
   model_context_window_exceeded: 'It ends here because the conversation fills the context window of the model.',
   pause_turn: 'The model paused; send another message to let it continue.',
+  tool_use: 'It ends here because nobody answered what the model asked for.',
+};
+
+const limitNotes: Readonly<Record<string, string>> = {
+  steps: 'The model called no more tools, because it reached the most steps of this config.',
+  cost: 'The model called no more tools, because it reached the cost limit of this config.',
 };
 
 /** The text for screen readers, announced politely when an answer begins and ends, and never for each piece. */
-export function spokenStatus({ terminal, refusal, start }: Answer, running: boolean): string {
+export function spokenStatus({ terminal, refusal, start, parts }: Answer, running: boolean): string {
   if (refusal) return `No answer: ${refusal.message}`;
   switch (terminal?.type) {
     case 'done':
@@ -289,7 +326,10 @@ export function spokenStatus({ terminal, refusal, start }: Answer, running: bool
       return 'The answer was stopped.';
     case 'error':
       return `The answer failed: ${terminal.message}`;
-    default:
+    default: {
+      const waiting = parts.find((part) => part.kind === 'call' && waitsForReader(part));
+      if (running && waiting?.kind === 'call') return `${waiting.name} waits for you.`;
       return running && start ? 'The answer has begun.' : '';
+    }
   }
 }

@@ -9,6 +9,8 @@ import type { AppRouter } from '../../../llm.config.ts';
 export const { TRPCProvider, useTRPC, useTRPCClient } = createTRPCContext<AppRouter>();
 
 export type StreamInput = inferRouterInputs<AppRouter>['llm']['stream'];
+/** The answer to a call that waits: an approval, or what a tool of the client gives. */
+export type ToolAnswer = inferRouterInputs<AppRouter>['llm']['resolve']['results'][number];
 export type ConfigSummary = inferRouterOutputs<AppRouter>['llm']['configs'][number];
 
 /** A config name with the variables that its prompt needs: the literal types of `llm.config.ts`. */

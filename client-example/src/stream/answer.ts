@@ -6,11 +6,27 @@ import type { LlmClientError, LlmEvent, TerminalEvent } from 'llm-service/client
 
 export type StartEvent = Extract<LlmEvent, { type: 'start' }>;
 type BlockEvent = Extract<LlmEvent, { type: 'block' }>;
+type ToolCallEvent = Extract<LlmEvent, { type: 'tool_call' }>;
+type ToolResultEvent = Extract<LlmEvent, { type: 'tool_result' }>;
+
+/** The call of a tool, from its beginning to its result. */
+export interface CallPart {
+  readonly kind: 'call';
+  readonly index: number;
+  readonly id: string;
+  readonly name: string;
+  /** The input's JSON, while the model writes it and the tool lets clients see it. */
+  readonly draft?: string;
+  /** Absent until the model has written the whole call. */
+  readonly call?: Pick<ToolCallEvent, 'input' | 'by' | 'approval'>;
+  readonly result?: { readonly output?: unknown; readonly error?: { readonly code: string; readonly message: string } };
+}
 
 /** One part of the answer, in reading order. Adjacent text of one content block is one part. */
 export type Part =
   | { readonly kind: 'text' | 'thinking'; readonly index: number; readonly text: string }
-  | { readonly kind: 'block'; readonly index: number; readonly block: BlockEvent['block'] };
+  | { readonly kind: 'block'; readonly index: number; readonly block: BlockEvent['block'] }
+  | CallPart;
 
 /**
  * Why there will be no terminal event: the service refused the request, or the client has given up reaching the
@@ -46,6 +62,16 @@ export function applyEvent(answer: Answer, id: string, event: LlmEvent): Answer 
         lastEventId: id,
         parts: [...answer.parts, { kind: 'block', index: event.index, block: event.block }],
       };
+    case 'tool_start': {
+      const { index, id: callId, name } = event;
+      return { ...answer, lastEventId: id, parts: [...answer.parts, { kind: 'call', index, id: callId, name }] };
+    }
+    case 'tool_input':
+      return { ...answer, lastEventId: id, parts: withDraft(answer.parts, event.index, event.text) };
+    case 'tool_call':
+      return { ...answer, lastEventId: id, parts: withCall(answer.parts, event) };
+    case 'tool_result':
+      return { ...answer, lastEventId: id, parts: withResult(answer.parts, event) };
     case 'done':
     case 'cancelled':
     case 'error':
@@ -62,9 +88,40 @@ function withText(parts: readonly Part[], kind: 'text' | 'thinking', index: numb
   return [...parts.slice(0, -1), { kind, index, text: last.text + text }];
 }
 
-/** The model's text without its thinking: the next request quotes it. */
+function withDraft(parts: readonly Part[], index: number, text: string): readonly Part[] {
+  return parts.map((part) =>
+    part.kind === 'call' && part.index === index ? { ...part, draft: (part.draft ?? '') + text } : part,
+  );
+}
+
+function withCall(parts: readonly Part[], event: ToolCallEvent): readonly Part[] {
+  const { index, id, name, input, by, approval } = event;
+  const whole: CallPart = { kind: 'call', index, id, name, call: { input, by, ...(approval && { approval }) } };
+  const begun = parts.some((part) => part.kind === 'call' && part.id === id);
+  return begun ? parts.map((part) => (part.kind === 'call' && part.id === id ? whole : part)) : [...parts, whole];
+}
+
+function withResult(parts: readonly Part[], event: ToolResultEvent): readonly Part[] {
+  const result = event.ok ? { output: event.output } : { error: event.error };
+  return parts.map((part) => (part.kind === 'call' && part.id === event.id ? { ...part, result } : part));
+}
+
+/** The model's text without its thinking: the next request quotes it. A call of a tool ends a paragraph. */
 export function textOf({ parts }: Answer): string {
-  return parts.map((part) => (part.kind === 'text' ? part.text : '')).join('');
+  let text = '';
+  let called = false;
+  for (const part of parts) {
+    if (part.kind === 'call') called = true;
+    if (part.kind !== 'text') continue;
+    text += called && text !== '' ? `\n\n${part.text}` : part.text;
+    called = false;
+  }
+  return text;
+}
+
+/** Whether a call waits for an approval, or for what the client gives. */
+export function waitsForReader({ call, result }: CallPart): boolean {
+  return result === undefined && call !== undefined && (call.approval === true || call.by === 'client');
 }
 
 /** Whether no more events will arrive. */

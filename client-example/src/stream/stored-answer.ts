@@ -23,7 +23,26 @@ export function answerFrom(value: unknown): Answer | undefined {
 function isPart(value: unknown): value is Part {
   if (!isRecord(value) || !isCount(value['index'])) return false;
   if (value['kind'] === 'block') return isRecord(value['block']) && isText(value['block']['type']);
+  if (value['kind'] === 'call') return isCall(value);
   return (value['kind'] === 'text' || value['kind'] === 'thinking') && isText(value['text']);
+}
+
+function isCall({ id, name, draft, call, result }: Readonly<Record<string, unknown>>): boolean {
+  return (
+    isText(id) &&
+    isText(name) &&
+    isAbsentOr(isText, draft) &&
+    isAbsentOr(isRecord, call) &&
+    isAbsentOr(isResult, result)
+  );
+}
+
+function isResult(value: unknown): boolean {
+  return isRecord(value) && isAbsentOr(isToolError, value['error']);
+}
+
+function isToolError(value: unknown): boolean {
+  return isRecord(value) && isText(value['code']) && isText(value['message']);
 }
 
 function isStart(value: unknown): boolean {
@@ -39,7 +58,8 @@ function isTerminal(value: unknown): boolean {
   if (timing['firstTokenMs'] !== null && !isCount(timing['firstTokenMs'])) return false;
   if (type === 'error') return isRefusal(value);
   if (type === 'cancelled') return isText(value['reason']);
-  return type === 'done' && (stopReason === null || isText(stopReason));
+  if (type !== 'done' || !isAbsentOr(isText, value['object']) || !isAbsentOr(isText, value['limit'])) return false;
+  return stopReason === null || isText(stopReason);
 }
 
 function isRefusal(value: unknown): boolean {

@@ -8,7 +8,7 @@ import { skipToken, useMutation } from '@tanstack/react-query';
 import { useSubscription } from '@trpc/tanstack-react-query';
 import { LlmClientError, type LlmEvent } from 'llm-service/client';
 import { useCallback, useSyncExternalStore } from 'react';
-import { useTRPC, useTRPCClient, type StreamInput } from '../page/trpc.ts';
+import { useTRPC, useTRPCClient, type StreamInput, type ToolAnswer } from '../page/trpc.ts';
 import { hasEnded } from './answer.ts';
 import { AnswerStore, answerStore, type LiveAnswer } from './answer-store.ts';
 
@@ -29,6 +29,13 @@ export interface LlmStream extends LiveAnswer {
   readonly stop: () => Promise<void>;
   /** Asks for the remaining events again, after the client has given up the connection. */
   readonly reopen: () => void;
+  /**
+   * Answers a call that waits for an approval or for this client. Of several answers the first counts, also of those from
+   * other tabs; then the result is among the events.
+   *
+   * @throws LlmClientError if the service takes no such answer.
+   */
+  readonly resolve: (answer: ToolAnswer) => Promise<void>;
 }
 
 /** Used without a request: there is nothing to show. */
@@ -100,7 +107,22 @@ export function useLlmStream(
     }
   }, [cancel, generationId, store]);
 
-  return { ...shown, running, stop, reopen: useCallback(() => store.reopen(), [store]) };
+  const { mutateAsync: resolveCalls } = useMutation(trpc.llm.resolve.mutationOptions());
+  const resolve = useCallback(
+    async (result: ToolAnswer) => {
+      if (generationId === undefined) return;
+      try {
+        await resolveCalls({ generationId, results: [result] });
+      } catch (error) {
+        const failure = LlmClientError.from(error);
+        // Another tab was faster, or the generation has ended: its events say so.
+        if (failure.code !== 'conflict') throw failure;
+      }
+    },
+    [generationId, resolveCalls],
+  );
+
+  return { ...shown, running, stop, resolve, reopen: useCallback(() => store.reopen(), [store]) };
 }
 
 const numbers = new WeakMap<object, number>();

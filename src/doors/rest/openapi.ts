@@ -20,6 +20,9 @@ const refusalSchema = z
   .object({ error: errorDataSchema })
   .meta({ id: 'Refusal', description: 'Why nothing was done. What goes wrong later is an ErrorEvent of the stream.' });
 const cancellationSchema = z.object({ outcome: z.enum(cancelOutcomes) }).meta({ id: 'Cancellation' });
+const resolutionSchema = z
+  .object({ resolved: z.int().describe('How many calls got their answers.') })
+  .meta({ id: 'Resolution' });
 const configListSchema = z.array(configSummarySchema).meta({ id: 'ConfigList' });
 const statusSchema = z.object({ status: z.string() }).meta({ id: 'Status' });
 
@@ -111,6 +114,18 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           },
         },
       },
+      '/api/llm/generations/{id}/results': {
+        post: {
+          operationId: 'resolveCalls',
+          summary: 'Answers calls of tools that wait for the client: all of them, or none.',
+          parameters: [pathParameter('id', generationId, 'The generationId.')],
+          requestBody: { required: true, content: content('ResolveRequest') },
+          responses: {
+            200: response('The calls have their answers.', 'Resolution'),
+            ...refusals('resolve'),
+          },
+        },
+      },
       '/api/llm/configs': {
         get: {
           operationId: 'listConfigs',
@@ -148,9 +163,11 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
 function components(schemas: InputSchemas): Json {
   const roots = [
     schemas.restBody,
+    schemas.restResults,
     llmEventSchema,
     configListSchema,
     cancellationSchema,
+    resolutionSchema,
     refusalSchema,
     statusSchema,
   ] as const;

@@ -75,6 +75,14 @@ export function registerRest(scope: FastifyInstance, options: RestOptions): void
     await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal));
   });
 
+  scope.post<{ Params: { id: string } }>('/api/llm/generations/:id/results', async (request) => {
+    const caller = authenticate(request);
+    if (request.body === undefined) throw emptyBody();
+    const generationId = parseInput(schemas.generationId, request.params.id, 'id');
+    const { results } = parseInput(schemas.restResults, request.body);
+    return { resolved: await generations.resolve(caller, generationId, results) };
+  });
+
   scope.delete<{ Params: { id: string } }>('/api/llm/generations/:id', async (request) => {
     const caller = authenticate(request);
     const generationId = parseInput(schemas.generationId, request.params.id, 'id');

@@ -61,7 +61,8 @@ const foreignPrototype: object = Object.create(null) as object;
  * -32603, the client's link would run it again, and it would end at the same event again.
  */
 function forAnyTransformer(event: LlmEvent): LlmEvent {
-  if (event.type === 'text' || event.type === 'thinking' || !hasRefusedKey(event)) return event;
+  if (event.type === 'text' || event.type === 'thinking' || event.type === 'tool_input' || !hasRefusedKey(event))
+    return event;
   return Object.setPrototypeOf(event, foreignPrototype) as LlmEvent;
 }
 

@@ -2,10 +2,10 @@
  * The tRPC procedures. They validate the input, ask `generations`, and yield each event under its id; they keep nothing. What
  * happens after `start` is an event. What is thrown before it has a code, and goes out as wire-errors.ts writes it.
  */
-import { initTRPC, type AnyTRPCRouter, type inferRouterInputs } from '@trpc/server';
+import { initTRPC, type TrackedEnvelope } from '@trpc/server';
 import type { z } from 'zod';
 import type { Caller } from '../../caller.ts';
-import type { ConfigNames, ConfigSnapshot, Expected, VariablesOf } from '../../configs/configs.ts';
+import type { ConfigNames, ConfigSnapshot, VariablesOf } from '../../configs/configs.ts';
 import type { Generations } from '../../generations/generations.ts';
 import type { LogView } from '../../generations/view.ts';
 import type { InputSchemas, StreamRequest } from '../../protocol.ts';
@@ -14,6 +14,7 @@ import { untilRoom, type FlowLimits } from '../flow-control.ts';
 import { parseInput } from '../parse-input.ts';
 import type { AuthRequest, LlmContext } from './context.ts';
 import { EventBatches } from './event-batches.ts';
+import type { AnswerOf, answers, AnyEvent } from './typed-events.ts';
 import { transformer } from './wire.ts';
 import { errorFormatter, publicError } from './wire-errors.ts';
 
@@ -34,6 +35,8 @@ export type StreamInput<C> = {
   [Name in ConfigNames<C>]: {
     /** Name of the config that answers. */
     readonly config: Name;
+    /** Never set: the place where `createLlmClient` reads the types of the answer. */
+    readonly [answers]?: AnswerOf<C, Name>;
   } & VariablesInput<Name, VariablesOf<C, Name>> &
     Omit<StreamRequest, 'config' | 'variables'>;
 }[ConfigNames<C>];
@@ -60,12 +63,6 @@ export type VariablesInput<Config extends string, Names extends string> = [Names
  */
 export type NoVariables<Config extends string> = { readonly [noVariable]?: Config };
 declare const noVariable: unique symbol;
-
-/** The input of a router's `llm.stream`: config names and variables are literal types. */
-export type StreamInputOf<TRouter extends AnyTRPCRouter> =
-  inferRouterInputs<TRouter> extends { llm: { stream: infer Input } }
-    ? Input
-    : Expected<'a router that has the procedures of createLlmRouter under llm'>;
 
 /** The type of the router that serves the given configs: `type AppRouter = LlmRouter<typeof configs>`. */
 export type LlmRouter<C> = ReturnType<typeof createRouter<C>>;
@@ -95,11 +92,16 @@ export function createRouter<C>(options: RouterOptions) {
 
   const roomFor = (ctx: LlmContext & { readonly caller: Caller }) => (bytes: number) =>
     ctx.note?.room?.take(ctx.caller, bytes);
-  const eventsOf = (ctx: LlmContext & { readonly caller: Caller }, signal: AbortSignal, view: LogView) =>
+  // To clients, the events have the types of the tools that the configs declare.
+  const eventsOf = (
+    ctx: LlmContext & { readonly caller: Caller },
+    signal: AbortSignal,
+    view: LogView,
+  ): AsyncIterable<TrackedEnvelope<AnyEvent<C>>, void, unknown> =>
     new EventBatches(view, {
       refusal: (thrown) => publicError(thrown, options, ctx.caller),
       ready: () => webSocketReady(ctx, signal, options.flow),
-    });
+    }) as AsyncIterable<TrackedEnvelope<never>, void, unknown>;
 
   return t.router({
     llm: t.router({
@@ -119,6 +121,10 @@ export function createRouter<C>(options: RouterOptions) {
 
       cancel: byId.mutation(async ({ ctx, input }) => ({
         outcome: await generations.cancel(ctx.caller, input.generationId),
+      })),
+
+      resolve: procedure.input(parse(schemas.resolve)).mutation(async ({ ctx, input }) => ({
+        resolved: await generations.resolve(ctx.caller, input.generationId, input.results),
       })),
 
       generation: byId.query(({ ctx, input }) => generations.snapshot(ctx.caller, input.generationId, roomFor(ctx))),

@@ -1,6 +1,6 @@
 /**
- * Events as the elements of the list in Redis. Text, which most events are, is `[index,"text"]` and thinking `[index,"text",1]`:
- * a third of the bytes of an event's JSON. Any other event is its JSON. JSON.stringify escapes half surrogates, so what upstream cut in
+ * Events as the elements of the list in Redis. Text, which most events are, is `[index,"text"]`, thinking `[index,"text",1]`, and a
+ * piece of a call's input `[index,"text",2]`: a third of the bytes of an event's JSON. Any other event is its JSON. JSON.stringify escapes half surrogates, so what upstream cut in
  * two survives.
  */
 import { isTerminal, type LlmEvent, type TerminalEvent } from '../../protocol.ts';
@@ -9,12 +9,13 @@ import { isTerminal, type LlmEvent, type TerminalEvent } from '../../protocol.ts
 export const pageElements = 500;
 
 /** An element after `JSON.parse`. */
-export type ParsedElement = LlmEvent | readonly [index: number, text: string, thinking?: 1];
+export type ParsedElement = LlmEvent | readonly [index: number, text: string, kind?: 1 | 2];
 
 /** @throws TypeError where the event can't be written as JSON. */
 export function encode(event: LlmEvent): string {
   if (event.type === 'text') return `[${event.index},${JSON.stringify(event.text)}]`;
   if (event.type === 'thinking') return `[${event.index},${JSON.stringify(event.text)},1]`;
+  if (event.type === 'tool_input') return `[${event.index},${JSON.stringify(event.text)},2]`;
   return JSON.stringify(event);
 }
 
@@ -25,8 +26,8 @@ export function encodeKept(event: LlmEvent | string): string {
 
 export function decode(parsed: ParsedElement): LlmEvent {
   if (!('length' in parsed)) return parsed;
-  const [index, text, thinking] = parsed;
-  return { type: thinking === 1 ? 'thinking' : 'text', index, text };
+  const [index, text, kind] = parsed;
+  return { type: kind === 1 ? 'thinking' : kind === 2 ? 'tool_input' : 'text', index, text };
 }
 
 export function parse(element: string): LlmEvent {

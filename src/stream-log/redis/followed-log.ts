@@ -1,6 +1,6 @@
 /** A log that another instance writes, or whose generation has ended, as Redis has it. */
 import { LlmError } from '../../errors.ts';
-import type { StartEvent, TerminalEvent } from '../../protocol.ts';
+import type { CallAnswer, StartEvent, TerminalEvent } from '../../protocol.ts';
 import {
   generationNotFound,
   readToEnd,
@@ -12,6 +12,7 @@ import {
   type TakeRoom,
 } from '../stream-log.ts';
 import { heldBytesOf } from '../event-list.ts';
+import { passOn } from './answers.ts';
 import { hexOf, pageElements, parse, terminalOf } from './elements.ts';
 import { Follow } from './follow.ts';
 import type { Retry } from './retry.ts';
@@ -79,6 +80,13 @@ export class FollowedLog implements StreamLog {
       followed.set(this.#k, follow);
     }
     return follow.read(after, signal, onClose);
+  }
+
+  /** Only its producer asks it. */
+  recorded(): undefined {}
+
+  resolve(answers: readonly CallAnswer[]): Promise<number> {
+    return passOn(this.#shard, this.#k, this.#owner, answers, async () => (await this.status()).state === 'running');
   }
 
   /** Asks anew as often as an instance beats: the message to the owner may be lost. */

@@ -5,10 +5,11 @@
  * While this process lives, its replica is the authority, and what Redis has forgotten is sent again from there.
  */
 import { LlmError } from '../../errors.ts';
-import type { LlmEvent, StartEvent, TerminalEvent } from '../../protocol.ts';
+import type { CallAnswer, LlmEvent, StartEvent, TerminalEvent } from '../../protocol.ts';
 import { Replica } from '../replica.ts';
 import {
   readToEnd,
+  resolveBy,
   type GenerationRecord,
   type LogReader,
   type LogStatus,
@@ -17,6 +18,7 @@ import {
   type StreamLog,
   type TakeRoom,
 } from '../stream-log.ts';
+import { TakenAnswers } from './answers.ts';
 import { encode, encodeKept, parse, storedHash, terminalOf } from './elements.ts';
 import { logOverheadBytes, type LogPlace } from './log-room.ts';
 import { lostEvent, producerLost } from './producer-lost.ts';
@@ -73,6 +75,7 @@ export class OwnedLog implements StreamLog {
   /** Redis was out of reach for too long: the log gets `producer_lost`, unless its terminal event was accepted before. */
   #abandoned = false;
   #inquiring = false;
+  #passedOn: TakenAnswers | undefined;
   readonly #watchers: Watchers;
 
   /** @param place Taken for this log, which gives it back when it is released. */
@@ -93,6 +96,11 @@ export class OwnedLog implements StreamLog {
     this.#watchers = new Watchers(producer);
     this.replica = new Replica(record.generationId, shard.limits.viewerBatchBytesMax);
     this.#push([start]);
+  }
+
+  /** Answers to calls that other instances have passed on. */
+  get passedOn(): TakenAnswers {
+    return (this.#passedOn ??= new TakenAnswers((answers) => this.resolve(answers)));
   }
 
   /** Whether the terminal event was accepted. */
@@ -130,6 +138,17 @@ export class OwnedLog implements StreamLog {
   async cancel(): Promise<TerminalEvent> {
     if (this.running && !this.#closing) this.#producer.cancel();
     return readToEnd(this);
+  }
+
+  recorded(): Promise<void> | undefined {
+    if (this.#lost) return rejection(this.#lost);
+    // Of a generation that is stopped since Redis is out of reach nothing is recorded soon.
+    if (this.#abandoned || (this.#pending.length === 0 && this.#resendFrom === undefined)) return undefined;
+    return new Promise((resolve, reject) => (this.#waiter = { resolve, reject }));
+  }
+
+  resolve(answers: readonly CallAnswer[]): Promise<number> {
+    return resolveBy(this.#producer, answers);
   }
 
   append(events: readonly LlmEvent[]): Promise<void> | undefined {

@@ -3,6 +3,7 @@
  * the messages of others to the logs that they are for, and calls the scripts that concern a single log.
  */
 import type { StartEvent } from '../../protocol.ts';
+import type { PassedOn, Reply } from './answers.ts';
 import type { Connection } from './connection.ts';
 import type { ParsedElement } from './elements.ts';
 import { Era } from './era.ts';
@@ -55,7 +56,8 @@ export interface FoundLog {
   readonly start: string;
 }
 
-/** A message is a list of these: `[k, offset, …events]`, `[k, -1, watchers]`, or `[k, -2]` for a cancel or an end by another instance. */
+/** A message is a list of these: `[k, offset, …events]`, `[k, -1, watchers]`, `[k, -2]` for a cancel or an end by another instance,
+ * `[k, -3, instance, number, answers]` for answers to calls, or `[k, -4, number, reply]` for what became of those. */
 type Message = readonly [k: string, first: number, ...elements: readonly unknown[]];
 
 export class Shard {
@@ -65,6 +67,8 @@ export class Shard {
   readonly followed = new Map<string, Follow>();
   /** Generations that this instance is just opening: Redis may have them before `owned` does. */
   readonly opening = new Map<string, Promise<void>>();
+  /** Called with the replies to answers that this instance has passed on, by their numbers. */
+  readonly replies = new Map<string, (reply: Reply) => void>();
   readonly #parts: ShardParts;
   readonly #heartbeat: Heartbeat;
   readonly #outbox: Outbox;
@@ -183,8 +187,22 @@ export class Shard {
     for (const [k, first, ...elements] of JSON.parse(message) as readonly Message[]) {
       if (first === -1) this.owned.get(k)?.watched(elements[0] as string);
       else if (first === -2) this.#stop(k);
+      else if (first === -3) void this.#takeAnswers(k, elements as unknown as PassedOn);
+      else if (first === -4) this.replies.get(elements[0] as string)?.(elements[1] as Reply);
       else this.followed.get(k)?.take(first, elements as readonly ParsedElement[]);
     }
+  }
+
+  /** Another instance passes on what clients have answered. */
+  async #takeAnswers(k: string, [instance, number, answers]: PassedOn): Promise<void> {
+    const reply = await this.owned.get(k)?.passedOn.replyTo(number, answers);
+    if (reply) this.send(instance, [k, -4, number, reply]);
+  }
+
+  /** Sends a message to an instance. Whether it arrives, nobody knows. */
+  send(instance: string, message: Message): void {
+    const inbox = this.keys.inbox(instance);
+    this.connection.command(inbox, 'SPUBLISH', inbox, JSON.stringify([message])).catch(() => undefined);
   }
 
   /** Somebody has asked to cancel, or has ended the generation. */

@@ -54,6 +54,15 @@ export function isHeaderValue(text: string): boolean {
 /** Headers by name, where each name is in lower case. */
 export type Headers = Readonly<Record<string, string>>;
 
+/** The header in which a request names the betas of the API that it uses, with commas between them. */
+export const betaHeader = 'anthropic-beta';
+
+/** Each of these betas once, as the value of the header. A name may be a list itself, as an operator writes it in a header. */
+export function joinedBetas(names: readonly string[]): string {
+  const each = names.flatMap((name) => name.split(',')).map((name) => name.trim());
+  return [...new Set(each.filter((name) => name !== ''))].join(',');
+}
+
 /** The header that carries a key. `authorization` carries it as a bearer token. */
 export type ApiKeyHeader = 'authorization' | 'x-api-key';
 

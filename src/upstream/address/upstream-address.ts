@@ -15,6 +15,11 @@ export interface UpstreamAddress {
   readonly apiKeyHeader?: ApiKeyHeader | undefined;
   /** Sent with each request; they replace headers of the same name that the service would send. Values are secrets. */
   readonly headers?: Headers;
+  /**
+   * The values of environment variables that the config names for the body of a request. By default there are none, so
+   * that the simulator gets no secret.
+   */
+  readonly secret?: (variable: string) => string | undefined;
   /** By default, requests go there directly. */
   readonly proxies?: Proxies;
   /** Whether the built-in simulator answers there. */

@@ -23,6 +23,8 @@ export class ContentBlock {
    */
   bytes: number;
   #inputJson: GrowingText | undefined;
+  /** Text or thinking that was kept of its deltas. */
+  #keptText: GrowingText | undefined;
   #mayHoldHalves = false;
 
   /**
@@ -40,6 +42,18 @@ export class ContentBlock {
    */
   expectHalves(): void {
     this.#mayHoldHalves = true;
+  }
+
+  /** Keeps the text of a `text_delta` or a `thinking_delta`, for `whole`. */
+  keep(text: string): void {
+    (this.#keptText ??= new GrowingText()).push(text);
+    this.bytes += text.length;
+  }
+
+  /** A text of the block's start, such as its `id`; undefined where it has none. */
+  field(name: string): string | undefined {
+    const value = this.#fields[name];
+    return typeof value === 'string' ? value : undefined;
   }
 
   /**
@@ -75,8 +89,18 @@ export class ContentBlock {
     return block && this.#mayHoldHalves ? (JSON.parse(wellFormedJson(JSON.stringify(block))) as Fields) : block;
   }
 
+  /** The whole block, its text included where that was kept. */
+  whole(): Fields {
+    if (this.#keptText === undefined) return this.#withInput();
+    return { ...this.#fields, [this.kind]: asString(this.#fields[this.kind]) + this.#keptText.toString() };
+  }
+
+  #withInput(): Fields {
+    return this.#inputJson === undefined ? this.#fields : withInput(this.#fields, this.#inputJson.toString());
+  }
+
   #assembled(): Fields | undefined {
-    const block = this.#inputJson === undefined ? this.#fields : withInput(this.#fields, this.#inputJson.toString());
+    const block = this.#withInput();
     if (this.kind !== 'text' && this.kind !== 'thinking') return block;
     const others = Object.entries(block).filter(
       ([name, value]) => name !== this.kind && name !== 'type' && !isEmpty(value),

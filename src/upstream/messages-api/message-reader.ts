@@ -10,36 +10,25 @@ import type { LlmEvent } from '../../protocol.ts';
 import { AnswerRoom } from '../answer-room.ts';
 import { FailureCause, type UpstreamCode } from '../failures.ts';
 import { UsageMeter } from '../usage.ts';
+import { AnswerText } from './answer-text.ts';
 import type { ContentBlock } from './content-block.ts';
 import { MessageStop } from './message-stop.ts';
 import { exceedsBounds } from './nesting.ts';
 import { OpenBlocks } from './open-blocks.ts';
 import { readError, reportsError } from './reported-error.ts';
 import { SseParser } from './sse-parser.ts';
+import type { StepContent } from './step-content.ts';
 import { parseTextDelta } from './text-delta.ts';
+import {
+  anonymousNames,
+  isRecord,
+  messageEvents,
+  parseEvent,
+  parseJson,
+  type UpstreamEvent,
+} from './upstream-event.ts';
 import { mayHoldHalves, Pieces, wellFormedJson } from './well-formed.ts';
 
-/** The fields of upstream's events. Each is checked before it is used. */
-interface UpstreamEvent {
-  readonly type?: unknown;
-  readonly message?: unknown;
-  readonly index?: unknown;
-  readonly content_block?: unknown;
-  readonly delta?: unknown;
-  readonly usage?: unknown;
-}
-
-/** The events of the API's stream that are part of a message. */
-const messageEvents = new Set([
-  'content_block_delta',
-  'content_block_start',
-  'content_block_stop',
-  'message_start',
-  'message_delta',
-  'message_stop',
-]);
-/** Event names that say nothing about the event's kind. */
-const anonymousNames = new Set(['', 'message', 'data']);
 /** A larger number is not the index of a block. */
 const indexMax = 2 ** 31 - 1;
 
@@ -55,13 +44,26 @@ export interface StreamFailure {
 export interface MessageReaderOptions {
   /** Whether thinking is emitted. Thinking that isn't emitted still counts as output. */
   readonly showThinking: boolean;
+  /**
+   * Set where the answer is an object: its text is kept, to be judged. With `tool` the object is the input of a call of
+   * this tool, and is emitted as text.
+   */
+  readonly output?: { readonly tool?: string } | undefined;
   /** Counts what is held of the answer. Without a bound by default. */
   readonly room?: AnswerRoom;
+  /** Keeps the message for the request of a next step, and makes the events of calls. Absent where no step may follow. */
+  readonly step?: StepContent | undefined;
 }
 
 export class MessageReader {
   readonly usage = new UsageMeter();
+  readonly step: StepContent | undefined;
   readonly #showThinking: boolean;
+  readonly #firstIndex: number;
+  readonly #answer: AnswerText | undefined;
+  readonly #outputTool: string | undefined;
+  /** The index of the call of that tool. */
+  #outputIndex: number | undefined;
   readonly #room: AnswerRoom;
   readonly #parser = new SseParser((name, data) => this.#readEvent(name, data), {
     onLine: (line, start, end) => this.#readText(line, start, end),
@@ -78,9 +80,13 @@ export class MessageReader {
   #hasOutput = false;
   #signsOfLife = 0;
 
-  constructor({ showThinking, room = new AnswerRoom() }: MessageReaderOptions) {
+  constructor({ showThinking, output, room = new AnswerRoom(), step }: MessageReaderOptions) {
     this.#showThinking = showThinking;
+    this.#answer = output && new AnswerText();
+    this.#outputTool = output?.tool;
     this.#room = room;
+    this.step = step;
+    this.#firstIndex = step?.firstIndex ?? 0;
   }
 
   /** Whether `message_stop` was read. Nothing else is a success. */
@@ -107,18 +113,19 @@ export class MessageReader {
     return this.#signsOfLife;
   }
 
+  /** What the message says of itself. */
+  get about(): Pick<MessageStop, 'id' | 'model' | 'stopSequence' | 'stopDetails' | 'container' | 'contextManagement'> {
+    return this.#stop;
+  }
+
   get stopReason(): string | null {
-    return this.#stop.stopReason;
+    const { stopReason } = this.#stop;
+    return stopReason === 'tool_use' && this.#outputIndex !== undefined ? 'end_turn' : stopReason;
   }
 
-  /** The one of the request's stop sequences that ended the message; undefined where none did. */
-  get stopSequence(): string | undefined {
-    return this.#stop.stopSequence;
-  }
-
-  /** Undefined where upstream sent none. */
-  get stopDetails(): unknown {
-    return this.#stop.stopDetails;
+  /** The text of the object; undefined where the answer is none. */
+  get answerText(): string | undefined {
+    return this.#answer?.toString();
   }
 
   /**
@@ -151,8 +158,9 @@ export class MessageReader {
   /** Counts what is held. Once for each read is enough, since a read is at most 64 KiB. */
   #count(): void {
     const heldBytes = this.#blocks.heldBytes + this.#stop.heldBytes + this.usage.heldBytes + this.#parser.heldBytes;
+    const keptBytes = (this.#answer?.heldBytes ?? 0) + (this.step?.heldBytes ?? 0);
     try {
-      this.#room.resize(heldBytes, this.#stop.replacedBytes + this.usage.replacedBytes);
+      this.#room.resize(heldBytes + keptBytes, this.#stop.replacedBytes + this.usage.replacedBytes);
     } catch (error) {
       this.#batch = [];
       this.#blocks.clear();
@@ -170,8 +178,11 @@ export class MessageReader {
   #readText(line: Buffer, start: number, end: number): boolean {
     if (this.#over) return false;
     const delta = parseTextDelta(line, start, end);
-    if (!delta || this.#blocks.get(delta.index)?.kind !== 'text') return false;
+    if (!delta) return false;
+    const block = this.#blocks.get(delta.index);
+    if (block?.kind !== 'text') return false;
     this.#signsOfLife += 1;
+    if (this.step) this.#blocks.keep(block, delta.text);
     // This text has no escapes, and only an escape can stand for half of a surrogate pair. So it needs to be joined
     // with other pieces only where an earlier piece left a half behind.
     if (this.#pieces.holding) this.#text(delta.index, delta.text);
@@ -237,7 +248,9 @@ export class MessageReader {
     // A proxy that retries in mid-stream sends two messages as one. Nothing shows which blocks belong to which of them.
     if (this.#started) throw broken('second_message_start', 'the message starts twice');
     this.#started = true;
-    this.usage.start(isRecord(event.message) ? event.message['usage'] : undefined);
+    const message = isRecord(event.message) ? event.message : {};
+    this.#stop.start(message);
+    this.usage.start(message['usage']);
   }
 
   #blockStart(event: UpstreamEvent, halves: boolean): void {
@@ -250,6 +263,13 @@ export class MessageReader {
     if (halves) block.expectHalves();
     if (block.kind === 'text') this.#text(index, start['text']);
     else if (block.kind === 'thinking') this.#thinking(index, start['thinking']);
+    else if (this.#outputTool !== undefined && start['name'] === this.#outputTool) this.#outputIndex = index;
+    else if (this.step?.isCall(block)) this.#callStart(this.step, index, block);
+  }
+
+  #callStart(step: StepContent, index: number, block: ContentBlock): void {
+    if (!block.field('id') || !block.field('name')) throw malformed();
+    this.#push(step.started(index, block));
   }
 
   #blockDelta(event: UpstreamEvent, halves: boolean): void {
@@ -260,14 +280,26 @@ export class MessageReader {
     if (!isRecord(delta)) throw malformed();
     const type = delta['type'];
     if (type === 'text_delta' && block.kind === 'text') {
+      this.#keep(block, delta['text']);
       this.#text(index, delta['text']);
     } else if (type === 'thinking_delta' && block.kind === 'thinking') {
+      this.#keep(block, delta['thinking']);
       this.#thinking(index, delta['thinking']);
+    } else if (index === this.#outputIndex) {
+      this.#text(index, delta['partial_json']);
     } else {
       if (halves) block.expectHalves();
-      if (typeof delta['partial_json'] === 'string') this.usage.received(delta['partial_json'].length);
+      const json = delta['partial_json'];
+      if (typeof json === 'string') this.usage.received(json.length);
       this.#blocks.merge(block, delta);
+      if (typeof json === 'string' && this.step?.streamsInput(block)) {
+        this.#append('tool_input', index, this.#pieces.join(index, json));
+      }
     }
+  }
+
+  #keep(block: ContentBlock, text: unknown): void {
+    if (this.step && typeof text === 'string') this.#blocks.keep(block, text);
   }
 
   #blockStop(event: UpstreamEvent): void {
@@ -281,7 +313,7 @@ export class MessageReader {
     if (!this.#started) throw notStarted();
     const { delta, usage } = event;
     if (isRecord(delta)) {
-      this.#stop.update(delta);
+      this.#stop.update(delta, event.context_management);
       if (typeof delta['stop_reason'] === 'string') this.#blocks.stopTool();
     }
     this.usage.update(usage, this.#stop.stopReason !== null);
@@ -317,8 +349,10 @@ export class MessageReader {
     if (this.#showThinking) this.#append('thinking', index, this.#pieces.join(index, text));
   }
 
-  #append(type: 'text' | 'thinking', index: number, text: string): void {
+  #append(type: 'text' | 'thinking' | 'tool_input', at: number, text: string): void {
     if (text === '') return;
+    if (this.#answer && type === 'text') this.#answer.push(at, text);
+    const index = this.#firstIndex + at;
     const last = this.#batch.at(-1);
     if (last?.type === type && last.index === index) last.text += text;
     else this.#batch.push({ type, index, text });
@@ -326,9 +360,22 @@ export class MessageReader {
 
   #finish(index: number, open: ContentBlock): void {
     this.#blocks.close(index, open);
+    if (index === this.#outputIndex) return this.#finishOutput(index, open);
     if (open.kind === 'text' || open.kind === 'thinking') this.#append(open.kind, index, this.#pieces.end(index));
+    else if (open.kind === 'tool_use') this.#append('tool_input', index, this.#pieces.end(index));
     const block = open.finish();
-    if (block) this.#batch.push({ type: 'block', index, block });
+    if (this.step) this.#push(this.step.finished(index, open, block));
+    else if (block) this.#batch.push({ type: 'block', index, block });
+  }
+
+  #push(event: LlmEvent | undefined): void {
+    if (event) this.#batch.push(event);
+  }
+
+  /** Ends the object that is the input of a call. Some servers send it whole when the block begins. */
+  #finishOutput(index: number, open: ContentBlock): void {
+    this.#append('text', index, this.#pieces.end(index));
+    if (!this.#answer!.has(index)) this.#text(index, JSON.stringify(open.finish()?.['input']));
   }
 
   #indexOf(event: UpstreamEvent): number {
@@ -337,21 +384,6 @@ export class MessageReader {
     if (!Number.isInteger(index) || (index as number) < 0 || (index as number) > indexMax) throw malformed();
     // JSON can hold -0, which is not below 0.
     return Math.abs(index as number);
-  }
-}
-
-/** Undefined where the data is no JSON object. */
-function parseEvent(data: string): UpstreamEvent | undefined {
-  const event = parseJson(data);
-  return isRecord(event) ? event : undefined;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // The error is dropped, since its message quotes the answer.
-    return undefined;
   }
 }
 
@@ -365,8 +397,4 @@ function malformed(): FailureCause {
 
 function notStarted(): FailureCause {
   return broken('no_message_start', 'content comes before message_start');
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -54,6 +54,12 @@ export class OpenBlocks {
     this.#heldBytes += block.bytes - before;
   }
 
+  /** Keeps text of an open block, for its `whole`. */
+  keep(block: ContentBlock, text: string): void {
+    block.keep(text);
+    this.#heldBytes += text.length;
+  }
+
   /** Takes the block out; the caller finishes it. */
   close(index: number, block: ContentBlock): void {
     this.#open.delete(index);
