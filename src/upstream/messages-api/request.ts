@@ -31,19 +31,44 @@ export function buildMessageRequest(
 ): MessageRequest {
   const prompt = config.prompt.render(variables);
   const values = config as unknown as RequestParts['config'];
-  let fields: BodyFields = {};
-  for (const [entry, value] of keysOf(config)) {
-    if (entry.body) fields = merged(fields, entry.body(value, { config: values, prompt, fields, userId, secret }));
+  const { bodies, headers } = partsOf(config);
+  const fields: Record<string, unknown> = {};
+  for (const [bodyOf, value] of bodies) {
+    const added = bodyOf(value, { config: values, prompt, fields, userId, secret });
+    for (const name in added) fields[name] = joined(fields[name], added[name]);
   }
-  return { headers: headersOf(config), body: { ...fields, stream: true, messages } };
+  return { headers, body: { ...fields, stream: true, messages } };
 }
 
 /** The headers that follow from the config alone. */
 export function headersOf(config: Config): Headers {
-  const keys = keysOf(config);
+  return partsOf(config).headers;
+}
+
+/** What follows from a config alone. */
+interface ConfigParts {
+  /** What each key that the config sets adds to a body, and the key's value. */
+  readonly bodies: readonly (readonly [NonNullable<ConfigEntry['body']>, unknown])[];
+  readonly headers: Headers;
+}
+
+/** Worked out once for each config, since it costs a request as much as all that follows from the request. */
+const parts = new WeakMap<Config, ConfigParts>();
+
+function partsOf(config: Config): ConfigParts {
+  let known = parts.get(config);
+  if (!known) {
+    const keys = keysOf(config);
+    const bodies = keys.flatMap(([{ body }, value]) => (body ? [[body, value] as const] : []));
+    known = { bodies, headers: headersFrom(keys, config.betas ?? []) };
+    parts.set(config, known);
+  }
+  return known;
+}
+
+function headersFrom(keys: ReturnType<typeof keysOf>, listed: readonly string[]): Headers {
   const headers = keys.map(([entry, value]) => entry.headers?.(value));
   const needed = keys.flatMap(([entry, value]) => entry.betas?.(value) ?? []);
-  const listed = config.betas ?? [];
   // The operator may know a newer beta than this table.
   const betas = [...needed.filter((name) => !listed.some((other) => familyOf(other) === familyOf(name))), ...listed];
   return Object.assign(
@@ -59,12 +84,8 @@ function familyOf(beta: string): string {
 }
 
 /** Two keys may each write a part of one object. */
-function merged(fields: BodyFields, added: BodyFields): BodyFields {
-  const both = Object.entries(added).map(([name, value]) => {
-    const before = fields[name];
-    return [name, isObject(before) && isObject(value) ? { ...before, ...value } : value] as const;
-  });
-  return { ...fields, ...Object.fromEntries(both) };
+function joined(before: unknown, added: unknown): unknown {
+  return isObject(before) && isObject(added) ? { ...before, ...added } : added;
 }
 
 function isObject(value: unknown): value is object {
