@@ -13,7 +13,7 @@ import { found, startInstance, Viewer, type Instance } from './support/redis-ins
 import { startRedis } from './support/redis.ts';
 import { selfSigned } from './support/self-signed.ts';
 import { startServiceProcess } from './support/service-process.ts';
-import { ask } from './support/service.ts';
+import { ask, startTestService } from './support/service.ts';
 import { requires } from './support/skip.ts';
 import { newPrefix, redisLogs } from './support/stream-logs.ts';
 import { startTcpProxy } from './support/tcp-proxy.ts';
@@ -109,7 +109,7 @@ requires('redis-server')('a Redis', () => {
   });
 
   it('with a user that may do no more than README says denies nothing that a service does', async () => {
-    await using redis = await startRedis({ port: 'plain' });
+    await using redis = await startRedis({ port: 'plain', keeps: 'all' });
     const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8');
     const rules = /^ACL SETUSER ((?:.+\\\n)*.+)$/m
       .exec(readme)![1]!
@@ -122,6 +122,10 @@ requires('redis-server')('a Redis', () => {
     await doEverything({ url }, '');
     await redis.send('SCRIPT', 'FLUSH');
     await doEverything({ url }, '');
+    {
+      await using service = await startTestService({ env: { REDIS_URL: url } });
+      expect(terminalOf(await readView(doors[0]!.stream(service.url, ask('hi')))).type).toBe('done');
+    }
     expect(await redis.send('ACL', 'LOG')).toBe('*0\r\n');
     // The keys of others are out of its reach.
     await refuses({ url }, 'elsewhere', 'NOPERM');

@@ -99,7 +99,7 @@ function withIdle(live: Live): Workload {
 
 /** Runs until V8 has compiled the code. */
 function warmUpOf(live: Live): Run {
-  const short = { ...live, streams: Math.min(live.streams, 100), tokens: 250 };
+  const short = { streams: Math.min(live.streams, 100), tokens: 250, tokensPerSecond: 50 };
   return (bench, target, server, scale) => run(bench, target, server!, scaled(short, scale));
 }
 

@@ -4,6 +4,13 @@ import { serviceVariables } from './service-variables.ts';
 import { upstreamVariables } from './upstream-variables.ts';
 import type { Variable } from './variable.ts';
 
+/** The words for what a limit bounds where several instances share a Redis. */
+const scopes: Readonly<Record<NonNullable<Limit['scope']>, string>> = {
+  'all instances': 'Over all instances',
+  'each instance': 'For each instance',
+  'no effect': 'Without `REDIS_URL` only',
+};
+
 /** All variables as two Markdown tables: settings, then limits. */
 export function settingsReference(): string {
   const variables = Object.values<Variable>({ ...serviceVariables, ...upstreamVariables });
@@ -16,11 +23,10 @@ export function settingsReference(): string {
     code(limit.name),
     `${code(limit.default)}${inWords(limit)}`,
     code(limit.min),
-    limit.scope ?? '',
-    limit.meaning,
+    limit.scope === undefined ? limit.meaning : `${limit.meaning}. *${scopes[limit.scope]}*`,
   ]);
   const settingTable = markdownTable(['Variable', 'Default', 'Meaning'], settingRows);
-  return `${settingTable}\n${markdownTable(['Limit', 'Default', 'Least', 'With `REDIS_URL`', 'Meaning'], limitRows)}`;
+  return `${settingTable}\n${markdownTable(['Limit', 'Default', 'Least', 'Meaning'], limitRows)}`;
 }
 
 /** The text of limit-values.ts, not formatted yet: the limits as a type whose members say what they bound. */

@@ -33,8 +33,8 @@ export class WorkerProcess {
     const written = stdout ? copyLines(stdout, output) : Promise.resolve();
     const exited = new Promise<Ending>((resolve) => {
       worker.process.once('exit', (code, signal) => resolve({ code, signal }));
-      // It can't be started: too many processes, for one.
-      worker.process.once('error', () => resolve({ code: 1, signal: null }));
+      // It can't be started: too many processes, for one. Other errors are of messages that it doesn't get.
+      worker.process.on('error', () => worker.process.pid === undefined && resolve({ code: 1, signal: null }));
     });
     this.ended = Promise.all([exited, written]).then(([ending]) => ending);
     this.listening = Promise.race([
