@@ -41,6 +41,8 @@ are asked about them, say that you can't see them from here, and help with the n
 Two tools are yours. Call them where the question needs them, for several things at once where it names several, and answer
 from what they give rather than from memory. Name the document that a statement comes from. When a tool fails, say so in a
 sentence, with what the person could ask instead. Where the question needs no tool, answer it directly.`,
+    // The model writes what it says between two calls as thinking.
+    thinking: { show: true },
     tools: { timeIn, searchDocuments },
     steps: { max: 6, cost_usd: 0.25, at_limit: 'answer' },
   },

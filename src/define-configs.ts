@@ -7,7 +7,6 @@ import type { ConfigInput, PromptInput } from './configs/config-input.ts';
 import type { Expected } from './configs/expected.ts';
 import type { VariablesIn } from './configs/prompt.ts';
 import type { Schema, Tool, ToolTypes } from './tools/tool.ts';
-import type { ToolSide } from './protocol/tool-events.ts';
 
 export { clientTool, tool, ToolError } from './tools/tool.ts';
 export type {
@@ -96,30 +95,22 @@ export type OtherNames<Names, Name> = string extends Names
     ? Expected<'the name of another config, and there is none'>
     : Exclude<Names & string, Name>;
 
-/** The types of the tools in the configs that were written. */
-export type TypesOfTools<Tools> = {
-  -readonly [Name in keyof Tools as unknown extends Tools[Name] ? never : Name]: TypesOfToolSet<Tools[Name]>;
-};
-
-/** The types of the tools of one config, without those that upstream executes. */
-export type TypesOfToolSet<Tools> = {
-  -readonly [Name in keyof Tools as Tools[Name] extends Tool<unknown, unknown, ToolSide> ? Name : never]: TypesOfTool<
-    Tools[Name]
-  >;
-};
-
-/** The types of one tool. */
+/** The types of one tool as written; `never` for one that upstream executes. */
 export type TypesOfTool<One> =
-  One extends Tool<infer Input, infer Output, infer By> ? { input: Input; output: Output; by: By } : never;
+  One extends Tool<infer Input, infer Output, infer By>
+    ? { input: Input; output: Output; by: By }
+    : One extends { readonly type: ClientRunType }
+      ? { input: unknown; output: unknown; by: 'client' }
+      : never;
 
-/** The types of the outputs in the configs that were written. */
-export type TypesOfOutputs<Outputs> = {
-  -readonly [Name in keyof Outputs as unknown extends Outputs[Name] ? never : Name]: Outputs[Name] extends Schema<
-    infer Written
-  >
-    ? Written
-    : unknown;
-};
+/** The types of those tools of upstream that the client executes: upstream knows their schemas, and the model calls them. */
+export type ClientRunType = `${'bash' | 'computer' | 'memory' | 'text_editor'}_${string}`;
+
+/** What a schema takes. */
+export type TakenBy<Written> = Written extends Schema<infer Input> ? Input : unknown;
+
+/** The keys of a config. They stand beside each type that is inferred, so that the compiler suggests one for a misspelt key. */
+export type ConfigKeys = { readonly [Key in keyof ConfigInput]?: unknown };
 
 /**
  * Defines the configs that a deployment serves. A config file exports the result as its default. This function checks types
@@ -128,17 +119,24 @@ export type TypesOfOutputs<Outputs> = {
  * Where a prompt is one literal, the types of clients know its `{{variables}}`. For a concatenated text they take any `string`
  * as a variable's name, and for a file too unless `variables` lists the names.
  */
-// `Tools` and `Outputs` have no constraint: with one, the compiler would infer an index signature in place of the names.
+// `Tools` and `Outputs` have no constraint: with one, the compiler would infer an index signature in place of the names. What it makes
+// of them is written here and under no name: it would print a name with all that was inferred, so with the fields of upstream's tools.
 export function defineConfigs<const Prompts extends Record<string, PromptInput>, Tools, Outputs>(
   configs: {
     readonly [Name in keyof Prompts]: ConfigInput<Prompts[Name], NoInfer<OtherNames<keyof Prompts, Name>>>;
-  } & { readonly [Name in keyof Tools]: { readonly tools?: Tools[Name] } } & {
-    readonly [Name in keyof Outputs]: { readonly output?: Outputs[Name] };
+  } & { readonly [Name in keyof Tools]: ConfigKeys & { readonly tools?: Tools[Name] } } & {
+    readonly [Name in keyof Outputs]: ConfigKeys & { readonly output?: Outputs[Name] };
   },
 ): Configs<
   { -readonly [Name in keyof Prompts]: VariablesOfPrompt<Prompts[Name]> },
-  TypesOfTools<Tools>,
-  TypesOfOutputs<Outputs>
+  {
+    -readonly [Name in keyof Tools as unknown extends Tools[Name] ? never : Name]: {
+      -readonly [Each in keyof Tools[Name] as [TypesOfTool<Tools[Name][Each]>] extends [never] ? never : Each]: TypesOfTool<
+        Tools[Name][Each]
+      >;
+    };
+  },
+  { -readonly [Name in keyof Outputs as unknown extends Outputs[Name] ? never : Name]: TakenBy<Outputs[Name]> }
 > {
   // Not enumerable, so that a console.log of the configs prints no prompt.
   return Object.defineProperty({}, definition, { value: { raw: configs } }) as ReturnType<

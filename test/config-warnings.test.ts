@@ -89,6 +89,22 @@ describe('a parameter', () => {
     expect(warningsOf({ speed: 'standard', inference_geo: 'global' })).toEqual([]);
   });
 
+  it('for a limit in dollars, where no cost is known', () => {
+    const steps = { cost_usd: 1 };
+    const warning = expect.stringMatching(
+      /^steps\.cost_usd: the price of m is not known here, so this limit/,
+    ) as string;
+    expect(warningsOf({ model: 'm', base_url: 'http://127.0.0.1:11434', steps })).toEqual([warning]);
+    expect(warningsOf({ steps })).toEqual([]);
+  });
+
+  it('for text between calls of tools that is hidden thinking', () => {
+    const tools = { web: { type: 'web_search_20260318' } };
+    expect(warningsOf({ tools })).toEqual([expect.stringMatching(/^thinking\.show: claude-sonnet-5-5 writes/)]);
+    expect(warningsOf({ tools, thinking: { show: true } })).toEqual([]);
+    expect(warningsOf({ ...older, tools })).toEqual([]);
+  });
+
   it('for effort, where the model has none', () => {
     const haiku = { model: 'claude-haiku-4-5', effort: 'low' };
     expect(warningsOf(haiku)).toEqual(['effort: refused by claude-haiku-4-5; leave it out']);

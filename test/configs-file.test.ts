@@ -47,6 +47,40 @@ function typescript(prompt: string): string {
   `;
 }
 
+describe('the schema of an output', () => {
+  const zod = JSON.stringify(join(root, 'node_modules/zod/index.js'));
+  const said = { type: 'object', properties: { title: { type: 'string' } }, required: ['title'] };
+  const sent = { ...said, additionalProperties: false };
+
+  it.each([
+    [
+      'of zod in TypeScript',
+      'a.ts',
+      `import { z } from ${zod};\nexport default { one: { ...${JSON.stringify(plain)}, output: z.object({ title: z.string() }) } };`,
+    ],
+    ['of JSON Schema in JSON', 'a.json', JSON.stringify({ one: { ...plain, output: said } })],
+    [
+      'of JSON Schema in YAML',
+      'a.yaml',
+      'one:\n  model: m\n  max_tokens: 10\n  system_prompt: Be brief.\n  output:\n    type: object\n    properties: { title: { type: string } }\n    required: [title]\n',
+    ],
+  ])('may be one %s', async (_, file, content) => {
+    await write(file, content);
+    const { output } = (await load(file)).get('one')!;
+    expect(output!.json).toEqual(sent);
+    expect(await output!.validate({ title: 'x' })).toEqual({ ok: true, value: { title: 'x' } });
+    expect(await output!.validate({ title: 1 })).toMatchObject({ ok: false, issues: [{ path: 'title' }] });
+  });
+
+  it('is refused with the place in the file', async () => {
+    await write(
+      'a.yaml',
+      `one: ${JSON.stringify({ ...plain, output: { type: 'object', additionalProperties: true } })}`,
+    );
+    expect(await refusalOf('a.yaml')).toContain('one.output.additionalProperties: expected an object with these keys');
+  });
+});
+
 describe('a config file', () => {
   it.each([
     ['llm.config.ts', typescript('Be brief.')],
@@ -78,7 +112,9 @@ describe('a config file', () => {
     expect(configs.summaries().map(({ name, variables }) => [name, variables])).toEqual([
       ['default', []],
       ['welcome', []],
+      ['assistant', []],
       ['tutor', ['subject']],
+      ['extract', []],
     ]);
   });
 

@@ -1,4 +1,5 @@
 /** The page shows what tools do, and lets the reader allow, deny and answer calls. */
+import axe from 'axe-core';
 import type { Page } from 'playwright-core';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
@@ -54,6 +55,12 @@ const test = serviceForEachTest({
   },
 });
 
+/** What axe finds on the page: rule and place. */
+async function violations(page: Page): Promise<string[]> {
+  return page.evaluate(`${axe.source}; axe.run().then(({ violations }) =>
+    violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => id + ': ' + html + ' ' + failureSummary)))`);
+}
+
 const callOf = (page: Page, name: string) => page.locator('details', { has: page.getByText(name, { exact: true }) });
 
 requiresBrowser()('in a browser', () => {
@@ -106,6 +113,26 @@ requiresBrowser()('in a browser', () => {
       expect(await callOf(each, 'sendMail').getByRole('button').count()).toBe(0);
     }
     expect(executions.sendMail).toBe(executed);
+  });
+
+  it.each(['light', 'dark'] as const)('axe finds nothing in a call that waits, nor in its result (%s)', async (colorScheme) => {
+    const page = await browser.open(test.current.url, { colorScheme });
+    for (const tool of ['sendMail', 'pickFile']) {
+      await askOnPage(page, `/sim tool ${tool}`);
+      const button = callOf(page, tool).getByRole('button', { name: /Deny|Decline/ });
+      await button.waitFor();
+      expect(await violations(page)).toEqual([]);
+      await button.click();
+      await answerEnded(page);
+    }
+    await callOf(page, 'sendMail').locator('summary').click();
+    expect(await violations(page)).toEqual([]);
+  });
+
+  it('a screen reader learns that a call waits', async () => {
+    const page = await browser.open(test.current.url);
+    await askOnPage(page, '/sim tool sendMail');
+    await page.locator('output', { hasText: 'sendMail waits for you.' }).waitFor({ state: 'attached' });
   });
 
   it('the reader answers a tool of the client, and is told what does not fit', async () => {

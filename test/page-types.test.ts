@@ -15,7 +15,7 @@ beforeEach(async () => {
     recursive: true,
     filter: (path) => !skip.has(resolve(path)),
   });
-  await cp('llm.config.ts', join(folder, 'llm.config.ts'));
+  for (const file of ['llm.config.ts', 'llm.tools.ts']) await cp(file, join(folder, file));
   await symlink(resolve('src'), join(folder, 'src'));
   await symlink(resolve('client-example/node_modules'), join(folder, 'client-example/node_modules'));
 });

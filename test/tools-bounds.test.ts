@@ -28,8 +28,7 @@ async function askWithoutEnd(config: string) {
   const { url, upstream } = test.current;
   executed = 0;
   upstream.respondWith((request) => {
-    const choice = request.body['tool_choice'] as { type: string } | undefined;
-    if (choice?.type === 'none') return message(text('This must do.'));
+    if (request.body.tool_choice?.type === 'none') return message(text('This must do.'));
     return message(call(`call-${stepOf(request)}`, 'counted', { city: 'A' }));
   });
   const seen = await readAll(doors[0]!.stream(url, ask('hi', { config })));

@@ -20,7 +20,7 @@ import type { configs, TypedConfigs } from './support/typed-configs.ts';
 
 type Extracted = { title: string; tags: string[]; due?: string | undefined };
 type Weather = { city: string; days?: number | undefined };
-type WeatherTools = 'getTime' | 'getWeather' | 'silent' | 'pickFile';
+type WeatherTools = 'getTime' | 'getWeather' | 'silent' | 'pickFile' | 'notes';
 
 declare const messages: Message[];
 
@@ -29,7 +29,7 @@ declare const messages: Message[];
 expectTypeOf<ConfigNames<TypedConfigs>>().toEqualTypeOf<'plain' | 'tutor' | 'weather' | 'extract' | 'both'>();
 expectTypeOf<VariablesOf<TypedConfigs, 'weather'>>().toEqualTypeOf<'place'>();
 expectTypeOf<VariablesOf<TypedConfigs, 'plain'>>().toEqualTypeOf<never>();
-// Tools of upstream are not among them.
+// Tools that upstream executes are not among them; those that it only defines are.
 expectTypeOf<keyof ToolsOf<TypedConfigs, 'weather'>>().toEqualTypeOf<WeatherTools>();
 expectTypeOf<ToolsOf<TypedConfigs, 'weather'>['getWeather']>().toEqualTypeOf<{
   input: Weather;
@@ -43,6 +43,11 @@ expectTypeOf<ToolsOf<TypedConfigs, 'weather'>['silent']>().toEqualTypeOf<Untold<
 expectTypeOf<ToolsOf<TypedConfigs, 'weather'>['pickFile']>().toEqualTypeOf<{
   input: { kind: 'image' | 'text' };
   output: { name: string; bytes?: number | undefined };
+  by: 'client';
+}>();
+expectTypeOf<ToolsOf<TypedConfigs, 'weather'>['notes']>().toEqualTypeOf<{
+  input: unknown;
+  output: unknown;
   by: 'client';
 }>();
 expectTypeOf<ToolsOf<TypedConfigs, 'plain'>>().toEqualTypeOf<{}>();

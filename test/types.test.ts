@@ -51,7 +51,7 @@ async function complaintsAbout(snippets: readonly string[]): Promise<string[]> {
   const known = [
     `import { createLlmClient, type Message } from ${from('client.ts')};`,
     `import { clientTool, defineConfigs, tool } from ${from('define-configs.ts')};`,
-    `import { z } from ${JSON.stringify(join(root, 'node_modules/zod/index.d.ts'))};`,
+    `import { z } from ${JSON.stringify(join(root, 'node_modules/zod/index.js'))};`,
     `import type { LlmRouter } from ${from('doors/trpc/router.ts')};`,
     `import { initTRPC } from ${JSON.stringify(join(root, 'node_modules/@trpc/server/dist/index.d.mts'))};`,
     "const common = { model: 'm', max_tokens: 10 } as const;",
@@ -77,8 +77,8 @@ async function complaintsAbout(snippets: readonly string[]): Promise<string[]> {
 
 /** A mistake, and what the message about it must name. */
 const mistakes: readonly (readonly [snippet: string, ...named: string[]])[] = [
-  ["llm.stream({ config: 'tutour', messages });", '"plain" | "tutor" | "picks"'],
-  ["llm.stream({ config: String('tutor'), messages });", '"plain" | "tutor" | "picks"'],
+  ["llm.stream({ config: 'tutour', messages });", '"picks" | "plain" | "tutor"'],
+  ["llm.stream({ config: String('tutor'), messages });", '"picks" | "plain" | "tutor"'],
   ["llm.stream({ config: 'tutor', messages, variables: { subject: '' } });", "'level' is missing"],
   ["llm.stream({ config: 'tutor', messages });", "'variables' is missing", '"level" | "subject"'],
   [
@@ -134,7 +134,7 @@ const mistakes: readonly (readonly [snippet: string, ...named: string[]])[] = [
   ["llm.stream({ config: 'picks', messages }, { tools: { pik: () => 1 } });", "write 'pick'"],
   [
     "llm.stream({ config: 'picks', messages }, { tools: { pick: ({ kind }) => kind } });",
-    "'string' is not assignable to type 'number'",
+    "'string' is not assignable to type 'number",
   ],
 ];
 
@@ -152,7 +152,7 @@ it('the declaration file of a config file holds names, variables and the types o
   await writeFile(
     join(folder, 'canary.config.mts'),
     `import { clientTool, defineConfigs, tool } from ${JSON.stringify(join(root, 'src/define-configs.ts'))};
-     import { z } from ${JSON.stringify(join(root, 'node_modules/zod/index.d.ts'))};
+     import { z } from ${JSON.stringify(join(root, 'node_modules/zod/index.js'))};
      const configs = defineConfigs({
        plain: { model: 'm', max_tokens: 10, system_prompt: '${secret}' },
        tutor: { model: 'm', max_tokens: 10, system_prompt: '${secret} {{subject}}', base_url: 'http://${secret}' },

@@ -28,22 +28,18 @@ export function openRemote(host: Host, { url, token }: { url: string; token?: st
     reconnect: { attemptsMax },
     onReconnect: ({ error }) => host.note(`${error.message}; trying again`),
   });
-  const { llm } = client.trpc;
   return {
-    configs: () => inOwnErrors(llm.configs.query()),
+    async configs() {
+      try {
+        return await client.trpc.llm.configs.query();
+      } catch (thrown) {
+        throw LlmClientError.from(thrown);
+      }
+    },
     stream: (request, signal) => client.stream(request, { signal }),
     follow: (generationId, signal) => client.follow({ generationId }, { signal }),
     cancel: (generationId) => client.follow({ generationId }).cancel(),
-    resolve: (generationId, results) => inOwnErrors(llm.resolve.mutate({ generationId, results })),
+    resolve: (generationId, results) => client.resolve({ generationId, results }),
     [Symbol.asyncDispose]: () => client.close(),
   };
-}
-
-/** @throws LlmClientError in place of what tRPC's client throws. */
-async function inOwnErrors<Answer>(call: Promise<Answer>): Promise<Answer> {
-  try {
-    return await call;
-  } catch (thrown) {
-    throw LlmClientError.from(thrown);
-  }
 }

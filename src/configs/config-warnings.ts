@@ -89,15 +89,27 @@ function effortWarnings({ model, base_url, effort }: SoundConfig): Problem[] {
 
 /** Warns where every cost will be null. A model that is doubted has a warning already. */
 function priceWarnings({ sound, toAnthropic }: Doubtful): Problem[] {
-  const { model, base_url, price, speed, inference_geo: geo } = sound;
-  if (base_url !== undefined || !toAnthropic || price !== undefined) return [];
-  const unknown = (path: string, what: string) => [
-    { path, message: `the price of ${what} is not known here, so each costUsd is null; price sets it` },
-  ];
-  if (speed === 'fast') return unknown('speed', 'fast tokens');
-  if (geo !== undefined && geo !== 'global') return unknown('inference_geo', 'tokens of one region');
-  const doubted = modelDoubt(model) ?? strangerDoubt(model);
-  return doubted === undefined && !listPrices.has(model) ? unknown('model', model) : [];
+  const { model, base_url, price, steps } = sound;
+  const unknown = unpriced(sound);
+  if (price !== undefined || !unknown) return [];
+  const [path, what] = unknown;
+  const warnings: Problem[] = [];
+  if (steps.cost_usd !== undefined) {
+    const message = `the price of ${what} is not known here, so this limit is reached after the first step; price sets it`;
+    warnings.push({ path: 'steps.cost_usd', message });
+  }
+  const doubted = path === 'model' && (modelDoubt(model) ?? strangerDoubt(model)) !== undefined;
+  if (base_url === undefined && toAnthropic && !doubted) {
+    warnings.push({ path, message: `the price of ${what} is not known here, so each costUsd is null; price sets it` });
+  }
+  return warnings;
+}
+
+/** What the list has no price for, and the key that says it; undefined where it has one. */
+function unpriced({ model, speed, inference_geo: geo }: SoundConfig): [path: string, what: string] | undefined {
+  if (speed === 'fast') return ['speed', 'fast tokens'];
+  if (geo !== undefined && geo !== 'global') return ['inference_geo', 'tokens of one region'];
+  return listPrices.has(model) ? undefined : ['model', model];
 }
 
 /** Judges only times that the operator wrote: a default that is longer than the total does no harm. */

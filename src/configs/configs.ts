@@ -20,7 +20,9 @@ import { createPrompt, type Prompt } from './prompt.ts';
 
 export {
   defineConfigs,
+  type ClientRunType,
   type ConfigInput,
+  type ConfigKeys,
   type ConfigNames,
   type Configs,
   type Expected,
@@ -29,12 +31,10 @@ export {
   type OutputOf,
   type PromptFileInput,
   type PromptInput,
+  type TakenBy,
   type ToolsByConfig,
   type ToolsOf,
-  type TypesOfOutputs,
   type TypesOfTool,
-  type TypesOfTools,
-  type TypesOfToolSet,
   type VariablesIn,
   type VariablesOf,
   type VariablesOfPrompt,

@@ -122,7 +122,7 @@ interface RequestOption {
 const lastEventIdCharsMax = 100;
 const pageEntriesMax = 1_000;
 /** Answers of one request. A message of the model may have as many calls. */
-export const answersMax = 100;
+const answersMax = 100;
 const callIdCharsMax = 200;
 /** Characters of an error or a reason. */
 const reasonCharsMax = 4_000;

@@ -8,6 +8,7 @@ const blockIndex = z.int().describe('Index of the content block, counted through
 const callId = z.string().describe("Upstream's id of the call.");
 const toolName = z.string().describe('Name of the tool, as the config has it.');
 
+/** The schema of `ToolStartEvent`. */
 export const toolStartSchema = z
   .object({ type: z.literal('tool_start'), index: blockIndex, id: callId, name: toolName })
   .meta({ id: 'ToolStartEvent', description: 'The model has begun to write a call.' });
@@ -22,6 +23,7 @@ export interface ToolStartEvent {
   name: string;
 }
 
+/** The schema of `ToolInputEvent`. */
 export const toolInputSchema = z
   .object({ type: z.literal('tool_input'), index: blockIndex, text: z.string() })
   .meta({ id: 'ToolInputEvent', description: 'A piece of the JSON of a call’s input.' });
@@ -38,6 +40,7 @@ const toolSides = ['service', 'client'] as const;
 /** Who executes a tool: the service, or the client that reads the generation. */
 export type ToolSide = (typeof toolSides)[number];
 
+/** The schema of `ToolCallEvent`. */
 export const toolCallSchema = z
   .object({
     type: z.literal('tool_call'),
@@ -100,6 +103,7 @@ const toolFailureSchema = z.object({
   ok: z.literal(false),
   error: toolErrorSchema.describe('Why there is no result.'),
 });
+/** The schema of `ToolResultEvent`. */
 export const toolResultSchema = z
   .discriminatedUnion('ok', [toolSuccessSchema, toolFailureSchema])
   .meta({ id: 'ToolResultEvent', description: 'The result of a call, or why there is none.' });
@@ -128,6 +132,7 @@ export interface ToolFailureEvent {
 /** The result of a call, or why there is none. */
 export type ToolResultEvent = ToolSuccessEvent | ToolFailureEvent;
 
+/** The schema of `StepEvent`. */
 export const stepSchema = z
   .object({
     type: z.literal('step'),

@@ -16,10 +16,10 @@ export class SentContent {
     if (block === undefined) return;
     switch (delta.type) {
       case 'text_delta':
-        block['text'] = `${String(block['text'] ?? '')}${String(delta['text'])}`;
+        block['text'] = joined(block['text'], delta['text']);
         break;
       case 'thinking_delta':
-        block['thinking'] = `${String(block['thinking'] ?? '')}${String(delta['thinking'])}`;
+        block['thinking'] = joined(block['thinking'], delta['thinking']);
         break;
       case 'signature_delta':
         block['signature'] = delta['signature'];
@@ -28,7 +28,7 @@ export class SentContent {
         block['citations'] = [...((block['citations'] as unknown[] | null | undefined) ?? []), delta['citation']];
         break;
       case 'input_json_delta':
-        this.#json += String(delta['partial_json']);
+        this.#json = joined(this.#json, delta['partial_json']);
         break;
     }
   }
@@ -42,6 +42,11 @@ export class SentContent {
   get blocks(): readonly Block[] {
     return this.#blocks;
   }
+}
+
+/** Each may be absent in a block or a delta that a test has written. */
+function joined(text: unknown, more: unknown): string {
+  return (typeof text === 'string' ? text : '') + (typeof more === 'string' ? more : '');
 }
 
 /** The input of a call; null where it is no object, for which clients put something of their own. */

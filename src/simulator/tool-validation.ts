@@ -38,13 +38,13 @@ function customObjection({ name, input_schema: schema, description }: Fields, pa
   return schema['type'] === 'object' ? undefined : `${path}.input_schema.type: Input should be 'object'`;
 }
 
-const choiceTypes: readonly unknown[] = ['any', 'auto', 'none', 'tool'];
+const choiceTypes: ReadonlySet<unknown> = new Set(['any', 'auto', 'none', 'tool']);
 
 function choiceObjection({ tool_choice: choice, tools, model, thinking }: Fields): string | undefined {
   if (choice === undefined) return undefined;
   if (!isObject(choice)) return 'tool_choice: Input should be a valid dictionary';
   const { type, name } = choice;
-  if (!choiceTypes.includes(type)) {
+  if (!choiceTypes.has(type)) {
     return `tool_choice: Input tag '${String(type)}' found using 'type' does not match any of the expected tags: 'any', 'auto', 'none', 'tool'`;
   }
   const declared = Array.isArray(tools) ? (tools as Fields[]) : [];
@@ -91,12 +91,12 @@ function answersObjection(blocks: readonly Fields[], open: readonly unknown[], i
       continue;
     }
     const path = `messages.${index}.content.${at}`;
-    if (id === undefined) return `${path}.tool_result.tool_use_id: Field required`;
+    if (typeof id !== 'string') return `${path}.tool_result.tool_use_id: Field required`;
     if (!open.includes(id)) {
-      return `${path}: unexpected \`tool_use_id\` found in \`tool_result\` blocks: ${String(id)}. Each \`tool_result\` block must have a corresponding \`tool_use\` block in the previous message.`;
+      return `${path}: unexpected \`tool_use_id\` found in \`tool_result\` blocks: ${id}. Each \`tool_result\` block must have a corresponding \`tool_use\` block in the previous message.`;
     }
     if (answered.has(id)) {
-      return `${path}: each tool_use must have a single result. Found multiple \`tool_result\` blocks with id: ${String(id)}`;
+      return `${path}: each tool_use must have a single result. Found multiple \`tool_result\` blocks with id: ${id}`;
     }
     // A result after something else counts as missing.
     if (leading) answered.add(id);

@@ -14,7 +14,7 @@ import type { ConfigTool, ToolSet, ToolUse } from './tool-set.ts';
 import { WaitingCalls, type ClientAnswer } from './waiting-calls.ts';
 
 /** Calls of one message that are executed; the others fail. */
-export const callsPerStepMax = 100;
+const callsPerStepMax = 100;
 
 export interface ToolCallsOptions {
   readonly tools: ToolSet;

@@ -170,6 +170,6 @@ export function toolIn(value: unknown): { readonly by: ToolSide; readonly raw: u
 }
 
 /** Not enumerable, so that a console.log of a tool prints no description. */
-function made<Made extends AnyTool>(by: ToolSide, raw: unknown): Made {
-  return Object.defineProperty({}, definition, { value: { by, raw } }) as Made;
+function made(by: ToolSide, raw: unknown): { readonly [definition]: never } {
+  return Object.defineProperty({} as { readonly [definition]: never }, definition, { value: { by, raw } });
 }

@@ -43,6 +43,7 @@ export const configs = defineConfigs({
         output: z.object({ name: z.string(), bytes: z.number().default(0) }),
       }),
       web: { type: 'web_search_20260318', max_uses: 3 },
+      notes: { type: 'memory_20250818' },
     },
   },
   extract: {

@@ -54,7 +54,8 @@ function AnswerView({ turn, last, running, onAskAgain, onReopen, onResolve }: Tu
   const { answer, link, kept } = useSyncExternalStore(store.subscribe, store.get);
   const { possible } = useKeeping();
   const text = textOf(answer);
-  const holdsObject = isObject(answer.terminal, text);
+  // The service says at the end whether the answer is an object. Until then the first letter of a text decides.
+  const mayBeJson = answer.terminal?.type !== 'done' || answer.terminal.object !== undefined;
   return (
     <div className="answer" aria-busy={running}>
       {answer.parts.map((part, at) => (
@@ -63,7 +64,7 @@ function AnswerView({ turn, last, running, onAskAgain, onReopen, onResolve }: Tu
             part={part}
             running={running}
             growing={running && at === answer.parts.length - 1}
-            isObject={holdsObject}
+            mayBeJson={mayBeJson}
             onResolve={onResolve}
           />
         </ErrorBoundary>
@@ -195,13 +196,14 @@ interface PartViewProps {
   readonly part: Part;
   readonly running: boolean;
   readonly growing: boolean;
-  readonly isObject: boolean;
+  readonly mayBeJson: boolean;
   readonly onResolve: TurnViewProps['onResolve'];
 }
 
-function PartView({ part, running, growing, isObject, onResolve }: PartViewProps) {
+function PartView({ part, running, growing, mayBeJson, onResolve }: PartViewProps) {
   if (part.kind === 'text') {
-    return isObject ? <JsonAnswer text={part.text} /> : <Markdown text={part.text} growing={growing} />;
+    if (mayBeJson && looksLikeJson(part.text)) return <JsonAnswer text={part.text} />;
+    return <Markdown text={part.text} growing={growing} />;
   }
   if (part.kind === 'call') return <ToolCall part={part} running={running} onResolve={onResolve} />;
   if (part.kind === 'block') {
@@ -221,11 +223,6 @@ function PartView({ part, running, growing, isObject, onResolve }: PartViewProps
       <p>{part.text}</p>
     </details>
   );
-}
-
-/** Whether the answer is one object as JSON: the service says so at the end, and until then its first letter does. */
-function isObject(terminal: Answer['terminal'], text: string): boolean {
-  return terminal?.type === 'done' ? terminal.object !== undefined : looksLikeJson(text);
 }
 
 /** Shown in place of a part whose view throws. */
