@@ -17,6 +17,7 @@ import { createRouter, type LlmRouter } from './doors/trpc/router.ts';
 import type { Settings } from './settings/settings.ts';
 import { MemoryStreamLogs } from './stream-log/memory.ts';
 import { RedisStreamLogs, type RedisLogsOptions } from './stream-log/redis/redis-logs.ts';
+import type { Metrics } from './telemetry/metrics.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import type { RetryTiming } from './upstream/retry.ts';
 
@@ -26,6 +27,8 @@ export interface CoreParts {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly configs: () => ConfigSnapshot;
   readonly telemetry: Telemetry;
+  /** Where telemetry counts. Undefined: nowhere. */
+  readonly metrics?: Metrics | undefined;
   readonly retryTiming?: RetryTiming | undefined;
   /** The clockwork of the log on Redis; for tests, which can't wait. */
   readonly redisTiming?: RedisLogsOptions['timing'];
@@ -86,6 +89,13 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     barMs: limits.barMs,
     onGenerationEnd,
   });
+  if (parts.metrics) telemetry.countIn(parts.metrics);
+  const measuring = parts.metrics?.measure({
+    configNames: () => configs().names,
+    generationsRunning: () => generations.running,
+    logs: () => logs.count,
+    logBytes: () => logs.bytes,
+  });
   const router = createRouter<C>({
     generations,
     configs,
@@ -111,6 +121,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
       await generations[Symbol.asyncDispose]();
       await llm[Symbol.asyncDispose]();
       await logs[Symbol.asyncDispose]();
+      measuring?.[Symbol.dispose]();
     },
   };
 }

@@ -131,9 +131,9 @@ export function defineConfigs<const Prompts extends Record<string, PromptInput>,
   { -readonly [Name in keyof Prompts]: VariablesOfPrompt<Prompts[Name]> },
   {
     -readonly [Name in keyof Tools as unknown extends Tools[Name] ? never : Name]: {
-      -readonly [Each in keyof Tools[Name] as [TypesOfTool<Tools[Name][Each]>] extends [never] ? never : Each]: TypesOfTool<
-        Tools[Name][Each]
-      >;
+      -readonly [
+        Each in keyof Tools[Name] as [TypesOfTool<Tools[Name][Each]>] extends [never] ? never : Each
+      ]: TypesOfTool<Tools[Name][Each]>;
     };
   },
   { -readonly [Name in keyof Outputs as unknown extends Outputs[Name] ? never : Name]: TakenBy<Outputs[Name]> }

@@ -2,6 +2,7 @@
  * The service without a listener, as a router for somebody else's tRPC app or for callers in the same process. Knows the parts
  * only through core.ts, and of the app around it only what `authenticate` returns.
  */
+import type { Registry } from 'prom-client';
 import { baseUrlExpected, isBaseUrl } from './upstream/address/base-url.ts';
 import { headerNameProblem, headerValueExpected, isHeaderValue, lowerCaseNames } from './upstream/address/headers.ts';
 import type { Caller } from './caller.ts';
@@ -17,6 +18,7 @@ import type { LlmRouter } from './doors/trpc/router.ts';
 import { readSettings } from './settings/settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
 import type { LlmLogger } from './telemetry/log-lines.ts';
+import { metricsIn } from './telemetry/metrics.ts';
 import { Telemetry, type TelemetryOptions } from './telemetry/telemetry.ts';
 import { proxyVariablesIn } from './settings/upstream-variables.ts';
 
@@ -56,6 +58,8 @@ export interface LlmRouterOptions {
    * `logContent` the log holds messages and answers, that of `logger` too.
    */
   readonly telemetry?: Partial<Omit<TelemetryOptions, 'logger'>> | undefined;
+  /** The app's registry of prom-client, where the router counts what README lists under "Metrics". Without it nothing is counted. */
+  readonly metrics?: Registry | undefined;
 }
 
 /** What an app's `authenticate` returns: the caller, or null or undefined where nobody is known. */
@@ -109,6 +113,7 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
     env,
     configs: () => snapshot,
     telemetry,
+    metrics: options.metrics && metricsIn(options.metrics),
     simulatorUrl: simulator && (() => simulator.url()),
     authenticate: authenticate && ((request) => callerOf(authenticate, request, telemetry)),
     onGenerationEnd,

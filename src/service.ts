@@ -3,6 +3,7 @@
  * listener in front of it. Reads no environment of its own: the settings are an argument.
  */
 import { getHeapStatistics } from 'node:v8';
+import type { Registry } from 'prom-client';
 import { promptReader } from './configs/config-file.ts';
 import { openConfigs, type LiveConfigs } from './configs/config-watch.ts';
 import { parseConfigs } from './configs/configs.ts';
@@ -10,10 +11,12 @@ import { assembleCore, type Core, type CoreParts } from './core.ts';
 import { within } from './flow/within.ts';
 import type { OnGenerationEnd } from './generations/generation-end.ts';
 import { createInputSchemas } from './protocol.ts';
+import { startMetricsListener, type MetricsListener } from './server/metrics.ts';
 import { startServer, type Server } from './server/server.ts';
 import { doubtsOf, type Settings } from './settings/settings.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
 import type { LlmLogger } from './telemetry/log-lines.ts';
+import { metricsIn, ownMetrics, type Metrics } from './telemetry/metrics.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import type { RetryTiming } from './upstream/retry.ts';
 
@@ -33,12 +36,19 @@ export interface ServiceOptions {
   readonly logger?: LlmLogger;
   /** Called for each generation that has ended, with its text and events, for an app that keeps them. */
   readonly onGenerationEnd?: OnGenerationEnd;
+  /**
+   * A registry of prom-client, where the service counts, and which it then shows as its metrics. Unless given: one of its own, with
+   * the metrics of the process, if the settings have metrics served.
+   */
+  readonly metrics?: Registry | undefined;
 }
 
 /** A service that listens. */
 export interface Service extends AsyncDisposable {
   /** The address that it listens on: `http://127.0.0.1:3000`. */
   readonly url: string;
+  /** The address of its metrics: `http://127.0.0.1:3000/metrics`. Undefined where none are served. */
+  readonly metricsUrl: string | undefined;
   /** Reads the configs again and logs the outcome, also where nothing has changed. Never rejects. */
   reload(): Promise<void>;
   /**
@@ -95,15 +105,20 @@ export interface ServiceWithParts extends Service {
 /** What `startService` does, with the parts as its result. */
 export async function startWithParts(options: CoreOptions): Promise<ServiceWithParts> {
   const { settings } = options;
-  const core = await createCore(options);
+  const place = metricsPlace(settings);
+  const metrics = options.metrics ? metricsIn(options.metrics) : place && ownMetrics();
+  const core = await createCore(options, metrics);
   const { telemetry } = core;
   telemetry.settingsDoubted(doubtsOf(settings, getHeapStatistics().heap_size_limit));
   try {
     await Promise.all([core.prepare(), reachLogs(core)]);
-    const server = await listen(core, settings);
-    telemetry.listening(server.url, { simulated: core.simulator !== undefined, configs: core.configs().names });
+    const { server, metricsListener } = await listen(core, settings, metrics);
+    const metricsUrl = place && `${(metricsListener ?? server).url}/metrics`;
+    const simulated = core.simulator !== undefined;
+    telemetry.listening(server.url, { simulated, configs: core.configs().names, metricsUrl });
     return {
       url: server.url,
+      metricsUrl,
       core,
       server,
       async reload() {
@@ -115,6 +130,7 @@ export async function startWithParts(options: CoreOptions): Promise<ServiceWithP
         await core.generations.drain(settings.limits.drainMs);
         await server[Symbol.asyncDispose]();
         await core[Symbol.asyncDispose]();
+        await metricsListener?.[Symbol.asyncDispose]();
         telemetry.stopped();
         await telemetry.flush();
       },
@@ -136,19 +152,48 @@ async function reachLogs({ logs, telemetry }: ServiceCore): Promise<void> {
   connected.catch((error: unknown) => telemetry.internalError('stream logs', error));
 }
 
-function listen(core: ServiceCore, { host, port, limits }: Settings): Promise<Server> {
-  return startServer({
-    host,
-    port,
-    router: core.router,
-    generations: core.generations,
-    configs: core.configs,
-    access: core.access,
-    held: core.held,
-    telemetry: core.telemetry,
-    schemas: createInputSchemas(limits),
-    limits,
-  });
+/**
+ * Whether metrics are served at the main listener, on a listener of their own, or not at all. Whoever reaches the main listener
+ * from another machine could read them there without a key.
+ */
+function metricsPlace({ loopback, metricsPort }: Settings): 'main' | 'own' | undefined {
+  if (metricsPort !== undefined) return 'own';
+  return loopback ? 'main' : undefined;
+}
+
+interface Listeners {
+  readonly server: Server;
+  /** Undefined where metrics have no listener of their own. */
+  readonly metricsListener: MetricsListener | undefined;
+}
+
+async function listen(core: ServiceCore, settings: Settings, metrics: Metrics | undefined): Promise<Listeners> {
+  const { access, telemetry } = core;
+  const { host, port, metricsHost, metricsPort = 0, limits } = settings;
+  const place = metricsPlace(settings);
+  const metricsListener =
+    place === 'own'
+      ? await startMetricsListener({ host: metricsHost, port: metricsPort, metrics: metrics!, access, telemetry })
+      : undefined;
+  try {
+    const server = await startServer({
+      host,
+      port,
+      router: core.router,
+      generations: core.generations,
+      configs: core.configs,
+      access,
+      held: core.held,
+      telemetry,
+      schemas: createInputSchemas(limits),
+      limits,
+      metrics: place === 'main' ? metrics : undefined,
+    });
+    return { server, metricsListener };
+  } catch (error) {
+    await metricsListener?.[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /**
@@ -156,7 +201,7 @@ function listen(core: ServiceCore, { host, port, limits }: Settings): Promise<Se
  *
  * @throws ConfigError if the configs are not valid.
  */
-export async function createCore(options: CoreOptions): Promise<ServiceCore> {
+export async function createCore(options: CoreOptions, metrics?: Metrics): Promise<ServiceCore> {
   const { settings, env = {}, cwd = '.' } = options;
   const telemetry = options.telemetry ?? new Telemetry(settings);
   if (settings.unused) telemetry.variablesUnused(settings.unused);
@@ -172,6 +217,7 @@ export async function createCore(options: CoreOptions): Promise<ServiceCore> {
     env,
     configs: () => liveConfigs?.snapshot() ?? snapshot,
     telemetry,
+    metrics,
     simulatorUrl: simulator && (() => simulator.url),
     onGenerationEnd: options.onGenerationEnd,
     retryTiming: options.retryTiming,

@@ -24,8 +24,12 @@ async function readAll(events: AsyncIterable<LlmEvent>): Promise<LlmEvent[]> {
 
 /** A handler that a test lets return, with what it was called with. */
 function handler() {
-  const calls: { input: unknown; context: ToolCallContext; answer: (output: unknown) => void; fail: (error: unknown) => void }[] =
-    [];
+  const calls: {
+    input: unknown;
+    context: ToolCallContext;
+    answer: (output: unknown) => void;
+    fail: (error: unknown) => void;
+  }[] = [];
   const handle = (input: unknown, context: ToolCallContext) =>
     new Promise<unknown>((answer, fail) => calls.push({ input, context, answer, fail }));
   return { calls, handle };
@@ -145,7 +149,9 @@ it('an answer that the service refuses for another reason ends the iteration wit
   service.onResolve = () => {
     throw new LlmError('invalid_input', 'results[0].output: expected an object');
   };
-  const error: unknown = await readAll(llm.stream(request, { tools: { pick: () => 'x' } })).catch((thrown: unknown) => thrown);
+  const error: unknown = await readAll(llm.stream(request, { tools: { pick: () => 'x' } })).catch(
+    (thrown: unknown) => thrown,
+  );
   expect(error).toBeInstanceOf(LlmClientError);
   expect(error).toMatchObject({ code: 'invalid_input' });
   expect(service.resolved).toHaveLength(1);
@@ -200,7 +206,9 @@ it('resolve() answers calls and approvals when the app calls it, and throws what
   expect(await llm.resolve({ generationId, results })).toEqual({ resolved: 1 });
   expect(service.resolved).toEqual([{ generationId, results }]);
   service.onResolve = () => {
-    throw new LlmError('conflict', 'answered before', { issues: [{ path: 'results[0].id', message: 'answered before' }] });
+    throw new LlmError('conflict', 'answered before', {
+      issues: [{ path: 'results[0].id', message: 'answered before' }],
+    });
   };
   await expect(llm.resolve({ generationId, results })).rejects.toMatchObject({
     code: 'conflict',

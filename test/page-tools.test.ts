@@ -115,19 +115,22 @@ requiresBrowser()('in a browser', () => {
     expect(executions.sendMail).toBe(executed);
   });
 
-  it.each(['light', 'dark'] as const)('axe finds nothing in a call that waits, nor in its result (%s)', async (colorScheme) => {
-    const page = await browser.open(test.current.url, { colorScheme });
-    for (const tool of ['sendMail', 'pickFile']) {
-      await askOnPage(page, `/sim tool ${tool}`);
-      const button = callOf(page, tool).getByRole('button', { name: /Deny|Decline/ });
-      await button.waitFor();
+  it.each(['light', 'dark'] as const)(
+    'axe finds nothing in a call that waits, nor in its result (%s)',
+    async (colorScheme) => {
+      const page = await browser.open(test.current.url, { colorScheme });
+      for (const tool of ['sendMail', 'pickFile']) {
+        await askOnPage(page, `/sim tool ${tool}`);
+        const button = callOf(page, tool).getByRole('button', { name: /Deny|Decline/ });
+        await button.waitFor();
+        expect(await violations(page)).toEqual([]);
+        await button.click();
+        await answerEnded(page);
+      }
+      await callOf(page, 'sendMail').locator('summary').click();
       expect(await violations(page)).toEqual([]);
-      await button.click();
-      await answerEnded(page);
-    }
-    await callOf(page, 'sendMail').locator('summary').click();
-    expect(await violations(page)).toEqual([]);
-  });
+    },
+  );
 
   it('a screen reader learns that a call waits', async () => {
     const page = await browser.open(test.current.url);

@@ -239,8 +239,8 @@ async function open(file: string, overrides?: object) {
     telemetry: {
       configsReloaded: tell,
       configsRefused: tell,
-      internalError: (where, error) => {
-        throw new Error(where, { cause: error });
+      reloadFailed: (error) => {
+        throw error;
       },
     },
   });

@@ -36,6 +36,7 @@ describe('settings', () => {
       auth: undefined,
       logLevel: 'info',
       logContent: false,
+      metricsHost: '127.0.0.1',
     });
     expect(limits).toMatchObject(defaultInputLimits);
     expect(limits).toMatchObject({ bodyBytesMax: 10 * 2 ** 20, logRetentionMs: 600_000, tombstoneMs: 86_400_000 });
@@ -61,6 +62,8 @@ describe('settings', () => {
       LLM_ALLOWED_HOSTS: 'llm.internal,[::2]',
       LOG_LEVEL: 'silent',
       LLM_LOG_CONTENT: '1',
+      LLM_METRICS_PORT: '9464',
+      LLM_METRICS_HOST: '::',
       LLM_BODY_BYTES_MAX: '2048',
       LLM_LOG_RETENTION_MS: '0',
       PATH: '/bin',
@@ -90,6 +93,8 @@ describe('settings', () => {
       allowedHosts: ['llm.internal', '[::2]'],
       logLevel: 'silent',
       logContent: true,
+      metricsPort: 9_464,
+      metricsHost: '::',
       limits: { bodyBytesMax: 2_048, logRetentionMs: 0 },
     });
   });
@@ -139,6 +144,9 @@ describe('settings that are not valid', () => {
     ['LLM_ALLOWED_HOSTS', 'a.example:80'],
     ['LLM_ALLOWED_HOSTS', 'http://a.example'],
     ['LLM_UNHEARD_OF', '1'],
+    ['LLM_METRICS_PORT', '65536'],
+    ['LLM_METRICS_PORT', '3000'],
+    ['LLM_METRICS_HOST', '0.0.0.0'],
   ])('are refused for %s=%s', (name, value) => {
     expect(problemsOf({ [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name}: `))]);
   });
@@ -176,8 +184,10 @@ describe('settings that are not valid', () => {
         LLM_SERVICE_PORT_HTTP: '80',
         LLM_PORT: 'tcp://10.0.0.1:80',
         LLM_SERVICE_PORT_80_TCP_ADDR: '10.0.0.1',
+        LLM_METRICS_PORT: 'tcp://10.0.0.2:9464',
       }),
     ).toEqual([]);
+    expect(readSettings({ LLM_METRICS_PORT: 'tcp://10.0.0.2:9464' }).metricsPort).toBeUndefined();
     expect(problemsOf({ LLM_PORT: '80' })).toHaveLength(1);
   });
 });
@@ -207,7 +217,7 @@ describe('the reference', () => {
   it('has a row for every variable, with its default', () => {
     const rows = settingsReference().split('\n');
     const names = rows.flatMap((row) => /^\| `([A-Z_]+)`/.exec(row)?.[1] ?? []);
-    expect(names).toHaveLength(20 + Object.keys(readSettings({}).limits).length);
+    expect(names).toHaveLength(22 + Object.keys(readSettings({}).limits).length);
     expect(rows).toContain('| `PORT` | `3000` | The port to listen on; 0 takes any free port |');
     expect(rows).toContain(
       '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time that running generations have to finish when the process is asked to end |',

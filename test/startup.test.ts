@@ -126,6 +126,8 @@ describe('serve does not start', () => {
       expect(told).toBe(
         `error: 127.0.0.1:${port} is taken by another process; choose another port (PORT=${otherThan(port)}, or PORT=0 for any free one)\n`,
       );
+      const metrics = await refused({ LLM_METRICS_PORT: String(port) }, 1);
+      expect(metrics).toContain(`(LLM_METRICS_PORT=${otherThan(port)}, or LLM_METRICS_PORT=0 for any free one)`);
       const simulate = await cli.run(['simulate', '--port', String(port)]);
       expect(simulate).toMatchObject({ code: 1, stderr: expect.stringContaining(`--port ${otherThan(port)}`) });
     } finally {
@@ -141,6 +143,9 @@ describe('serve does not start', () => {
     const told = await refused({ HOST, LLM_AUTH: 'none' }, 2);
     expect(told).toContain(`error: HOST: `);
     expect(told).toContain(words);
+    const ofMetrics = await refused({ LLM_METRICS_PORT: '0', LLM_METRICS_HOST: HOST }, 2);
+    expect(ofMetrics).toContain(`error: LLM_METRICS_HOST: `);
+    expect(ofMetrics).toContain(words);
   });
 });
 

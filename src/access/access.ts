@@ -97,10 +97,10 @@ export class Access {
    * Refuses a `Host` that isn't the service's. Only a service on loopback, or one whose names are set, can know. Without this check
    * a page whose own name resolves to the service's address (DNS rebinding) would pass for a page of the same origin.
    *
+   * @param loopback Whether the listener that the request came to is on loopback. Unless given: whether the service is.
    * @throws LlmError `forbidden`
    */
-  checkHost({ host }: IncomingHttpHeaders): void {
-    const { loopback } = this.#options;
+  checkHost({ host }: IncomingHttpHeaders, { loopback }: { readonly loopback: boolean } = this.#options): void {
     if (!loopback && this.#hosts.size === 0) return;
     const name = hostNameOf(host);
     if (this.#hosts.has(name) || isLoopback(name)) return;

@@ -15,7 +15,13 @@ export async function serve(host: Host): Promise<void> {
   const reload = () => void starting.then((service) => service.reload()).catch(() => {});
   // The process that started a worker replaces it, and ends it at a second signal.
   using interrupt = new Interrupt(host, { reload, ...(member ? { replace() {}, onlyOnce: true } : {}) });
-  await using service = await listening(starting, { ...settings, portPrefix: 'PORT=' });
+  const { metricsHost, metricsPort } = settings;
+  const ofMetrics = { host: metricsHost, portPrefix: 'LLM_METRICS_PORT=', hostName: 'LLM_METRICS_HOST' };
+  await using service = await listening(
+    starting,
+    { ...settings, portPrefix: 'PORT=' },
+    metricsPort === undefined ? [] : [{ ...ofMetrics, port: metricsPort }],
+  );
   if (member) {
     member.announce(service.url);
     await Promise.race([aborted(interrupt.signal), member.dismissed]);
@@ -23,6 +29,7 @@ export async function serve(host: Host): Promise<void> {
     return;
   }
   host.note(`llm-service listens on ${service.url}`);
+  if (metricsPort !== undefined) host.note(`Metrics are at ${service.metricsUrl}`);
   noteSimulator(host, settings);
   await aborted(interrupt.signal);
   noteDrain(host);

@@ -15,7 +15,7 @@ import { ConfigError, type ConfigSnapshot } from './configs.ts';
 import type { ConfigChanges, Telemetry } from '../telemetry/telemetry.ts';
 
 export interface OpenConfigsOptions extends Omit<LoadConfigsOptions, 'onFile'> {
-  readonly telemetry: Pick<Telemetry, 'configsReloaded' | 'configsRefused' | 'internalError'>;
+  readonly telemetry: Pick<Telemetry, 'configsReloaded' | 'configsRefused' | 'reloadFailed'>;
 }
 
 export interface LiveConfigs extends AsyncDisposable {
@@ -61,7 +61,7 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
       return 'reloaded';
     } catch (error) {
       if (error instanceof ConfigError) telemetry.configsRefused(source.file, error.problems);
-      else telemetry.internalError('reload', error);
+      else telemetry.reloadFailed(error);
       return 'refused';
     }
   }

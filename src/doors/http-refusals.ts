@@ -65,6 +65,15 @@ export function invalidRequest(message: string): LlmError {
   return LlmError.invalidInput([{ path: '', message }]);
 }
 
+/** A refusal repeats no more characters of a path than this. */
+const namedPathCharsMax = 200;
+
+/** An LlmError `invalid_input`, to be sent with the status 404. */
+export function noSuchRoute({ method, url }: Pick<FastifyRequest, 'method' | 'url'>): LlmError {
+  const [path = ''] = url.split('?', 1);
+  return invalidRequest(`No such route: ${method} ${path.slice(0, namedPathCharsMax)}`);
+}
+
 /** fastify's own refusals under the service's codes; https://fastify.dev/docs/latest/Reference/Errors/ */
 function asLlmError(error: Error & Partial<Pick<FastifyError, 'code' | 'statusCode'>>): LlmError {
   if (error instanceof LlmError) return error;

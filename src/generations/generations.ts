@@ -36,6 +36,7 @@ import {
 } from '../stream-log/stream-log.ts';
 import { ownTurn } from '../flow/turns.ts';
 import { within } from '../flow/within.ts';
+import type { RefusalDoor } from '../telemetry/refusal-lines.ts';
 
 export interface GenerationsOptions extends GenerationParts {
   /** Returns the configs of this moment. A generation keeps the config that it was started with. */
@@ -52,6 +53,14 @@ export interface Admission {
   admitViewer(caller: Caller): Disposable;
   /** Takes a place among the generations that wait for clients. */
   admitWaiting(caller: Caller): Disposable;
+}
+
+/** What a door knows of a request beside its caller and its content. */
+export interface Entrance {
+  /** The door by which the viewer is counted. Unless given: `embedded`. */
+  readonly door?: RefusalDoor | undefined;
+  /** Called before a generation is started; throws where whoever asks may only attach. */
+  readonly checkStart?: (() => void) | undefined;
 }
 
 /** Refuses nothing. For callers within the process: what they get is returned to them, and waits in no socket. */
@@ -100,17 +109,16 @@ export class Generations implements AsyncDisposable {
    * The call itself only makes the view. Its first `next()` or `pipe()` takes a viewer's place, finds the log or starts the
    * generation, and opens a reader.
    *
-   * @param checkStart Called before a generation is started; throws where whoever asks may only attach.
    * @throws LlmError at the first `next()`, or by `pipe()`: `invalid_input`, `conflict`, `generation_not_found`, `rate_limited`,
    *   `at_capacity`, and where a generation would start also `config_not_found`, `shutting_down`, and what `checkStart` throws.
    */
-  stream(caller: Caller, request: StreamRequest, signal: AbortSignal, checkStart?: () => void): LogView {
-    return new View(signal, (view) => this.#openStream(view, caller, request, checkStart));
+  stream(caller: Caller, request: StreamRequest, signal: AbortSignal, entrance: Entrance = {}): LogView {
+    return new View(signal, (view) => this.#openStream(view, caller, request, entrance));
   }
 
   /** As `stream`, but attaches only. */
-  follow(caller: Caller, request: FollowRequest, signal: AbortSignal): LogView {
-    return new View(signal, (view) => this.#openFollow(view, caller, request));
+  follow(caller: Caller, request: FollowRequest, signal: AbortSignal, entrance: Entrance = {}): LogView {
+    return new View(signal, (view) => this.#openFollow(view, caller, request, entrance));
   }
 
   /**
@@ -255,20 +263,20 @@ export class Generations implements AsyncDisposable {
     view: View,
     caller: Caller,
     request: StreamRequest,
-    checkStart: (() => void) | undefined,
+    { door, checkStart }: Entrance,
   ): Promise<LogReader> {
     this.#takeViewerPlace(view, caller);
     const cursor = parseCursor(request);
     const log = await this.#findOrStart(caller, request, cursor, checkStart);
-    return this.#read(view, log, cursor);
+    return this.#read(view, log, cursor, door);
   }
 
-  async #openFollow(view: View, caller: Caller, request: FollowRequest): Promise<LogReader> {
+  async #openFollow(view: View, caller: Caller, request: FollowRequest, { door }: Entrance): Promise<LogReader> {
     this.#takeViewerPlace(view, caller);
     const cursor = parseCursor(request);
     const log = await this.#find({ caller: caller.name, generationId: request.generationId });
     if (!log) throw generationNotFound();
-    return this.#read(view, log, cursor);
+    return this.#read(view, log, cursor, door);
   }
 
   #takeViewerPlace(view: View, caller: Caller): void {
@@ -306,13 +314,21 @@ export class Generations implements AsyncDisposable {
   }
 
   /** Opens the view's reader, and counts its viewer from then on. */
-  async #read(view: View, log: StreamLog, cursor: Cursor | undefined): Promise<LogReader> {
+  async #read(
+    view: View,
+    log: StreamLog,
+    cursor: Cursor | undefined,
+    door: RefusalDoor = 'embedded',
+  ): Promise<LogReader> {
+    const { telemetry } = this.#options;
     // A viewer whose cursor is refused here never counted, so it stops no disconnect clock.
     const reader = await log.read(cursor?.offset ?? -1, view.signal, view.close);
     const generation = this.#running.get(mapKey(log.record));
     generation?.viewerCame();
     this.#viewers += 1;
+    telemetry.viewerCame(door);
     view.onClose(() => {
+      telemetry.viewerLeft(door);
       generation?.viewerLeft();
       this.#viewers -= 1;
       if (this.#viewers === 0) this.#allLeft();

@@ -3,8 +3,8 @@
  * door, and whom it keeps out before any door. Knows nothing of what the doors write.
  */
 import { randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type ServerOptions as ServerOptionsOfNode } from 'node:http';
-import { Server as NetServer, type AddressInfo } from 'node:net';
+import { createServer, type ServerOptions as ServerOptionsOfNode } from 'node:http';
+import { Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from '../access/access.ts';
@@ -13,7 +13,7 @@ import { ResponseRoom } from '../access/response-room.ts';
 import type { ConfigSnapshot } from '../configs/configs.ts';
 import { BodyPieces } from '../doors/body-pieces.ts';
 import type { FlowLimits } from '../doors/flow-control.ts';
-import { HttpRefusals, invalidRequest } from '../doors/http-refusals.ts';
+import { HttpRefusals, invalidRequest, noSuchRoute } from '../doors/http-refusals.ts';
 import { registerJsonBodies, type Admit, type BodyLimits } from '../doors/json-body.ts';
 import { livenessFor } from '../doors/liveness.ts';
 import { registerRest } from '../doors/rest/rest.ts';
@@ -26,8 +26,11 @@ import type { Generations } from '../generations/generations.ts';
 import type { JsonBounds } from '../json/json-bounds.ts';
 import type { InputSchemas } from '../protocol.ts';
 import type { Limits } from '../settings/limits.ts';
+import type { Exposition } from '../telemetry/metrics.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { corsHeaders, preflightHeaders, varyByOrigin } from './cors.ts';
+import { urlOf } from './listening.ts';
+import { registerMetrics } from './metrics.ts';
 import { OpenResponses } from './open-responses.ts';
 import { registerPage } from './page.ts';
 import { ReadingTurns } from './reading-turns.ts';
@@ -48,6 +51,8 @@ export interface ServerOptions {
   readonly schemas: InputSchemas;
   readonly telemetry: Telemetry;
   readonly limits: Limits;
+  /** Served at `/metrics`; undefined where they are served elsewhere, or nowhere. */
+  readonly metrics: Exposition | undefined;
 }
 
 /** A listener. Disposing it closes every connection, after it has given finished responses a moment to leave. */
@@ -67,8 +72,6 @@ export interface Server extends AsyncDisposable {
 
 /** The part of all WebSockets that one caller may have. */
 const callerShareMax = 4 / 5;
-/** A refusal repeats no more characters of a path than this. */
-const namedPathCharsMax = 200;
 /** Levels of a request's JSON around a content block: batch, call, input, messages, content. */
 const envelopeDepth = 10;
 /** How long a connection is kept for a next request: longer than the minute of most load balancers, which then close first. */
@@ -105,6 +108,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await registerPage(app);
   await app.register(async (guarded) => {
     guard(guarded, access);
+    if (options.metrics) registerMetrics(guarded, options.metrics, refusals);
     const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
     await guarded.register(async (scope) =>
       registerRest(scope, { generations, configs, authenticate, schemas, sse, refusals }),
@@ -170,9 +174,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await webSockets[Symbol.asyncDispose]();
     throw error;
   }
-  const { address, family, port } = app.server.address() as AddressInfo;
   return {
-    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
+    url: urlOf(app.server),
     get sockets() {
       return webSockets.sockets;
     },
@@ -287,9 +290,4 @@ function registerHealth(app: FastifyInstance, generations: Generations): void {
     const status = generations.readiness;
     return reply.code(status === 'ready' ? 200 : 503).send({ status });
   });
-}
-
-function noSuchRoute({ method, url }: Pick<IncomingMessage, 'method'> & { readonly url: string }): LlmError {
-  const [path = ''] = url.split('?', 1);
-  return invalidRequest(`No such route: ${method} ${path.slice(0, namedPathCharsMax)}`);
 }

@@ -38,7 +38,14 @@ export interface ServiceVariables {
   readonly logLevel: LogLevel;
   /** Whether the log holds messages and answers: `LLM_LOG_CONTENT`. */
   readonly logContent: boolean;
+  /** The port of the listener that serves metrics alone: `LLM_METRICS_PORT`. 0 takes any free port. */
+  readonly metricsPort: number | undefined;
+  /** The name or address of that listener: `LLM_METRICS_HOST`. */
+  readonly metricsHost: string;
 }
+
+/** A name or an address that a listener can be given. */
+const hostRule = () => text().regex(/^[A-Za-z0-9_.:%-]+$/, { error: 'a host name or an IP address' });
 
 const apiKey = z.string().transform((entry, { issues }): ApiKey => {
   const key = parseApiKey(entry);
@@ -51,7 +58,7 @@ const apiKey = z.string().transform((entry, { issues }): ApiKey => {
 export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Variable<ServiceVariables[Key]> } = {
   host: {
     name: 'HOST',
-    rule: text().regex(/^[A-Za-z0-9_.:%-]+$/, { error: 'a host name or an IP address' }),
+    rule: hostRule(),
     default: '127.0.0.1',
     meaning: 'The name or address to listen on. One that other machines reach needs `LLM_API_KEYS`, or `LLM_AUTH=none`',
   },
@@ -119,6 +126,19 @@ export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Varia
     rule: z.stringbool({ truthy: ['1'], falsy: ['0'], error: '"1" or "0"' }),
     default: false,
     meaning: '`1`: the log holds messages and answers',
+  },
+  metricsPort: {
+    name: 'LLM_METRICS_PORT',
+    rule: digits(wholeNumber(0, 65_535)),
+    default: undefined,
+    meaning:
+      'The port of a listener that serves `/metrics` and nothing else; 0 takes any free port. Unless set, a service on loopback serves them on `PORT`, and a service beyond loopback nowhere',
+  },
+  metricsHost: {
+    name: 'LLM_METRICS_HOST',
+    rule: hostRule(),
+    default: '127.0.0.1',
+    meaning: 'The name or address of that listener. Whoever reaches it reads the metrics, without a key',
   },
 };
 

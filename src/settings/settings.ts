@@ -41,7 +41,8 @@ const variables = { ...serviceVariables, ...upstreamVariables };
  *
  * @throws SettingsError with every problem that was found.
  */
-export function readSettings(env: Environment): Settings {
+export function readSettings(environment: Environment): Settings {
+  const env = withoutServiceLinks(environment);
   const problems: Problem[] = [];
   const read = <Value>([key, variable]: readonly [string, Variable<Value>]) => [
     key,
@@ -90,6 +91,17 @@ function contradictions(settings: Omit<Settings, 'simulate'>, problems: readonly
     loopback || apiKeys.length > 0 || auth === 'none',
     `${quote(host)} lets other machines in; set LLM_API_KEYS, or LLM_AUTH=none if everyone may ask`,
   );
+  const { port, metricsPort, metricsHost } = settings;
+  check(
+    ['LLM_METRICS_PORT', 'PORT'],
+    metricsPort === undefined || metricsPort === 0 || metricsPort !== port,
+    `expected another port than PORT, found ${metricsPort}`,
+  );
+  check(
+    ['LLM_METRICS_HOST', 'LLM_METRICS_PORT'],
+    metricsPort !== undefined || metricsHost === serviceVariables.metricsHost.default,
+    `expected nothing, since LLM_METRICS_PORT is not set, found ${quote(metricsHost)}`,
+  );
   for (const key of ['logsBytesMax', 'logsBytesPerCallerMax'] as const) {
     check(
       [limits[key].name, 'LLM_LOG_BYTES_MAX'],
@@ -120,10 +132,14 @@ const knownNames = [...Object.values<Variable>(variables), ...Object.values<Vari
 
 function unknownNames(env: Environment): Problem[] {
   return Object.entries(env).flatMap(([name, value = '']) => {
-    if (!name.startsWith('LLM_') || value.trim() === '' || knownNames.includes(name) || isServiceLink(name, value))
-      return [];
+    if (!name.startsWith('LLM_') || value.trim() === '' || knownNames.includes(name)) return [];
     return [{ path: name, message: `unknown variable${suggestion(name, knownNames)}` }];
   });
+}
+
+/** A service that is called `llm-metrics` sets LLM_METRICS_PORT, for one. */
+function withoutServiceLinks(env: Environment): Environment {
+  return Object.fromEntries(Object.entries(env).filter(([name, value = '']) => !isServiceLink(name, value)));
 }
 
 /** Whether Kubernetes or a Docker link set the variable, for a service that is itself called `llm` or `llm-…`. */

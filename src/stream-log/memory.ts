@@ -67,6 +67,12 @@ export class MemoryStreamLogs implements StreamLogs {
     return this.#bytes;
   }
 
+  get count(): number {
+    let count = 0;
+    for (const { logs } of this.#callers.values()) count += logs.size;
+    return count;
+  }
+
   /** Always true: the logs are in this process. */
   get reachable(): boolean {
     return true;

@@ -1,13 +1,14 @@
 /**
- * Reports what happens in a service: one method for each thing that can happen. Knows how it is logged, and keeps credentials,
- * prompts and answers out of the log.
+ * Reports what happens in a service: one method for each thing that can happen. Knows how it is logged and whether it is counted,
+ * and keeps credentials, prompts and answers out of the log.
  */
 import type { Logger } from 'pino';
 import type { LlmError } from '../errors.ts';
 import type { Problem } from '../settings/problems.ts';
 import { harmless, openLog, type LlmLogger, type LogDestination } from './log-lines.ts';
+import type { AttemptCode, Counters } from './metrics.ts';
 import type { Message, TerminalEvent } from '../protocol.ts';
-import { RefusalLines, type Refusal } from './refusal-lines.ts';
+import { RefusalLines, type Refusal, type RefusalDoor } from './refusal-lines.ts';
 
 /** What is logged, and where. */
 export interface TelemetryOptions {
@@ -78,6 +79,8 @@ export class Telemetry {
   /** Flushed before the process ends; undefined where a logger was given, which its owner flushes. */
   readonly #lines: Logger | undefined;
   readonly #refusals: RefusalLines;
+  /** Undefined where nobody reads metrics. */
+  #counters: Counters | undefined;
 
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
@@ -87,12 +90,24 @@ export class Telemetry {
     this.#refusals = new RefusalLines(this.#log);
   }
 
+  /** Has everything that happens from now on counted, too. */
+  countIn(counters: Counters): void {
+    this.#counters = counters;
+  }
+
   /** Settles when all lines until now are written, or can't be written any more. */
   async flush(): Promise<void> {
     await new Promise<void>((resolve) => (this.#lines ? this.#lines.flush(() => resolve()) : resolve()));
   }
 
-  listening(url: string, facts: { readonly simulated: boolean; readonly configs: readonly string[] }): void {
+  listening(
+    url: string,
+    facts: {
+      readonly simulated: boolean;
+      readonly configs: readonly string[];
+      readonly metricsUrl?: string | undefined;
+    },
+  ): void {
     this.#log.info({ url, ...facts }, 'listening');
   }
 
@@ -151,6 +166,7 @@ export class Telemetry {
   }
 
   configsReloaded(file: string, changes: ConfigChanges, warnings: readonly Problem[] = []): void {
+    this.#counters?.configsApplied(changes.removed);
     this.#log.info({ file, ...changes }, 'configs reloaded');
     this.configsDoubted(file, warnings);
   }
@@ -172,13 +188,21 @@ export class Telemetry {
 
   /** The configs as they are written now can't be served. The service keeps the former ones. */
   configsRefused(file: string, problems: readonly Problem[]): void {
+    this.#counters?.configsRefused();
     this.#log.error({ file, problems }, 'configs refused, the old ones stay');
+  }
+
+  /** The configs could not be read again, by a bug of this service. It keeps the former ones. */
+  reloadFailed(error: unknown): void {
+    this.#counters?.configsRefused();
+    this.internalError('reload', error);
   }
 
   generationEnded(end: GenerationEnd): void {
     const { terminal, content, ...facts } = end;
     const { type: outcome, config, model, usage, costUsd, timing } = terminal;
     const { raw: _raw, ...tokens } = usage;
+    this.#counters?.generationEnded(terminal);
     const { steps = 1, limit, object } = terminal.type === 'done' ? terminal : {};
     this.#log.info(
       {
@@ -200,6 +224,11 @@ export class Telemetry {
     );
   }
 
+  /** A request to upstream has ended, well or not. Counted, and not logged: a failure has a line of its own. */
+  upstreamAttempted(config: string, code: AttemptCode): void {
+    this.#counters?.upstreamAttempted(config, code);
+  }
+
   upstreamAttemptFailed({ error, ...facts }: AttemptFailure): void {
     this.#log.warn(
       { ...facts, code: error.code, requestId: error.requestId, cause: causeOf(error, isUnexplained) },
@@ -214,7 +243,28 @@ export class Telemetry {
 
   /** A request was refused. Each code has a few lines a second; further refusals are counted, and the count is logged. */
   refused(refusal: Refusal): void {
+    this.#counters?.refused(refusal.door, refusal.code);
     this.#refusals.write(refusal);
+  }
+
+  /** A view was opened at this door. Counted, and not logged. */
+  viewerCame(door: RefusalDoor): void {
+    this.#counters?.viewerCame(door);
+  }
+
+  /** Called once for each call of `viewerCame`. */
+  viewerLeft(door: RefusalDoor): void {
+    this.#counters?.viewerLeft(door);
+  }
+
+  /**
+   * A call of a tool was answered. Counted, and not logged.
+   *
+   * @param tool One of the config's tools, or `unknown`: a model can make up any name, and each would be kept for ever.
+   * @param outcome `ok`, or the code of the failure.
+   */
+  toolCalled(config: string, tool: string, outcome: string): void {
+    this.#counters?.toolCalled(config, tool, outcome);
   }
 
   /** An error was thrown that has no code: a bug of this service. */

@@ -35,7 +35,7 @@ export interface ToolCallsOptions {
    * @throws LlmError where there is none.
    */
   readonly admitWaiting: () => Disposable;
-  readonly telemetry: Pick<Telemetry, 'toolFailed'>;
+  readonly telemetry: Pick<Telemetry, 'toolCalled' | 'toolFailed'>;
 }
 
 /** A call, and what is to be done about it. */
@@ -180,6 +180,10 @@ export class ToolCalls implements ToolAnswers {
   ): Promise<CallResult | undefined> {
     const { use, tool } = call;
     const result = await this.#resultOf(call, asked, signal);
+    if (result) {
+      const { telemetry, config } = this.#options;
+      telemetry.toolCalled(config, tool ? use.name : 'unknown', result.ok ? 'ok' : result.code);
+    }
     if (result && !tool?.hidden) await emit([eventOf(use, this.#options.tools.shownName(use.name), tool, result)]);
     return result;
   }

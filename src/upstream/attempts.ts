@@ -16,6 +16,7 @@ import type { Ledger } from './ledger.ts';
 import type { MessageReader } from './messages-api/message-reader.ts';
 import type { StepContent } from './messages-api/step-content.ts';
 import { RetryPlan, type NextAttempt, type RetryTiming } from './retry.ts';
+import type { AttemptCode } from '../telemetry/metrics.ts';
 import type { AttemptFailure } from '../telemetry/telemetry.ts';
 import { ownWord, withoutRequest } from './upstream-words.ts';
 import { Watchdog, type TimeoutName } from './watchdog.ts';
@@ -35,6 +36,8 @@ export interface AttemptsOptions {
   /** Resolves to all texts of a request with this config that upstream might quote and nobody else may read. */
   readonly secretTexts: (config: Config) => Promise<readonly string[]>;
   readonly onFailure: (failed: AttemptFailure) => void;
+  /** Called for each attempt when it is over, before `onFailure`. */
+  readonly onAttempt: (config: string, code: AttemptCode) => void;
 }
 
 /** Dispose it to stop its timer. */
@@ -150,7 +153,7 @@ export class Attempts implements Disposable {
   }
 
   async #run(attempt: Attempt, sink: Sink<LlmEvent[]>): Promise<void> {
-    const { ledger } = this.#options;
+    const { ledger, onAttempt } = this.#options;
     try {
       await attempt.pipe(sink);
     } finally {
@@ -158,6 +161,7 @@ export class Attempts implements Disposable {
       if (!attempt.message.complete) await attempt.close();
       ledger.output(attempt.outputAtMs);
       if (attempt.usage) ledger.add(this.#config, attempt.usage);
+      onAttempt(this.#config.name, codeOf(attempt));
     }
   }
 
@@ -194,4 +198,8 @@ export class Attempts implements Disposable {
       }),
     );
   }
+}
+
+function codeOf({ failure, message }: Attempt): AttemptCode {
+  return failure?.code ?? (message.complete ? 'ok' : 'cancelled');
 }

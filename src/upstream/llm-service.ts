@@ -29,7 +29,7 @@ import { Steps, type ToolAnswers } from './steps.ts';
 export interface LlmServiceOptions {
   /** Called for each attempt, so that a key which was renewed is used. */
   readonly resolveUpstream: (config: Config) => UpstreamAddress;
-  readonly telemetry?: Pick<Telemetry, 'upstreamAttemptFailed' | 'internalError'>;
+  readonly telemetry?: Pick<Telemetry, 'upstreamAttempted' | 'upstreamAttemptFailed' | 'internalError'>;
   /** For tests, which can't wait for the default delays. */
   readonly retryTiming?: RetryTiming | undefined;
 }
@@ -113,6 +113,7 @@ export class LLMService implements AsyncDisposable {
       senderFor: (of, freshSocket) => this.#senderFor(of, ofStep(), freshSocket),
       secretTexts: (of) => this.#secretTexts(of, ofStep()),
       onFailure: (failed) => telemetry?.upstreamAttemptFailed(failed),
+      onAttempt: (of, code) => telemetry?.upstreamAttempted(of, code),
     });
     let terminal: TerminalEvent;
     try {

@@ -34,6 +34,7 @@ const packageUsers: Readonly<Record<string, readonly string[]>> = {
   '@trpc/server': ['doors/trpc', 'client'],
   'node:process': ['cli'],
   process: ['cli'],
+  'prom-client': ['telemetry/metrics', 'service', 'embed'],
   redis: ['stream-log/redis'],
 };
 

@@ -60,6 +60,7 @@ export async function startBench({
         failures.push(failure);
         for (const wake of waiting.splice(0)) wake();
       },
+      upstreamAttempted: () => {},
       internalError: (_where, error) => void internalErrors.push(error),
     },
     retryTiming,

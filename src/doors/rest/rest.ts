@@ -38,6 +38,8 @@ const dialect: EventDialect = {
   heartbeat: ':\n',
 };
 
+const entrance = { door: 'rest' } as const;
+
 /** Adds the routes under `/api/llm`, and `/openapi.json`, which describes them. The scope must be REST's own. */
 export function registerRest(scope: FastifyInstance, options: RestOptions): void {
   const { generations, schemas, authenticate, sse, refusals } = options;
@@ -66,13 +68,13 @@ export function registerRest(scope: FastifyInstance, options: RestOptions): void
       config: request.params.config,
       ...cursor(request),
     };
-    await sendEvents(reply, sse, dialect, (signal) => generations.stream(caller, asked, signal));
+    await sendEvents(reply, sse, dialect, (signal) => generations.stream(caller, asked, signal, entrance));
   });
 
   scope.get<{ Params: { id: string } }>('/api/llm/generations/:id/events', async (request, reply) => {
     const caller = authenticate(request);
     const asked = { generationId: parseInput(schemas.generationId, request.params.id, 'id'), ...cursor(request) };
-    await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal));
+    await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal, entrance));
   });
 
   scope.post<{ Params: { id: string } }>('/api/llm/generations/:id/results', async (request) => {

@@ -110,13 +110,13 @@ export function createRouter<C>(options: RouterOptions) {
       stream: procedure
         .input(parseStream as (input: unknown) => StreamInput<C>)
         .subscription(({ ctx, input, signal = neverAborts() }) =>
-          eventsOf(ctx, signal, generations.stream(ctx.caller, input, signal, ctx.note?.checkStart)),
+          eventsOf(ctx, signal, generations.stream(ctx.caller, input, signal, ctx.note)),
         ),
 
       follow: procedure
         .input(parse(schemas.follow))
         .subscription(({ ctx, input, signal = neverAborts() }) =>
-          eventsOf(ctx, signal, generations.follow(ctx.caller, input, signal)),
+          eventsOf(ctx, signal, generations.follow(ctx.caller, input, signal, ctx.note)),
         ),
 
       cancel: byId.mutation(async ({ ctx, input }) => ({

@@ -104,6 +104,11 @@ export class RedisStreamLogs implements StreamLogs {
     return this.#room.bytes;
   }
 
+  /** The logs that this process writes, or wrote a moment ago. */
+  get count(): number {
+    return this.#shards.reduce((count, { owned }) => count + owned.size, 0);
+  }
+
   get reachable(): boolean {
     return this.#shards.length > 0 && this.#shards.every(({ silentMs }) => silentMs < this.#timing.patienceMs);
   }

@@ -33,8 +33,8 @@ export function buildMessageRequest(
   const values = config as unknown as RequestParts['config'];
   const { bodies, headers } = partsOf(config);
   const fields: Record<string, unknown> = {};
-  for (const [bodyOf, value] of bodies) {
-    const added = bodyOf(value, { config: values, prompt, fields, userId, secret });
+  for (const [entry, value] of bodies) {
+    const added = entry.body!(value, { config: values, prompt, fields, userId, secret });
     for (const name in added) fields[name] = joined(fields[name], added[name]);
   }
   return { headers, body: { ...fields, stream: true, messages } };
@@ -47,8 +47,8 @@ export function headersOf(config: Config): Headers {
 
 /** What follows from a config alone. */
 interface ConfigParts {
-  /** What each key that the config sets adds to a body, and the key's value. */
-  readonly bodies: readonly (readonly [NonNullable<ConfigEntry['body']>, unknown])[];
+  /** The keys that add something to a body, each with its value. */
+  readonly bodies: readonly (readonly [ConfigEntry, unknown])[];
   readonly headers: Headers;
 }
 
@@ -59,7 +59,7 @@ function partsOf(config: Config): ConfigParts {
   let known = parts.get(config);
   if (!known) {
     const keys = keysOf(config);
-    const bodies = keys.flatMap(([{ body }, value]) => (body ? [[body, value] as const] : []));
+    const bodies = keys.filter(([entry]) => 'body' in entry);
     known = { bodies, headers: headersFrom(keys, config.betas ?? []) };
     parts.set(config, known);
   }
