@@ -7,6 +7,7 @@ import { isTerminal, type CallAnswer, type LlmEvent, type StartEvent, type Termi
 import { Replica } from './replica.ts';
 import {
   readToEnd,
+  rejection,
   resolveBy,
   type GenerationRecord,
   type LogReader,
@@ -120,8 +121,4 @@ export class MemoryStreamLog implements StreamLog {
     const { terminalType, terminal, length } = this.#replica;
     return { state: terminalType ?? 'running', lastOffset: length - 1, terminal };
   }
-}
-
-async function rejection(error: unknown): Promise<never> {
-  throw error;
 }

@@ -228,3 +228,8 @@ export async function readToEnd(log: StreamLog): Promise<TerminalEvent> {
   }
   throw new LlmError('at_capacity', 'The stream log is out of reach; try again shortly', { retryAfterMs: 1_000 });
 }
+
+/** A promise that rejects, for a function that may return none: what it throws must reach its caller as a rejection. */
+export async function rejection(error: unknown): Promise<never> {
+  throw error;
+}

@@ -48,3 +48,11 @@ export function terminalOf(events: readonly LlmEvent[]): TerminalEvent | undefin
   const last = events.at(-1);
   return last && isTerminal(last) ? last : undefined;
 }
+
+/** Bytes that an element takes in Redis beside its text. */
+const overheadBytes = 8;
+
+/** Bytes that an element takes in Redis. */
+export function elementBytes(element: string): number {
+  return Buffer.byteLength(element) + overheadBytes;
+}

@@ -9,6 +9,7 @@ import type { CallAnswer, LlmEvent, StartEvent, TerminalEvent } from '../../prot
 import { Replica } from '../replica.ts';
 import {
   readToEnd,
+  rejection,
   resolveBy,
   type GenerationRecord,
   type LogReader,
@@ -19,14 +20,12 @@ import {
   type TakeRoom,
 } from '../stream-log.ts';
 import { TakenAnswers } from './answers.ts';
-import { encode, encodeKept, parse, storedHash, terminalOf } from './elements.ts';
+import { elementBytes, encode, encodeKept, parse, storedHash, terminalOf } from './elements.ts';
 import { logOverheadBytes, type LogPlace } from './log-room.ts';
 import { lostEvent, producerLost } from './producer-lost.ts';
 import type { FoundLog, Shard } from './shard.ts';
 import { Watchers } from './watchers.ts';
 
-/** Bytes that an element takes in Redis beside its text. */
-const elementOverheadBytes = 8;
 /** Bytes that an event takes in memory beside its text until Redis has acknowledged it: an object and a second text. */
 const pendingOverheadBytes = 160;
 /** Bytes that may wait to be acknowledged before `append` gives a promise. */
@@ -119,12 +118,13 @@ export class OwnedLog implements StreamLog {
   }
 
   async status(): Promise<LogStatus> {
-    return this.#status();
+    const { terminalType, terminal, length } = this.replica;
+    return { state: terminalType ?? 'running', lastOffset: length - 1, terminal };
   }
 
   async snapshot(room?: TakeRoom): Promise<LogStatus & { readonly text: string }> {
     await room?.(this.#replicaBytes);
-    return { ...this.#status(), text: this.replica.text };
+    return { ...(await this.status()), text: this.replica.text };
   }
 
   produced(): Produced {
@@ -169,7 +169,7 @@ export class OwnedLog implements StreamLog {
     if (terminal && this.#abandoned) return this.#closeAbandoned(terminal);
     const elements = events.map(encode);
     let bytes = 0;
-    for (const element of elements) bytes += bytesOf(element);
+    for (const element of elements) bytes += elementBytes(element);
     const fits =
       this.#bytes + bytes <= this.#shard.limits.logBytesMax &&
       !this.place.resize(this.#heldWith(this.#pendingBytes + bytes, this.#pending.length + events.length));
@@ -196,7 +196,7 @@ export class OwnedLog implements StreamLog {
   #closeAbandoned({ usage, costUsd, timing, config, model }: TerminalEvent): never {
     const end = { ...lostEvent(undefined, 0), usage, costUsd, timing, config, model };
     const element = encode(end);
-    this.#accept([end], [element], bytesOf(element));
+    this.#accept([end], [element], elementBytes(element));
     this.#closing = true;
     throw producerLost();
   }
@@ -254,7 +254,7 @@ export class OwnedLog implements StreamLog {
       this.#pendingBytes = 0;
     } else {
       events = this.#pending.splice(0, count);
-      for (const element of this.#elements.splice(0, count)) this.#pendingBytes -= bytesOf(element);
+      for (const element of this.#elements.splice(0, count)) this.#pendingBytes -= elementBytes(element);
     }
     this.#push(events);
     this.place.resize(this.#heldWith(this.#pendingBytes, this.#pending.length));
@@ -395,18 +395,4 @@ export class OwnedLog implements StreamLog {
     const watchers = await this.#shard.watchersOf(this.k);
     if (watchers !== null) this.watched(watchers);
   }
-
-  #status(): LogStatus {
-    const { terminalType, terminal, length } = this.replica;
-    return { state: terminalType ?? 'running', lastOffset: length - 1, terminal };
-  }
-}
-
-/** Bytes that an element takes in Redis. */
-function bytesOf(element: string): number {
-  return Buffer.byteLength(element) + elementOverheadBytes;
-}
-
-async function rejection(error: unknown): Promise<never> {
-  throw error;
 }
