@@ -265,7 +265,10 @@ class HttpSimulator implements Simulator {
     if (asked.paused.length > 0) return { kind: 'blocks', blocks: continuationOf(asked.paused) };
     const commanded = commandReply(asked, body, random);
     if (commanded !== undefined) return commanded;
-    return { kind: 'blocks', blocks: [...thinkingOf(body, random), ...(await this.#answer(asked, body, random))] };
+    return {
+      kind: 'blocks',
+      blocks: [...thinkingOf(body, asked, random), ...(await this.#answer(asked, body, random))],
+    };
   }
 
   async #answer({ question, results }: Asked, body: MessagesBody, random: Random): Promise<ScriptedBlock[]> {
@@ -282,8 +285,8 @@ const thinkingChanged =
   '`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified. These blocks must remain as they were in the original response.';
 
 /** The thinking block that a request asks for. With `display: 'omitted'` it has only a signature. */
-function thinkingOf({ thinking }: MessagesBody, random: Random): ScriptedBlock[] {
+function thinkingOf({ thinking }: MessagesBody, { results }: Asked, random: Random): ScriptedBlock[] {
   if (thinking === undefined || thinking.type === 'disabled') return [];
-  const omitted = thinking.display === 'omitted';
-  return [thinkingBlock(omitted ? '' : 'The user asks something. I will look it up.', random)];
+  const thought = results.length > 0 ? 'The tools have answered.' : 'The user asks something. I will look it up.';
+  return [thinkingBlock(thinking.display === 'omitted' ? '' : thought, random)];
 }

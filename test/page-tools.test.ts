@@ -119,9 +119,9 @@ requiresBrowser()('in a browser', () => {
     'axe finds nothing in a call that waits, nor in its result (%s)',
     async (colorScheme) => {
       const page = await browser.open(test.current.url, { colorScheme });
-      for (const tool of ['sendMail', 'pickFile']) {
-        await askOnPage(page, `/sim tool ${tool}`);
-        const button = callOf(page, tool).getByRole('button', { name: /Deny|Decline/ });
+      for (const name of ['sendMail', 'pickFile']) {
+        await askOnPage(page, `/sim tool ${name}`);
+        const button = callOf(page, name).getByRole('button', { name: /Deny|Decline/ });
         await button.waitFor();
         expect(await violations(page)).toEqual([]);
         await button.click();

@@ -11,8 +11,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 // The compiler is slow on a busy machine.
 vi.setConfig({ hookTimeout: 120_000 });
 
-/** The steps of a type that searches a prompt's text for its variables: nobody writes them. */
-const steps = /^VariablesIn names/;
+/** The steps of the types that find the variables of a prompt's text and the events of a config: nobody writes them. */
+const steps = /^(?:VariablesIn|EventOf) names/;
 
 let types: PublicTypes;
 beforeAll(async () => {

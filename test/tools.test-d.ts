@@ -50,7 +50,7 @@ expectTypeOf<ToolsOf<TypedConfigs, 'weather'>['notes']>().toEqualTypeOf<{
   output: unknown;
   by: 'client';
 }>();
-expectTypeOf<ToolsOf<TypedConfigs, 'plain'>>().toEqualTypeOf<{}>();
+expectTypeOf<keyof ToolsOf<TypedConfigs, 'plain'>>().toEqualTypeOf<never>();
 expectTypeOf<OutputOf<TypedConfigs, 'extract'>>().toEqualTypeOf<Extracted>();
 expectTypeOf<OutputOf<TypedConfigs, 'plain'>>().toEqualTypeOf<undefined>();
 
@@ -221,7 +221,7 @@ llm.stream(weather, { tools: { getWeather: () => ({ celsius: 1 }) } });
 llm.stream(weather, { tools: { pickFile: () => ({ name: 1, bytes: 2 }) } });
 // @ts-expect-error: this config has no tools
 llm.stream({ config: 'plain', messages }, { tools: { pickFile: () => ({ name: '', bytes: 2 }) } });
-llm.resolve({
+void llm.resolve({
   generationId: '',
   results: [
     { id: '', output: 1 },
@@ -230,7 +230,7 @@ llm.resolve({
   ],
 });
 // @ts-expect-error: a result says one of three
-llm.resolve({ generationId: '', results: [{ id: '' }] });
+void llm.resolve({ generationId: '', results: [{ id: '' }] });
 
 // ------------------------------------------------------------------------------------ configs known only at run time
 

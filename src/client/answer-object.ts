@@ -34,9 +34,9 @@ export async function readObject(events: AsyncIterable<LlmEvent>): Promise<unkno
 
 /**
  * The least time between two partial objects, in milliseconds. Each costs a copy of the lists and objects that are still open, so
- * without a pause the time for a long list in small pieces would grow with the square of its length.
+ * the time grows with the text: with a fixed one, all copies of a long object together would grow with the square of its length.
  */
-const pauseMs = 10;
+const pauseMs = (chars: number) => Math.max(10, chars / 5_000);
 
 /**
  * The object as far as it has been written, whenever the reader asks for it and it has grown. What arrives meanwhile is in the
@@ -48,15 +48,17 @@ const pauseMs = 10;
 export async function* readPartials(events: AsyncIterable<LlmEvent>, queue: EventQueue): AsyncGenerator<unknown> {
   let json = new PartialJson();
   let last = -1;
+  let chars = 0;
   for await (const event of events) {
     if (event.type === 'text') {
       if (event.index !== last) json = new PartialJson();
       last = event.index;
+      chars += event.text.length;
       json.push(event.text);
     } else if (event.type === 'error' || event.type === 'cancelled') throw LlmClientError.fromEvent(event);
     if (!json.changed || (queue.waits && event.type !== 'done')) continue;
     yield json.take();
-    if (event.type !== 'done') await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    if (event.type !== 'done') await new Promise((resolve) => setTimeout(resolve, pauseMs(chars)));
   }
 }
 

@@ -57,7 +57,8 @@ export interface Run<Event = LlmEvent, Object = unknown> extends AsyncIterable<E
    */
   object(): Promise<Object>;
   /**
-   * Yields the object as far as it has been written, from its beginning: each time the newest, and at most a hundred in a second.
+   * Yields the object as far as it has been written, from its beginning: each time the newest, and at most a hundred in a second;
+   * fewer where it is long.
    * A text may be a part of itself, and other values are whole. None of them was judged, and they end with the answer, whatever
    * became of the object: `object()` has the judged one. A yielded value doesn't change; the next one shares with it what stayed
    * the same.

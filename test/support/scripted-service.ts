@@ -100,16 +100,21 @@ export async function startScriptedService(...first: readonly LlmEvent[]): Promi
   }
 
   const t = initTRPC.create({ transformer: superjson, errorFormatter: llmErrorFormatter });
-  const asIs = <T>(input: unknown) => input as T;
   const router = t.router({
     llm: t.router({
-      stream: t.procedure.input(asIs<StreamRequest>).subscription(({ input, signal }) => events(input, signal!)),
-      follow: t.procedure.input(asIs<FollowRequest>).subscription(({ input, signal }) => events(input, signal!)),
-      resolve: t.procedure.input(asIs<ResolveRequest>).mutation(({ input }) => {
-        resolved.push(input);
-        service.onResolve(input);
-        return { resolved: input.results.length };
-      }),
+      stream: t.procedure
+        .input((input: unknown) => input as StreamRequest)
+        .subscription(({ input, signal }) => events(input, signal!)),
+      follow: t.procedure
+        .input((input: unknown) => input as FollowRequest)
+        .subscription(({ input, signal }) => events(input, signal!)),
+      resolve: t.procedure
+        .input((input: unknown) => input as ResolveRequest)
+        .mutation(({ input }) => {
+          resolved.push(input);
+          service.onResolve(input);
+          return { resolved: input.results.length };
+        }),
     }),
   });
   const server = createHTTPServer({ router, basePath: '/trpc/', allowMethodOverride: true });
