@@ -4,6 +4,8 @@
  */
 import { secretIn } from './upstream/address/headers.ts';
 import { Access } from './access/access.ts';
+import { MemoryBudgets } from './access/budgets.ts';
+import type { LiveCredentials } from './access/live-credentials.ts';
 import type { Caller } from './caller.ts';
 import type { Config, ConfigSnapshot } from './configs/configs.ts';
 import type { OnGenerationEnd } from './generations/generation-end.ts';
@@ -34,7 +36,9 @@ export interface CoreParts {
   readonly redisTiming?: RedisLogsOptions['timing'];
   /** Returns the address of the simulator, where it stands in for upstream. Called for each request to upstream. */
   readonly simulatorUrl: (() => string | Promise<string>) | undefined;
-  /** Finds out who asks over tRPC. Unless given: by the keys of the settings. */
+  /** The keys and tokens by which callers are known. Unless given: everyone is `anonymous`. */
+  readonly credentials?: Pick<LiveCredentials, 'keys' | 'tokens'> | undefined;
+  /** Finds out who asks over tRPC. Unless given: by `credentials`. */
   readonly authenticate?: ((request: AuthRequest) => Caller | Promise<Caller>) | undefined;
   readonly onGenerationEnd?: OnGenerationEnd | undefined;
   /** Whether the router is mounted in somebody else's app. Default: false. */
@@ -67,8 +71,11 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
   });
   const logs = createLogs(parts);
   const held = new HeldBytes(limits);
+  const budgets = hasBudgets(parts) ? new MemoryBudgets(limits) : undefined;
   const access = new Access({
-    keys: settings.apiKeys,
+    keys: parts.credentials?.keys,
+    tokens: parts.credentials?.tokens,
+    budgets,
     allowedOrigins: settings.allowedOrigins,
     allowedHosts: settings.allowedHosts,
     loopback: settings.loopback,
@@ -84,6 +91,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     admission: access,
     telemetry,
     held,
+    budgets,
     logBytesMax: limits.logBytesMax,
     toolResultBytesMax: limits.toolResultBytesMax,
     barMs: limits.barMs,
@@ -99,7 +107,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
   const router = createRouter<C>({
     generations,
     configs,
-    authenticate: parts.authenticate ?? ((request) => access.authenticate(request)),
+    authenticate: parts.authenticate ?? ((request) => callerOf(access, request)),
     schemas: createInputSchemas(limits),
     telemetry,
     flow: limits,
@@ -124,6 +132,17 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
       measuring?.[Symbol.dispose]();
     },
   };
+}
+
+/** Without a promise, unless there is a token that was not verified yet. The doors of this service have verified it by now. */
+function callerOf(access: Access, request: AuthRequest): Caller | Promise<Caller> {
+  return access.verify(request)?.then(() => access.authenticate(request)) ?? access.authenticate(request);
+}
+
+/** Whether a caller may have a budget: all callers, or some by their key or by the host's `authenticate`. */
+function hasBudgets({ settings: { limits, apiKeysFile }, authenticate }: CoreParts): boolean {
+  const { tokensPerCallerPerDayMax: tokens, costPerCallerPerDayMax: cost } = limits;
+  return Math.min(tokens, cost) < Infinity || apiKeysFile !== undefined || authenticate !== undefined;
 }
 
 /** In Redis if a URL says where that is, else in this process. */

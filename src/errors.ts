@@ -99,7 +99,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTraits>> = {
     status: 503,
     trpc: 'TOO_MANY_REQUESTS',
     retryable: true,
-    refuses: ['stream', 'follow', 'resolve'],
+    refuses: anyOperation,
     meaning: 'a limit of the whole service is reached',
   },
   shutting_down: {

@@ -1,7 +1,7 @@
 /** The package's face: what a config file and an embedding app import, and every type that those exports name. */
 export type { ApiKey } from './access/api-keys.ts';
 export type { Credentials } from './access/access.ts';
-export type { Caller } from './caller.ts';
+export type { Caller, CallerLimits } from './caller.ts';
 export {
   clientTool,
   tool,

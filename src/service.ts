@@ -4,6 +4,7 @@
  */
 import { getHeapStatistics } from 'node:v8';
 import type { Registry } from 'prom-client';
+import { openCredentials, type LiveCredentials } from './access/live-credentials.ts';
 import { promptReader } from './configs/config-file.ts';
 import { openConfigs, type LiveConfigs } from './configs/config-watch.ts';
 import { parseConfigs } from './configs/configs.ts';
@@ -30,7 +31,10 @@ export interface ServiceOptions {
   readonly configs?: unknown;
   /** The folder that `LLM_CONFIG` is relative to, and the prompt files of `configs`. Unless given: the working directory. */
   readonly cwd?: string;
-  /** Whether the config file, and the files that it names, are read again when they change. Default: false. */
+  /**
+   * Whether the config file, and the files that it names, are read again when they change. Default: false. Files of keys always
+   * are, so that a key can be revoked.
+   */
   readonly watch?: boolean;
   /** Receives what the service would log, of every level. Unless given: lines go to stdout, from the settings' `logLevel` on. */
   readonly logger?: LlmLogger;
@@ -49,7 +53,7 @@ export interface Service extends AsyncDisposable {
   readonly url: string;
   /** The address of its metrics: `http://127.0.0.1:3000/metrics`. Undefined where none are served. */
   readonly metricsUrl: string | undefined;
-  /** Reads the configs again and logs the outcome, also where nothing has changed. Never rejects. */
+  /** Reads the configs again, and the files of keys, and logs the outcome, also where nothing has changed. Never rejects. */
   reload(): Promise<void>;
   /**
    * Accepts no more connections, and has clients take others for their next requests, for where another process listens on the same
@@ -66,7 +70,8 @@ export interface Service extends AsyncDisposable {
 /**
  * Starts a service. The caller disposes it.
  *
- * @throws ConfigError if the configs are not valid; the listener's own error if it can't have the address.
+ * @throws ConfigError if the configs are not valid; SettingsError if a file of keys isn't; the listener's own error if it can't have
+ *   the address.
  */
 export function startService({ logger, ...options }: ServiceOptions): Promise<Service> {
   const { logLevel, logContent } = options.settings;
@@ -92,6 +97,8 @@ export interface CoreOptions extends Omit<ServiceOptions, 'logger'> {
 export interface ServiceCore extends Core {
   /** The configs of the file; undefined where the options hold the configs. */
   readonly liveConfigs: LiveConfigs | undefined;
+  /** What says who may ask. */
+  readonly credentials: LiveCredentials;
   /** Runs where neither a key nor a base URL is set. */
   readonly simulator: Simulator | undefined;
 }
@@ -122,6 +129,7 @@ export async function startWithParts(options: CoreOptions): Promise<ServiceWithP
       core,
       server,
       async reload() {
+        await core.credentials.reload();
         if ((await core.liveConfigs?.reload()) !== 'unchanged') return;
         telemetry.configsUnchanged(settings.configFile, { fixed: settings.configs !== undefined });
       },
@@ -169,7 +177,7 @@ interface Listeners {
 
 async function listen(core: ServiceCore, settings: Settings, metrics: Metrics | undefined): Promise<Listeners> {
   const { access, telemetry } = core;
-  const { host, port, metricsHost, metricsPort = 0, limits } = settings;
+  const { host, port, metricsHost, metricsPort = 0, limits, trustedProxies } = settings;
   const place = metricsPlace(settings);
   const metricsListener =
     place === 'own'
@@ -183,6 +191,7 @@ async function listen(core: ServiceCore, settings: Settings, metrics: Metrics | 
       generations: core.generations,
       configs: core.configs,
       access,
+      trustedProxies,
       held: core.held,
       telemetry,
       schemas: createInputSchemas(limits),
@@ -199,7 +208,7 @@ async function listen(core: ServiceCore, settings: Settings, metrics: Metrics | 
 /**
  * Opens the configs and builds all of the service but its listener. The caller disposes it.
  *
- * @throws ConfigError if the configs are not valid.
+ * @throws ConfigError if the configs are not valid, SettingsError if a file of keys isn't.
  */
 export async function createCore(options: CoreOptions, metrics?: Metrics): Promise<ServiceCore> {
   const { settings, env = {}, cwd = '.' } = options;
@@ -211,6 +220,7 @@ export async function createCore(options: CoreOptions, metrics?: Metrics): Promi
       : undefined;
   const snapshot = liveConfigs?.snapshot() ?? parseConfigs(options.configs, { env, readPrompt: promptReader(cwd) });
   telemetry.configsDoubted(settings.configFile, snapshot.warnings);
+  const credentials = await openCredentials({ settings, cwd, telemetry });
   const simulator = settings.simulate ? await startSimulator() : undefined;
   const core = assembleCore({
     settings,
@@ -218,6 +228,7 @@ export async function createCore(options: CoreOptions, metrics?: Metrics): Promi
     configs: () => liveConfigs?.snapshot() ?? snapshot,
     telemetry,
     metrics,
+    credentials,
     simulatorUrl: simulator && (() => simulator.url),
     onGenerationEnd: options.onGenerationEnd,
     retryTiming: options.retryTiming,
@@ -234,9 +245,11 @@ export async function createCore(options: CoreOptions, metrics?: Metrics): Promi
     telemetry: core.telemetry,
     prepare: () => core.prepare(),
     liveConfigs,
+    credentials,
     simulator,
     async [Symbol.asyncDispose]() {
       await liveConfigs?.[Symbol.asyncDispose]();
+      await credentials[Symbol.asyncDispose]();
       await core[Symbol.asyncDispose]();
       await simulator?.[Symbol.asyncDispose]();
     },

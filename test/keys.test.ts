@@ -1,5 +1,7 @@
 /** A key for a caller: one command makes it, and the service knows only its digest. */
 import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { readSettings, SettingsError } from '../src/settings/settings.ts';
 import { commandLine } from './support/command-line.ts';
@@ -23,6 +25,21 @@ describe('llm-service key', () => {
     expect(stderr).toMatch(/add it to LLM_API_KEYS/);
     expect(stderr).not.toContain(key);
     await using service = await startTestService({ env: { LLM_API_KEYS: entry } });
+    const asked = await cli.run(['configs', '--url', service.url, '--token', key]);
+    expect(asked).toMatchObject({ code: 0, stdout: expect.stringContaining('default') });
+  });
+
+  it('prints the entry of a file where keys are in one, which a running service takes', async () => {
+    const file = join(cli.cwd, 'keys.json');
+    const env = { LLM_API_KEYS_FILE: file };
+    const { code, stdout, stderr } = await cli.run(['key', 'alice'], { env });
+    const [key = '', entry = '', ...rest] = stdout.trimEnd().split('\n');
+    expect({ code, rest }).toEqual({ code: 0, rest: [] });
+    expect(JSON.parse(entry)).toEqual({ name: 'alice', sha256: sha256(key) });
+    expect(stderr).toContain(`add it to the list in ${file}`);
+    expect(stderr).not.toContain(key);
+    await writeFile(file, `[${entry}]`);
+    await using service = await startTestService({ env });
     const asked = await cli.run(['configs', '--url', service.url, '--token', key]);
     expect(asked).toMatchObject({ code: 0, stdout: expect.stringContaining('default') });
   });

@@ -230,7 +230,7 @@ describe('starts in a minute', () => {
 
   it('are counted by caller, and refused with the time after which one is taken again', async () => {
     const access = new Access({
-      keys: [],
+      keys: undefined,
       allowedOrigins: [],
       allowedHosts: [],
       loopback: true,

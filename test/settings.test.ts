@@ -31,8 +31,10 @@ describe('settings', () => {
       configs: undefined,
       redisUrl: undefined,
       apiKeys: [],
+      jwtCallerClaim: 'sub',
       allowedOrigins: [],
       allowedHosts: [],
+      trustedProxies: [],
       auth: undefined,
       logLevel: 'info',
       logContent: false,
@@ -217,7 +219,7 @@ describe('the reference', () => {
   it('has a row for every variable, with its default', () => {
     const rows = settingsReference().split('\n');
     const names = rows.flatMap((row) => /^\| `([A-Z_]+)`/.exec(row)?.[1] ?? []);
-    expect(names).toHaveLength(22 + Object.keys(readSettings({}).limits).length);
+    expect(names).toHaveLength(29 + Object.keys(readSettings({}).limits).length);
     expect(rows).toContain('| `PORT` | `3000` | The port to listen on; 0 takes any free port |');
     expect(rows).toContain(
       '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time that running generations have to finish when the process is asked to end |',

@@ -2,14 +2,16 @@
  * Who may use the service, and how much: it turns credentials into a Caller, refuses pages of other sites, and counts generations,
  * viewers and starts for each caller. Knows headers, not transports. It refuses a request before the request costs anything.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible';
 import type { Caller } from '../caller.ts';
 import { LlmError } from '../errors.ts';
+import type { Budgets } from './budgets.ts';
 import type { HeldBytes } from './held-bytes.ts';
+import type { Keys } from './keys.ts';
 import { canonicalOrigin, hostNameOf, isAddress, isSameHost } from './origin.ts';
 import { isLoopback } from '../settings/loopback.ts';
+import type { Tokens } from './tokens.ts';
 import { showsMoreThanUrl } from './web-pages.ts';
 
 export interface AccessLimits {
@@ -30,8 +32,12 @@ export interface AccessLimits {
 }
 
 export interface AccessOptions {
-  /** Keys of callers, by the SHA-256 of each in hex. Without any, everyone is the caller `anonymous`. */
-  readonly keys: readonly { readonly name: string; readonly sha256: string }[];
+  /** The keys of callers. Undefined where everyone is the caller `anonymous`. */
+  readonly keys: Keys | undefined;
+  /** Judges the tokens of callers. Undefined where none are taken. */
+  readonly tokens?: Tokens | undefined;
+  /** What callers may use up in a day. Unless given, as much as they like. */
+  readonly budgets?: Budgets | undefined;
   /** Origins of other sites whose pages may use the service. */
   readonly allowedOrigins: readonly string[];
   /** Host names that requests may name beside the loopback ones. Without any, and not on loopback, they may name every host. */
@@ -60,9 +66,9 @@ export interface SharedCounts {
 
 /** What a door knows of who sent a request. */
 export interface Credentials {
-  /** Headers of the request, of which `authorization` may hold a key. */
+  /** Headers of the request, of which `authorization` may hold a key or a token. */
   readonly headers: IncomingHttpHeaders;
-  /** The first message of a WebSocket's client, which may hold a key as `token`. */
+  /** The first message of a WebSocket's client, which may hold a key or a token as `token`. */
   readonly connectionParams?: Readonly<Record<string, string | undefined>> | null | undefined;
 }
 
@@ -74,7 +80,6 @@ const generationsAtOnce = 'generations at once';
 
 export class Access {
   readonly #options: AccessOptions;
-  readonly #keys: readonly { readonly name: string; readonly digest: Buffer }[];
   readonly #allowedOrigins: ReadonlySet<string>;
   readonly #hosts: ReadonlySet<string>;
   readonly #starts: RateLimiterAbstract;
@@ -87,7 +92,6 @@ export class Access {
 
   constructor(options: AccessOptions) {
     this.#options = options;
-    this.#keys = options.keys.map(({ name, sha256 }) => ({ name, digest: Buffer.from(sha256, 'hex') }));
     this.#allowedOrigins = new Set(options.allowedOrigins.map((origin) => canonicalOrigin(origin)));
     this.#hosts = new Set(options.allowedHosts.map((host) => hostNameOf(host)));
     this.#starts = startsLimiter(options);
@@ -137,7 +141,7 @@ export class Access {
    * @throws LlmError `forbidden`
    */
   checkStart({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>): void {
-    if (method === 'POST' || this.#keys.length > 0 || showsMoreThanUrl(headers)) return;
+    if (method === 'POST' || !this.keyless || showsMoreThanUrl(headers)) return;
     throw new LlmError(
       'forbidden',
       'A URL alone, which any web page could have a browser open, starts no generation: use POST, or send a header such as "x-llm-client: <name>"',
@@ -149,43 +153,64 @@ export class Access {
     return origin !== undefined && this.#allowedOrigins.has(canonicalOrigin(origin)) ? origin : undefined;
   }
 
-  /** Whether the service has no keys, so that everyone is the caller `anonymous`. */
+  /** Whether callers show neither keys nor tokens, so that everyone is the caller `anonymous`. */
   get keyless(): boolean {
-    return this.#keys.length === 0;
+    return this.#options.keys === undefined;
+  }
+
+  /**
+   * Settles when `authenticate` and `identify` can judge the credentials; undefined where they can now, as they can all but tokens.
+   * A token is verified once for the head, or the params of a socket, that it was found in. Never rejects.
+   */
+  verify(credentials: Credentials): Promise<void> | undefined {
+    const { tokens } = this.#options;
+    const shown = tokens && shownIn(credentials);
+    return shown && isToken(shown.token) ? tokens.verify(shown.token, shown.holder) : undefined;
   }
 
   /**
    * As `authenticate`, but undefined where a key is needed and the credentials hold none: a WebSocket's client may send it later.
    *
-   * @throws LlmError `unauthorized`
+   * @throws LlmError `unauthorized`, `at_capacity`
    */
   identify(credentials: Credentials): Caller | undefined {
-    return this.keyless || tokenIn(credentials) !== undefined ? this.authenticate(credentials) : undefined;
+    return this.keyless || shownIn(credentials) !== undefined ? this.authenticate(credentials) : undefined;
   }
 
-  /** @throws LlmError `unauthorized` */
+  /** @throws LlmError `unauthorized`; `at_capacity` for a token that can't be judged, since the issuer's keys can't be read. */
   authenticate(credentials: Credentials): Caller {
-    if (this.keyless) return { name: 'anonymous' };
-    const token = tokenIn(credentials);
-    if (token === undefined) {
+    const { keys, tokens } = this.#options;
+    if (!keys) return { name: 'anonymous' };
+    const shown = shownIn(credentials);
+    if (shown === undefined) {
       throw new LlmError('unauthorized', 'A key is needed: send it as "Authorization: Bearer <key>"');
     }
-    const digest = createHash('sha256').update(token).digest();
-    let found: Caller | undefined;
-    // It compares with every key, so that the time it takes doesn't depend on which key matches.
-    for (const key of this.#keys) if (timingSafeEqual(digest, key.digest)) found = { name: key.name };
-    if (!found) throw new LlmError('unauthorized', 'This key is not known here');
-    return found;
+    const caller = keys.find(shown.token);
+    if (caller) return caller;
+    if (tokens && isToken(shown.token)) return tokens.judge(shown.token, shown.holder);
+    throw new LlmError('unauthorized', 'This key is not known here');
   }
 
   /**
-   * Takes a place among the running generations, and memory for the request. Disposing the result gives both back.
+   * Has `close` called when the key of a caller is no longer taken. Disposing the result prevents that; undefined where it can't happen.
+   *
+   * @throws LlmError `unauthorized` if the key is no longer taken.
+   */
+  onKeyGone(caller: Caller, close: () => void): Disposable | undefined {
+    return this.#options.keys?.onGone(caller, close);
+  }
+
+  /**
+   * Takes a place among the running generations, and memory for the request. Disposing the result gives both back. Where the caller
+   * has used up what it may in a day, it gets none.
    *
    * @param requestBytes Bytes that the request holds in memory while its generation runs.
    * @throws LlmError `rate_limited`, `at_capacity`
    */
   async admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable> {
-    const { limits, held } = this.#options;
+    const { limits, held, budgets } = this.#options;
+    const checked = budgets?.check(caller);
+    if (checked) await checked;
     if (this.#running >= limits.generationsMax) {
       throw new LlmError('at_capacity', 'The service runs as many generations as it can; try again shortly', {
         retryAfterMs: capacityRetryAfterMs,
@@ -202,17 +227,10 @@ export class Access {
     try {
       place = await this.#takeGenerationPlace(caller);
       request = held.take(caller.name, requestBytes);
-      await this.#starts.consume(caller.name);
+      await this.#countStart(caller);
     } catch (refused) {
       release();
-      if (!(refused instanceof RateLimiterRes)) throw refused;
-      throw new LlmError(
-        'rate_limited',
-        `At most ${limits.startsPerMinuteMax} generations may be started in a minute`,
-        {
-          retryAfterMs: refused.msBeforeNext,
-        },
-      );
+      throw refused;
     }
     return { [Symbol.dispose]: release };
   }
@@ -220,32 +238,58 @@ export class Access {
   /** @throws LlmError `rate_limited` */
   async #takeGenerationPlace(caller: Caller): Promise<Disposable> {
     const { shared, limits } = this.#options;
-    const max = limits.generationsPerCallerMax;
+    const max = caller.limits?.generationsPerCallerMax ?? limits.generationsPerCallerMax;
     if (!shared) return takePlace(this.#generations, caller, max, generationsAtOnce);
     if (!(await shared.take(caller.name, max))) throw noPlace(max, generationsAtOnce);
     return { [Symbol.dispose]: () => shared.give(caller.name) };
   }
 
+  /** @throws LlmError `rate_limited` */
+  async #countStart({ name, limits }: Caller): Promise<void> {
+    const max = limits?.startsPerMinuteMax ?? this.#options.limits.startsPerMinuteMax;
+    let counted: RateLimiterRes;
+    try {
+      counted = await this.#starts.consume(name);
+    } catch (refused) {
+      // The limiter refuses by the limit of the service, and says the number too. The caller may have another limit.
+      if (!(refused instanceof RateLimiterRes)) throw refused;
+      counted = refused;
+    }
+    if (counted.consumedPoints <= max) return;
+    throw new LlmError('rate_limited', `At most ${max} generations may be started in a minute`, {
+      retryAfterMs: counted.msBeforeNext,
+    });
+  }
+
   /**
    * Takes a place among the caller's viewers. Disposing the result gives it back.
    *
-   * @throws LlmError `rate_limited`, `at_capacity`
+   * @param close Called when the caller's key is no longer taken.
+   * @throws LlmError `rate_limited`, `at_capacity`; `unauthorized` if the key is no longer taken
    */
-  admitViewer(caller: Caller): Disposable {
+  admitViewer(caller: Caller, close: () => void): Disposable {
     const { viewersMax, viewersPerCallerMax } = this.#options.limits;
     if (this.#watching >= viewersMax) {
       throw new LlmError('at_capacity', 'The service has as many viewers as it can; try again shortly', {
         retryAfterMs: capacityRetryAfterMs,
       });
     }
-    const place = takePlace(this.#viewers, caller, viewersPerCallerMax, 'viewers at once');
+    const max = caller.limits?.viewersPerCallerMax ?? viewersPerCallerMax;
+    const place = takePlace(this.#viewers, caller, max, 'viewers at once');
     this.#watching += 1;
-    return {
-      [Symbol.dispose]: () => {
-        this.#watching -= 1;
-        place[Symbol.dispose]();
-      },
+    let waiting: Disposable | undefined;
+    const release = () => {
+      this.#watching -= 1;
+      waiting?.[Symbol.dispose]();
+      place[Symbol.dispose]();
     };
+    try {
+      waiting = this.onKeyGone(caller, close);
+    } catch (gone) {
+      release();
+      throw gone;
+    }
+    return { [Symbol.dispose]: release };
   }
 
   /**
@@ -276,8 +320,22 @@ export class Access {
   }
 }
 
-function tokenIn({ headers, connectionParams }: Credentials): string | undefined {
-  return /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1] ?? connectionParams?.['token'];
+/** A key or a token, and the object that it was found in. */
+interface Shown {
+  readonly token: string;
+  readonly holder: object;
+}
+
+/** Whether a text has the three parts of a signed token. */
+function isToken(text: string): boolean {
+  return /^[\w-]+\.[\w-]+\.[\w-]*$/.test(text);
+}
+
+function shownIn({ headers, connectionParams }: Credentials): Shown | undefined {
+  const inHead = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
+  if (inHead !== undefined) return { token: inHead, holder: headers };
+  const inParams = connectionParams?.['token'];
+  return inParams === undefined ? undefined : { token: inParams, holder: connectionParams! };
 }
 
 /**

@@ -18,7 +18,7 @@ export const keyNameExpected = '1 to 64 letters, digits, "_", "-" and "."';
 /** `sha256sum` and `shasum` print a blank and a `-` behind the digest of their standard input, so these may follow. */
 const digestPattern = /^([0-9a-f]{64})(?:\s+\*?-)?$/i;
 
-const digestOfNothing = sha256Of('');
+export const digestOfNothing = sha256Of('');
 
 export function isKeyName(name: string): boolean {
   return namePattern.test(name);
@@ -57,6 +57,11 @@ export function createKey(): string {
 /** The entry of `LLM_API_KEYS` for a key. */
 export function entryOf(name: string, key: string): string {
   return `${name}:${sha256Of(key)}`;
+}
+
+/** The entry for a key in the file of `LLM_API_KEYS_FILE`, on one line. */
+export function fileEntryOf(name: string, key: string): string {
+  return `{ "name": ${JSON.stringify(name)}, "sha256": "${sha256Of(key)}" }`;
 }
 
 function sha256Of(text: string): string {

@@ -112,7 +112,7 @@ export function createProgram(host: Host): Command {
 
   program
     .command('key')
-    .description('make a key for a caller, and its entry for LLM_API_KEYS')
+    .description('make a key for a caller, and its entry for LLM_API_KEYS or LLM_API_KEYS_FILE')
     .argument('<name>', "the caller's name")
     .addHelpText('after', keyHelp)
     .action(async (name: string) => (await import('./key.ts')).makeKey(host, name));
@@ -188,7 +188,7 @@ const cancelHelp = '\nPrints `cancelled`, or `already_ended` where the answer ha
 
 const keyHelp = `
 Prints two lines: the key, which can't be shown again, and its entry, which holds the caller's name and the SHA-256 of
-the key.
+the key. Where LLM_API_KEYS_FILE is set, the entry is one for that file.
 
 Example:
   $ llm-service key alice > alice.key && tail -1 alice.key    # then: LLM_API_KEYS=<entry>,<other entries>`;

@@ -2,16 +2,10 @@
  * Keeps the configs that are served: loads them once, and again when one of their files has changed. Configs that are not
  * valid are refused, the reasons are logged, and the old configs stay. A reload replaces the snapshot and changes no Config,
  * so that a running generation keeps its own.
- *
- * It compares the files with their former state four times a second, and does not rely on notices of the file system: an
- * editor replaces a file by rename, a Kubernetes ConfigMap swaps a symlink above it, and bind mounts and network drives send
- * no notice at all.
  */
-import { statSync, type BigIntStats } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { loadConfigs, type LoadConfigsOptions } from './config-file.ts';
 import { ConfigError, type ConfigSnapshot } from './configs.ts';
+import { look, watchFiles, type Looks } from '../settings/watched-files.ts';
 import type { ConfigChanges, Telemetry } from '../telemetry/telemetry.ts';
 
 export interface OpenConfigsOptions extends Omit<LoadConfigsOptions, 'onFile'> {
@@ -34,9 +28,6 @@ export interface LiveConfigs extends AsyncDisposable {
 
 /** `unchanged`: the files hold the same configs as before, though perhaps in other words. */
 export type ReloadOutcome = 'reloaded' | 'unchanged' | 'refused';
-
-/** Time between two looks at the files. A change counts once two looks see the same, so that a half-written file is rarely read. */
-const lookMs = 250;
 
 /**
  * Loads the configs. A caller that watches them disposes them.
@@ -78,7 +69,7 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
     snapshot: () => snapshot,
     reload,
     watch() {
-      watching ??= watchFiles(loader, reload, closed.signal);
+      watching ??= watchFiles(() => loader.looks, reload, closed.signal);
     },
     async [Symbol.asyncDispose]() {
       closed.abort();
@@ -87,22 +78,6 @@ export async function openConfigs({ telemetry, ...source }: OpenConfigsOptions):
     },
   };
 }
-
-/** Never rejects. */
-async function watchFiles(loader: Loader, reload: () => Promise<unknown>, signal: AbortSignal): Promise<void> {
-  let last = loader.looks;
-  for (;;) {
-    await delay(lookMs, undefined, { signal, ref: false }).catch(() => {});
-    if (signal.aborted) return;
-    const now = await lookAgain(loader.looks);
-    const atRest = isSame(now, last);
-    last = now;
-    if (atRest && !isSame(now, loader.looks)) await reload();
-  }
-}
-
-/** The state of each file, by path: its identity, size and times. */
-type Looks = ReadonlyMap<string, string>;
 
 /** Loads, and keeps the state of each file that it read, so that a change after the load is noticed. */
 class Loader {
@@ -133,30 +108,6 @@ class Loader {
       this.looks = looks;
     }
   }
-}
-
-function look(path: string): string {
-  try {
-    return described(statSync(path, { bigint: true }));
-  } catch {
-    return described(undefined);
-  }
-}
-
-async function lookAgain(looks: Looks): Promise<Looks> {
-  const looked = [...looks.keys()].map(async (path) => {
-    const stats = await stat(path, { bigint: true }).catch(() => undefined);
-    return [path, described(stats)] as const;
-  });
-  return new Map(await Promise.all(looked));
-}
-
-function described(stats: BigIntStats | undefined): string {
-  return stats ? [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' ') : 'none';
-}
-
-function isSame(a: Looks, b: Looks): boolean {
-  return a.size === b.size && [...a].every(([path, looked]) => b.get(path) === looked);
 }
 
 function changesBetween(before: ConfigSnapshot, after: ConfigSnapshot): ConfigChanges {

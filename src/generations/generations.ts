@@ -6,7 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Caller } from '../caller.ts';
+import { mayUse, type Caller } from '../caller.ts';
 import { checkVariables, type Config, type ConfigSnapshot } from '../configs/configs.ts';
 import { LlmError } from '../errors.ts';
 import { suggestion } from '../settings/problems.ts';
@@ -50,7 +50,8 @@ export interface GenerationsOptions extends GenerationParts {
 export interface Admission {
   /** @param requestBytes Bytes that the request takes in memory while the generation runs. */
   admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable>;
-  admitViewer(caller: Caller): Disposable;
+  /** @param close Called when the caller may no longer watch, since its key was revoked. */
+  admitViewer(caller: Caller, close: () => void): Disposable;
   /** Takes a place among the generations that wait for clients. */
   admitWaiting(caller: Caller): Disposable;
 }
@@ -211,7 +212,7 @@ export class Generations implements AsyncDisposable {
     measured: MeasuredRequest,
   ): Promise<StreamLog> {
     if (this.#draining) throw shuttingDown();
-    const config = this.#config(request.config);
+    const config = this.#config(caller, request.config);
     const variables = request.variables ?? {};
     checkVariables(config, variables);
 
@@ -246,13 +247,14 @@ export class Generations implements AsyncDisposable {
     return generation.open();
   }
 
-  #config(name: string): Config {
+  #config(caller: Caller, name: string): Config {
     const configs = this.#options.configs();
     const config = configs.get(name);
-    if (config) return config;
+    if (config && mayUse(caller, name)) return config;
+    const names = configs.names.filter((each) => mayUse(caller, each));
     const named = name.length > namedConfigCharsMax ? `${name.slice(0, namedConfigCharsMax)}…` : name;
-    const meant = suggestion(named, configs.names) || '.';
-    const known = configs.names.join(', ');
+    const meant = suggestion(named, names) || '.';
+    const known = names.join(', ') || 'none';
     throw new LlmError(
       'config_not_found',
       `Configuration not found: ${JSON.stringify(named)}${meant} Known are: ${known}`,
@@ -280,7 +282,7 @@ export class Generations implements AsyncDisposable {
   }
 
   #takeViewerPlace(view: View, caller: Caller): void {
-    const place = this.#options.admission.admitViewer(caller);
+    const place = this.#options.admission.admitViewer(caller, view.move);
     view.onClose(() => place[Symbol.dispose]());
   }
 

@@ -2,6 +2,7 @@
  * A generation that this process produces: the pump that moves events from upstream to the log, and whatever may end it
  * early. Knows its viewers only as a number. Exactly one terminal event goes into the log, and it is the last.
  */
+import type { Budgets } from '../access/budgets.ts';
 import type { HeldBytes } from '../access/held-bytes.ts';
 import type { Caller } from '../caller.ts';
 import type { Config } from '../configs/configs.ts';
@@ -30,6 +31,8 @@ export interface GenerationParts {
   readonly llm: LLMService;
   /** The account of the bytes that are held of an answer beside its log. */
   readonly held: HeldBytes;
+  /** Counts what each generation has used up. Unless given, nothing is counted. */
+  readonly budgets?: Budgets | undefined;
   /** Bytes that may be held of one answer there; its log may hold as many. */
   readonly logBytesMax: number;
   /** Bytes that the result of one call may have. */
@@ -202,7 +205,8 @@ export class RunningGeneration {
     } catch (error) {
       failure ??= LlmError.from(error);
     }
-    if (!last) failure ??= upstreamEndedEarly();
+    if (last) this.#parts.budgets?.spend(this.#key.caller, last);
+    else failure ??= upstreamEndedEarly();
     if (failure) failure = await this.#appendFailure(log, failure, last);
     return await this.#terminalIn(log, failure, last);
   }

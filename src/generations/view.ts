@@ -36,6 +36,7 @@ export class View implements LogView {
   readonly #releases: (() => void)[] = [];
   #opened: () => void = () => {};
   #reader: LogReader | undefined;
+  #moved = false;
   #closed = false;
 
   constructor(signal: AbortSignal, open: OpenView) {
@@ -44,7 +45,7 @@ export class View implements LogView {
   }
 
   get moved(): boolean {
-    return this.#reader?.moved ?? false;
+    return this.#moved || (this.#reader?.moved ?? false);
   }
 
   [Symbol.asyncIterator](): this {
@@ -80,6 +81,12 @@ export class View implements LogView {
   readonly close = (): void => {
     this.#closed = true;
     for (const release of this.#releases.splice(0)) release();
+  };
+
+  /** Ends the view early. Its client is to ask again, with the cursor that it has by then. */
+  readonly move = (): void => {
+    this.#moved = true;
+    void this.return();
   };
 
   /** Undefined if the view was closed before it was opened. */

@@ -8,6 +8,7 @@ import { Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from '../access/access.ts';
+import { ClientAddresses } from '../access/client-address.ts';
 import type { HeldBytes } from '../access/held-bytes.ts';
 import { ResponseRoom } from '../access/response-room.ts';
 import type { ConfigSnapshot } from '../configs/configs.ts';
@@ -47,6 +48,8 @@ export interface ServerOptions {
   readonly generations: Generations;
   readonly configs: () => ConfigSnapshot;
   readonly access: Access;
+  /** Addresses and networks of proxies that say the truth about the addresses of clients. */
+  readonly trustedProxies: readonly string[];
   readonly held: HeldBytes;
   readonly schemas: InputSchemas;
   readonly telemetry: Telemetry;
@@ -134,6 +137,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     telemetry.refused({ door: 'websocket', code: error.code, requestId });
     refuseUpgrade(socket, error, requestId, status);
   };
+  const { socketsPerAddressMax } = limits;
+  const addresses = socketsPerAddressMax === Infinity ? undefined : new ClientAddresses(options.trustedProxies);
   const webSockets = createWebSocketDoor({
     router,
     flow,
@@ -153,7 +158,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     socketsPerCallerMax: access.keyless
       ? limits.socketsPerCallerMax
       : Math.min(limits.socketsPerCallerMax, Math.ceil(limits.socketsMax * callerShareMax)),
+    socketsPerAddressMax,
+    addressOf: (request) => addresses?.of(request),
+    verify: (credentials) => access.verify(credentials),
     identify: (credentials) => access.identify(credentials),
+    onKeyGone: (caller, close) => access.onKeyGone(caller, close),
     check: ({ headers }) => access.checkOrigin(headers),
     refuse: refuseSocket,
   });
@@ -262,12 +271,15 @@ function createApp({ bodyBytesMax, access, refusals, responses, pieces, retireme
 }
 
 /**
- * Keeps pages of other sites from the routes that are registered on this scope. The check is bound to the routes, since the text of a
+ * Keeps pages of other sites from the routes that are registered on this scope, and waits until a token in the head is verified, which
+ * the doors judge then. The check is bound to the routes, since the text of a
  * URL can be written in other ways (`/%61pi/…`) than the router understands it.
  */
 function guard(scope: FastifyInstance, access: Access): void {
   scope.addHook('onRequest', async (request) => {
     access.checkOrigin(request.headers);
+    const verified = access.verify(request);
+    if (verified) await verified;
   });
   scope.options('/*', async (_request, reply) => reply.code(204).send());
 }

@@ -27,6 +27,16 @@ export interface Limits {
   /** Generations that a caller may start in a minute. Default: 60000. */
   readonly startsPerMinuteMax: number;
   /**
+   * Tokens of input and output, cached ones too, that a caller’s generations may take in a day of UTC, counted at
+   * their ends; then its starts are `rate_limited` until the day is over. Default: Infinity.
+   */
+  readonly tokensPerCallerPerDayMax: number;
+  /**
+   * US dollars that they may cost in a day, in the same way; models without a known price count nothing. Default:
+   * Infinity.
+   */
+  readonly costPerCallerPerDayMax: number;
+  /**
    * Memory for requests that are read or run, for content blocks that aren’t in a log yet, and for responses that
    * wait for their readers, of all callers. Default: 268435456 (256 MiB).
    */
@@ -51,6 +61,11 @@ export interface Limits {
    * 4000.
    */
   readonly socketsPerCallerMax: number;
+  /**
+   * WebSockets open at once from one address, an IPv6 network of 64 bits being one; behind a proxy set
+   * `LLM_TRUSTED_PROXIES`; further ones are `rate_limited`. Default: Infinity.
+   */
+  readonly socketsPerAddressMax: number;
   /** WebSockets that have not shown a key yet, where there are keys; with more, the oldest is closed. Default: 200. */
   readonly unprovenSocketsMax: number;
   /**

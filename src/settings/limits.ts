@@ -4,8 +4,8 @@
  */
 import { defaultInputLimits } from '../protocol.ts';
 import type { Limits } from './limit-values.ts';
-import { durationMs, wholeNumber } from './rules.ts';
-import { digits, type Variable } from './variable.ts';
+import { amount, durationMs, wholeNumber } from './rules.ts';
+import { decimals, digits, type Variable } from './variable.ts';
 
 export type { Limits } from './limit-values.ts';
 
@@ -13,9 +13,10 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 const minuteMs = 60_000;
 
-/** The end of the name says the unit: `_BYTES_MAX`, `_CHARS_MAX` or `_MS`. Every other limit counts things. */
+/** The end of the name says the unit: `_BYTES_MAX`, `_CHARS_MAX` or `_MS`. Every other limit counts things, or dollars. */
 export interface Limit {
   readonly name: string;
+  /** Infinity: there is no such limit unless it is set. */
   readonly default: number;
   readonly min: number;
   readonly meaning: string;
@@ -24,6 +25,8 @@ export interface Limit {
    * nothing. Absent for what bounds one request, connection or generation, and for times.
    */
   readonly scope?: 'all instances' | 'each instance' | 'no effect';
+  /** Set where the limit is an amount of money, which may have decimals. */
+  readonly dollars?: true;
 }
 
 const input = defaultInputLimits;
@@ -96,6 +99,22 @@ export const limits = {
     meaning: 'Generations that a caller may start in a minute',
     scope: 'all instances',
   },
+  tokensPerCallerPerDayMax: {
+    name: 'LLM_TOKENS_PER_CALLER_PER_DAY_MAX',
+    default: Infinity,
+    min: 0,
+    meaning:
+      'Tokens of input and output, cached ones too, that a caller’s generations may take in a day of UTC, counted at their ends; then its starts are `rate_limited` until the day is over',
+    scope: 'each instance',
+  },
+  costPerCallerPerDayMax: {
+    name: 'LLM_COST_PER_CALLER_PER_DAY_MAX',
+    default: Infinity,
+    min: 0,
+    dollars: true,
+    meaning: 'US dollars that they may cost in a day, in the same way; models without a known price count nothing',
+    scope: 'each instance',
+  },
   heldBytesMax: {
     name: 'LLM_HELD_BYTES_MAX',
     default: 256 * MiB,
@@ -147,6 +166,14 @@ export const limits = {
     default: 4_000,
     min: 1,
     meaning: 'WebSockets of a caller open at once; where there are keys, at most four fifths of `LLM_SOCKETS_MAX`',
+    scope: 'each instance',
+  },
+  socketsPerAddressMax: {
+    name: 'LLM_SOCKETS_PER_ADDRESS_MAX',
+    default: Infinity,
+    min: 1,
+    meaning:
+      'WebSockets open at once from one address, an IPv6 network of 64 bits being one; behind a proxy set `LLM_TRUSTED_PROXIES`; further ones are `rate_limited`',
     scope: 'each instance',
   },
   unprovenSocketsMax: {
@@ -299,7 +326,8 @@ export const limits = {
 } as const satisfies Record<keyof Limits, Limit>;
 
 /** What a limit may be set to. */
-export function limitRule({ name, min }: Limit) {
+export function limitRule({ name, min, dollars }: Limit) {
+  if (dollars) return amount(min);
   return name.endsWith('_MS') ? durationMs(min) : wholeNumber(min);
 }
 
@@ -308,5 +336,5 @@ export const limitVariables = Object.fromEntries(
 ) as { readonly [Key in keyof Limits]: Variable<number> };
 
 function variableOf(limit: Limit): Variable<number> {
-  return { ...limit, rule: digits(limitRule(limit)) };
+  return { ...limit, rule: (limit.dollars ? decimals : digits)(limitRule(limit)) };
 }

@@ -23,6 +23,12 @@ export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER) {
   return z.int({ error }).min(min, { error }).max(max, { error });
 }
 
+/** A number that may have decimals. */
+export function amount(min: number) {
+  const error = `a number of at least ${min}, such as 2.50`;
+  return z.number({ error }).min(min, { error });
+}
+
 /** Milliseconds that a timer of Node can be set for. */
 export const durationMs = (min = 1) => wholeNumber(min, timerMsMax);
 

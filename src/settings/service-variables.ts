@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { flawOfApiKey, parseApiKey, type ApiKey } from '../access/api-keys.ts';
+import { isNetwork, networkExpected } from '../access/client-address.ts';
 import { isRedisUrl, redisUrlExpected } from './redis-url.ts';
 import { text, wholeNumber } from './rules.ts';
 import { digits, list, readable, type Variable } from './variable.ts';
@@ -28,10 +29,24 @@ export interface ServiceVariables {
   readonly redisUrl: string | undefined;
   /** The keys of callers: `LLM_API_KEYS`. Empty where everyone may ask. */
   readonly apiKeys: readonly ApiKey[];
+  /** The path of a file with the keys of callers, relative to the working directory: `LLM_API_KEYS_FILE`. */
+  readonly apiKeysFile: string | undefined;
+  /** Where the public keys of an issuer of tokens are: `LLM_JWKS_URL`. */
+  readonly jwksUrl: string | undefined;
+  /** The path of a file with such keys, relative to the working directory: `LLM_JWKS_FILE`. */
+  readonly jwksFile: string | undefined;
+  /** The `iss` that a token must have: `LLM_JWT_ISSUER`. */
+  readonly jwtIssuer: string | undefined;
+  /** The `aud` that a token must have: `LLM_JWT_AUDIENCE`. */
+  readonly jwtAudience: string | undefined;
+  /** The claim of a token that names the caller: `LLM_JWT_CALLER_CLAIM`. */
+  readonly jwtCallerClaim: string;
   /** Origins of other sites whose pages may ask, in the spelling of browsers: `LLM_ALLOWED_ORIGINS`. */
   readonly allowedOrigins: readonly string[];
   /** Names under which the service may be asked, in lower case, without port: `LLM_ALLOWED_HOSTS`. */
   readonly allowedHosts: readonly string[];
+  /** Addresses and networks of proxies whose `X-Forwarded-For` is believed: `LLM_TRUSTED_PROXIES`. */
+  readonly trustedProxies: readonly string[];
   /** `none` where everyone may ask although other machines reach the service: `LLM_AUTH`. */
   readonly auth: 'none' | undefined;
   /** The least level of log lines: `LOG_LEVEL`. */
@@ -60,7 +75,8 @@ export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Varia
     name: 'HOST',
     rule: hostRule(),
     default: '127.0.0.1',
-    meaning: 'The name or address to listen on. One that other machines reach needs `LLM_API_KEYS`, or `LLM_AUTH=none`',
+    meaning:
+      'The name or address to listen on. One that other machines reach needs keys, tokens (`LLM_API_KEYS`, `LLM_API_KEYS_FILE`, `LLM_JWKS_URL`, `LLM_JWKS_FILE`), or `LLM_AUTH=none`',
   },
   port: {
     name: 'PORT',
@@ -96,6 +112,45 @@ export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Varia
     meaning: 'The keys of callers as `name:sha256`, comma-separated. `llm-service key NAME` makes a key and its entry',
     secret: true,
   },
+  apiKeysFile: {
+    name: 'LLM_API_KEYS_FILE',
+    rule: text(),
+    default: undefined,
+    meaning:
+      'A JSON file with the keys of callers, in place of `LLM_API_KEYS`: see [Keys](#keys). The service reads it again when it changes',
+  },
+  jwksUrl: {
+    name: 'LLM_JWKS_URL',
+    rule: text().refine(isKeySetUrl, { error: 'an https or http URL without a user name and password' }),
+    default: undefined,
+    meaning:
+      'Where an issuer of tokens publishes its keys, as a JSON Web Key Set. Callers may then show its JWTs in place of keys',
+    secret: true,
+  },
+  jwksFile: {
+    name: 'LLM_JWKS_FILE',
+    rule: text(),
+    default: undefined,
+    meaning: 'A file with such a set, in place of `LLM_JWKS_URL`. The service reads it again when it changes',
+  },
+  jwtIssuer: {
+    name: 'LLM_JWT_ISSUER',
+    rule: text(),
+    default: undefined,
+    meaning: 'The `iss` that tokens must have. Needed with `LLM_JWKS_URL` and `LLM_JWKS_FILE`',
+  },
+  jwtAudience: {
+    name: 'LLM_JWT_AUDIENCE',
+    rule: text(),
+    default: undefined,
+    meaning: 'The `aud` that tokens must have, so that no token for another service counts here. Needed with them, too',
+  },
+  jwtCallerClaim: {
+    name: 'LLM_JWT_CALLER_CLAIM',
+    rule: text(),
+    default: 'sub',
+    meaning: 'The claim of a token that names the caller',
+  },
   allowedOrigins: {
     name: 'LLM_ALLOWED_ORIGINS',
     rule: list(readable('origins such as https://app.example.com, comma-separated', parseOrigin)),
@@ -108,6 +163,13 @@ export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Varia
     default: [],
     meaning:
       'Names under which the service may be asked, comma-separated; localhost always may be, and IP addresses where `HOST` is beyond loopback. Unless set, a service on loopback accepts no other name, and a service beyond loopback accepts every name',
+  },
+  trustedProxies: {
+    name: 'LLM_TRUSTED_PROXIES',
+    rule: list(text().refine(isNetwork, { error: networkExpected })),
+    default: [],
+    meaning:
+      'Addresses and networks of proxies, comma-separated. `LLM_SOCKETS_PER_ADDRESS_MAX` counts by the `X-Forwarded-For` that they send; that of nobody else is believed',
   },
   auth: {
     name: 'LLM_AUTH',
@@ -148,6 +210,12 @@ function parseOrigin(written: string): string | undefined {
   if (origin === undefined || !URL.canParse(origin)) return undefined;
   const url = new URL(origin);
   return url.protocol === 'http:' || url.protocol === 'https:' ? url.origin : origin;
+}
+
+function isKeySetUrl(written: string): boolean {
+  if (!/^https?:\/\//i.test(written) || !URL.canParse(written)) return false;
+  const { username, password } = new URL(written);
+  return username === '' && password === '';
 }
 
 function parseHost(written: string): string | undefined {

@@ -21,7 +21,7 @@ export function settingsReference(): string {
   ]);
   const limitRows = Object.values<Limit>(limits).map((limit) => [
     code(limit.name),
-    `${code(limit.default)}${inWords(limit)}`,
+    limit.default === Infinity ? 'none' : `${code(limit.default)}${inWords(limit)}`,
     code(limit.min),
     limit.scope === undefined ? limit.meaning : `${limit.meaning}. *${scopes[limit.scope]}*`,
   ]);

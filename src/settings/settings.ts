@@ -81,14 +81,43 @@ function contradictions(settings: Omit<Settings, 'simulate'>, problems: readonly
   );
   const digests = new Set(apiKeys.map(({ sha256 }) => sha256));
   check(['LLM_API_KEYS'], digests.size === apiKeys.length, 'expected each key once, found one twice');
+  const sources = sourcesOfCallers(settings);
+  const [source] = sources;
+  const keySet = sources.find((name) => name.startsWith('LLM_JWKS_'));
   check(
-    ['LLM_AUTH', 'LLM_API_KEYS'],
-    auth === undefined || apiKeys.length === 0,
-    'expected nothing, since LLM_API_KEYS is set, found "none"',
+    ['LLM_API_KEYS_FILE', 'LLM_API_KEYS'],
+    !sources.includes('LLM_API_KEYS') || !sources.includes('LLM_API_KEYS_FILE'),
+    'expected nothing, since LLM_API_KEYS is set, found a file',
   );
   check(
-    ['HOST', 'LLM_API_KEYS', 'LLM_AUTH'],
-    loopback || apiKeys.length > 0 || auth === 'none',
+    ['LLM_JWKS_FILE', 'LLM_JWKS_URL'],
+    !sources.includes('LLM_JWKS_URL') || !sources.includes('LLM_JWKS_FILE'),
+    'expected nothing, since LLM_JWKS_URL is set, found a file',
+  );
+  for (const [name, value, claim] of [
+    ['LLM_JWT_ISSUER', settings.jwtIssuer, 'iss'],
+    ['LLM_JWT_AUDIENCE', settings.jwtAudience, 'aud'],
+  ] as const) {
+    const places = [name, 'LLM_JWKS_URL', 'LLM_JWKS_FILE'] as const;
+    check(
+      places,
+      keySet === undefined || value !== undefined,
+      `expected the ${quote(claim)} of the tokens, since ${keySet} is set, found nothing`,
+    );
+    check(
+      places,
+      keySet !== undefined || value === undefined,
+      'expected LLM_JWKS_URL or LLM_JWKS_FILE beside it, found neither, so that no token is taken',
+    );
+  }
+  check(
+    ['LLM_AUTH', ...sourceNames],
+    auth === undefined || source === undefined,
+    `expected nothing, since ${source} is set, found "none"`,
+  );
+  check(
+    ['HOST', 'LLM_AUTH', ...sourceNames],
+    loopback || source !== undefined || auth === 'none',
     `${quote(host)} lets other machines in; set LLM_API_KEYS, or LLM_AUTH=none if everyone may ask`,
   );
   const { port, metricsPort, metricsHost } = settings;
@@ -112,14 +141,26 @@ function contradictions(settings: Omit<Settings, 'simulate'>, problems: readonly
   return found;
 }
 
+const sourceNames = ['LLM_API_KEYS', 'LLM_API_KEYS_FILE', 'LLM_JWKS_URL', 'LLM_JWKS_FILE'] as const;
+
+/** The variables that are set of those that say who may ask. */
+function sourcesOfCallers({ apiKeys, apiKeysFile, jwksUrl, jwksFile }: ServiceVariables): string[] {
+  const set = [apiKeys.length > 0, apiKeysFile !== undefined, jwksUrl !== undefined, jwksFile !== undefined];
+  return sourceNames.filter((_name, at) => set[at]);
+}
+
 /** Warnings about settings that are valid and may not protect as their author expects, in a process with a heap of this many bytes. */
 export function doubtsOf(settings: Settings, heapBytes: number): Problem[] {
-  const { loopback, auth, allowedHosts } = settings;
+  const { loopback, auth, allowedHosts, jwksUrl } = settings;
+  const overHttp = jwksUrl !== undefined && /^http:/i.test(jwksUrl) && !isLoopback(new URL(jwksUrl).hostname);
+  const anyIssuer =
+    'the keys of the issuer come over http, so whoever can change what is sent on the way can make tokens; use https';
   const tooLarge = sizingProblem(settings.limits, heapBytes);
   const anyName =
     'everyone may ask under any host name, so a web page whose own name resolves to this address may ask too; list the names of this service';
   return [
     ...(tooLarge ? [tooLarge] : []),
+    ...(overHttp ? [{ path: 'LLM_JWKS_URL', message: anyIssuer }] : []),
     ...(!loopback && auth === 'none' && allowedHosts.length === 0
       ? [{ path: 'LLM_ALLOWED_HOSTS', message: anyName }]
       : []),

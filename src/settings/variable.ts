@@ -42,6 +42,14 @@ export function digits(bounds: z.ZodType<number, number>) {
     .pipe(bounds);
 }
 
+/** A number in decimal digits, with or without a point, within the bounds of another rule. */
+export function decimals(bounds: z.ZodType<number, number>) {
+  return z
+    .string()
+    .transform((written) => (/^\d{1,12}(\.\d{1,9})?$/.test(written) ? Number(written) : Number.NaN))
+    .pipe(bounds);
+}
+
 /** Texts between commas. Blanks around them don't count, nor does a comma at the end. */
 export function list<Entry>(entry: z.ZodType<Entry, string>): z.ZodType<readonly Entry[], string> {
   return z.string().transform(entriesOf).pipe(z.array(entry));

@@ -198,6 +198,21 @@ export class Telemetry {
     this.internalError('reload', error);
   }
 
+  /** A file that says who may ask was read again. `what` it holds: `keys`. */
+  fileTaken(what: string, file: string): void {
+    this.#log.info({ file }, `${what} read again`);
+  }
+
+  /** Such a file can't be taken as it is now. What was read before stays. */
+  fileRefused(what: string, file: string, problems: readonly Problem[]): void {
+    this.#log.error({ file, problems }, `${what} refused, the old ones stay`);
+  }
+
+  /** The keys of the issuer of tokens can't be read now. Those that were read before stay for a while. */
+  keySetUnread(error: unknown): void {
+    this.#log.error({ cause: causeOf(error, () => false) }, 'the keys at LLM_JWKS_URL can’t be read');
+  }
+
   generationEnded(end: GenerationEnd): void {
     const { terminal, content, ...facts } = end;
     const { type: outcome, config, model, usage, costUsd, timing } = terminal;

@@ -3,9 +3,11 @@
  * or a caller's place taken.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { UnsecuredJWT } from 'jose';
 import { startSimulator, type Simulator } from '../../src/simulator.ts';
 import { bearer, keyOf, unknownId as id } from '../support/attack-callers.ts';
 import { startHonestCallers } from '../support/attack-honest.ts';
+import { audience, createSigner, issuerName, startIssuer, type Issuer, type Signer } from '../support/issuer.ts';
 import { strangersBytesMax, targetForTests, turnMsMax } from '../support/attack-target.ts';
 import {
   frame,
@@ -24,14 +26,21 @@ import {
 
 const socketsMax = 40;
 let upstream: Simulator;
+let issuer: Issuer;
+let signer: Signer;
 beforeAll(async () => {
   upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [] });
+  issuer = await startIssuer();
+  signer = await issuer.addSigner('one');
 });
-afterAll(() => upstream[Symbol.asyncDispose]());
+afterAll(async () => {
+  await issuer[Symbol.asyncDispose]();
+  await upstream[Symbol.asyncDispose]();
+});
 const target = targetForTests(() => ({
   upstreamUrl: upstream.url,
   callers: ['ada'],
-  env: { LLM_SOCKETS_MAX: `${socketsMax}`, LLM_CONNECTION_PARAMS_MS: '1000' },
+  env: { ...issuer.env, LLM_SOCKETS_MAX: `${socketsMax}`, LLM_CONNECTION_PARAMS_MS: '1000' },
 }));
 
 /** In a service that needs a key. */
@@ -98,6 +107,40 @@ it('refuses bad keys from the head alone, at every door', async () => {
     return Promise.all(verdicts);
   });
   for (const each of result) expect(each).toEqual(allUnauthorized);
+});
+
+it('refuses bad tokens from the head alone, at every door', async () => {
+  const stranger = await createSigner('one');
+  const claims = { iss: issuerName, aud: audience, sub: 'ada', exp: 4_000_000_000 };
+  const tokens: Readonly<Record<string, string>> = {
+    'that nobody signed': new UnsecuredJWT(claims).encode(),
+    'that a stranger signed': await stranger.token(),
+    'for another audience': await signer.token({ aud: 'other' }),
+    'that has expired': await signer.token({ exp: 1_000_000_000 }),
+    'that is long': `${'e'.repeat(4_000)}.${'e'.repeat(4_000)}.`,
+  };
+  const { result } = await target.current.withstands('A1 heads with bad tokens', async (signal) => {
+    const verdicts = Object.values(tokens).map((token) =>
+      headsAlone(doors, { authorization: `Bearer ${token}` }, signal),
+    );
+    return Promise.all(verdicts);
+  });
+  for (const each of result) expect(each).toEqual(allUnauthorized);
+});
+
+it('asks the issuer a few times a minute, however many tokens name keys that it doesn’t have', async () => {
+  const strangers = await Promise.all(Array.from({ length: 50 }, (_, index) => createSigner(`unknown-${index}`)));
+  const toll = await target.current.withstands('A2 tokens of unknown keys', async (signal) => {
+    const verdicts = strangers.map(async (stranger) =>
+      headsAlone(doors, { authorization: `Bearer ${await stranger.token()}` }, signal),
+    );
+    return Promise.all(verdicts);
+  });
+  for (const each of toll.result) expect(each).toEqual(allUnauthorized);
+  // A minute may end meanwhile.
+  expect(issuer.reads).toBeLessThanOrEqual(2 * 6);
+  expect(toll.heldBytes).toBeLessThan(strangersBytesMax);
+  expect(toll.longestTurnMs).toBeLessThan(turnMsMax);
 });
 
 it('refuses a chunked request from the head alone', async () => {

@@ -54,6 +54,9 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       welcome: plainConfig,
       tutor: { ...plainConfig, system_prompt: 'You teach {{subject}}.' },
     },
+  }).catch(async (error: unknown) => {
+    await upstream[Symbol.asyncDispose]();
+    throw error;
   });
   return {
     url: service.url,

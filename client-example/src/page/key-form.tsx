@@ -15,7 +15,7 @@ export function KeyForm({ refused, onKey }: { refused: boolean; onKey: (key: str
         }}
       >
         <h1>This service needs a key</h1>
-        <p>Enter a key that its LLM_API_KEYS lists. It stays in this tab, and is deleted when the tab is closed.</p>
+        <p>Enter a key that the service knows. It stays in this tab, and is deleted when the tab is closed.</p>
         {refused && <p role="alert">The service doesn’t know this key.</p>}
         <label>
           <span>Key</span>

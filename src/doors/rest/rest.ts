@@ -3,7 +3,7 @@
  * service that this one replaces; resume, cancel and configs stand beside it. Knows no sockets; event-response.ts sends.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { Caller } from '../../caller.ts';
+import { mayUse, type Caller } from '../../caller.ts';
 import type { ConfigSnapshot } from '../../configs/configs.ts';
 import { LlmError } from '../../errors.ts';
 import type { Generations } from '../../generations/generations.ts';
@@ -49,8 +49,11 @@ export function registerRest(scope: FastifyInstance, options: RestOptions): void
   scope.get('/openapi.json', () => openApi);
 
   scope.get('/api/llm/configs', (request) => {
-    authenticate(request);
-    return options.configs().summaries();
+    const caller = authenticate(request);
+    return options
+      .configs()
+      .summaries()
+      .filter(({ name }) => mayUse(caller, name));
   });
 
   scope.post<{ Params: { config: string } }>('/api/llm/process_stream/:config', async (request, reply) => {

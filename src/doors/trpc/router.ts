@@ -4,7 +4,7 @@
  */
 import { initTRPC, type TrackedEnvelope } from '@trpc/server';
 import type { z } from 'zod';
-import type { Caller } from '../../caller.ts';
+import { mayUse, type Caller } from '../../caller.ts';
 import type { ConfigNames, ConfigSnapshot, VariablesOf } from '../../configs/configs.ts';
 import type { Generations } from '../../generations/generations.ts';
 import type { LogView } from '../../generations/view.ts';
@@ -105,7 +105,12 @@ export function createRouter<C>(options: RouterOptions) {
 
   return t.router({
     llm: t.router({
-      configs: procedure.query(() => options.configs().summaries()),
+      configs: procedure.query(({ ctx }) =>
+        options
+          .configs()
+          .summaries()
+          .filter(({ name }) => mayUse(ctx.caller, name)),
+      ),
 
       stream: procedure
         .input(parseStream as (input: unknown) => StreamInput<C>)

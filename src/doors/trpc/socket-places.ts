@@ -3,6 +3,7 @@
  * send its key in a first message. Until then its caller is not known, and only a few such sockets may be open, for a short time.
  * Knows nothing of the messages.
  */
+import type { IncomingMessage } from 'node:http';
 import { takePlace, type Credentials } from '../../access/access.ts';
 import type { Caller } from '../../caller.ts';
 import { LlmError } from '../../errors.ts';
@@ -12,15 +13,19 @@ export interface SocketPlacesLimits {
   readonly socketsMax: number;
   /** Sockets of one caller. */
   readonly socketsPerCallerMax: number;
+  /** Sockets from one address. */
+  readonly socketsPerAddressMax: number;
   /** Sockets whose clients have not shown a key yet. */
   readonly unprovenSocketsMax: number;
 }
 
 export interface SocketPlacesOptions extends SocketPlacesLimits {
+  /** The address that a request is counted under; undefined where it isn't counted. */
+  readonly addressOf: (request: IncomingMessage) => string | undefined;
   /**
    * The caller; undefined where the credentials hold no key yet.
    *
-   * @throws LlmError `unauthorized`
+   * @throws LlmError `unauthorized`, `at_capacity`
    */
   readonly identify: (credentials: Credentials) => Caller | undefined;
 }
@@ -30,6 +35,7 @@ const capacityRetryAfterMs = 1_000;
 export class SocketPlaces {
   readonly #options: SocketPlacesOptions;
   readonly #callers = new Map<string, number>();
+  readonly #addresses = new Map<string, number>();
   #known = 0;
   /** The functions that close the sockets of unknown callers, the oldest first. */
   readonly #strangers = new Set<() => void>();
@@ -43,10 +49,23 @@ export class SocketPlaces {
    *
    * @throws LlmError `unauthorized`, `at_capacity`, `rate_limited`
    */
-  admit(credentials: Credentials): Caller | undefined {
-    const caller = this.#options.identify(credentials);
+  admit(request: IncomingMessage): Caller | undefined {
+    this.takeFrom(request)?.[Symbol.dispose]();
+    const caller = this.#options.identify({ headers: request.headers });
     if (caller) this.take(caller)[Symbol.dispose]();
     return caller;
+  }
+
+  /**
+   * Takes a place among the sockets from one address. Disposing the result gives it back; undefined where nobody counts them.
+   *
+   * @throws LlmError `rate_limited`
+   */
+  takeFrom(request: IncomingMessage): Disposable | undefined {
+    const name = this.#options.addressOf(request);
+    if (name === undefined) return undefined;
+    const { socketsPerAddressMax } = this.#options;
+    return takePlace(this.#addresses, { name }, socketsPerAddressMax, 'sockets from one address at once');
   }
 
   /**
@@ -59,7 +78,8 @@ export class SocketPlaces {
     if (this.#known >= socketsMax) {
       throw new LlmError('at_capacity', 'Too many sockets are open', { retryAfterMs: capacityRetryAfterMs });
     }
-    const place = takePlace(this.#callers, caller, socketsPerCallerMax, 'sockets at once');
+    const max = caller.limits?.socketsPerCallerMax ?? socketsPerCallerMax;
+    const place = takePlace(this.#callers, caller, max, 'sockets at once');
     this.#known += 1;
     return {
       [Symbol.dispose]: () => {

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Caller } from '../../caller.ts';
 import { LlmError } from '../../errors.ts';
+import type { Credentials } from '../../access/access.ts';
 import type { HeldBytes } from '../../access/held-bytes.ts';
 import { closeCodes, closeMs, Intake, type IntakeLimits } from './intake.ts';
 import { SocketPlaces, type SocketPlacesOptions } from './socket-places.ts';
@@ -15,6 +16,10 @@ import { serveSocket, type ConnectionParams, type TrpcSocketOptions } from './tr
 export interface WebSocketDoorOptions extends TrpcSocketOptions, IntakeLimits, SocketPlacesOptions {
   /** @throws LlmError if the request comes from a page that may not use the service. */
   readonly check: (request: IncomingMessage) => void;
+  /** Settles when `identify` can judge the credentials; undefined where it can now. Never rejects. */
+  readonly verify: (credentials: Credentials) => Promise<void> | undefined;
+  /** Has `close` called when the key of a caller is no longer taken. Disposing the result prevents that. */
+  readonly onKeyGone: (caller: Caller, close: () => void) => Disposable | undefined;
   /** Refuses an upgrade by an HTTP response. */
   readonly refuse: (socket: Duplex, error: LlmError) => void;
   /** Bytes that one message from a client may have. */
@@ -59,12 +64,15 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
     open.set(webSocket, entry);
     webSocket.on('message', () => (entry.heardAtMs = performance.now()));
     const intake = new Intake(webSocket, socket, options);
+    const fromAddress = places.takeFrom(request);
     let place: Disposable | undefined;
+    let waiting: Disposable | undefined;
     const known = (by: Caller) => {
       const proven = places.take(by);
       place?.[Symbol.dispose]();
       place = proven;
       intake.count(options.held.take(by.name, 0));
+      waiting = options.onKeyGone(by, () => intake.close(closeCodes.policyViolation, 'key revoked'));
     };
     let prove = (_params: ConnectionParams) => {};
     if (caller) {
@@ -80,9 +88,9 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
       };
       socket.on('data', limit);
       webSocket.on('close', judged);
-      prove = (connectionParams) => {
+      const judge = (credentials: Credentials) => {
         try {
-          const shown = options.identify({ headers: request.headers, connectionParams });
+          const shown = options.identify(credentials);
           if (!shown) return;
           known(shown);
           judged();
@@ -93,10 +101,18 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
           intake.close(closeCodes.tryAgainLater, 'too many sockets');
         }
       };
+      prove = (connectionParams) => {
+        const credentials = { headers: request.headers, connectionParams };
+        const verified = options.verify(credentials);
+        if (!verified) return judge(credentials);
+        void verified.then(() => webSocket.readyState === webSocket.OPEN && judge(credentials));
+      };
     }
     webSocket.on('close', () => {
       open.delete(webSocket);
       place?.[Symbol.dispose]();
+      fromAddress?.[Symbol.dispose]();
+      waiting?.[Symbol.dispose]();
     });
     entry.retire = serveSocket({ webSocket, request, intake, prove: (params) => prove(params) }, options);
     if (retired) entry.retire();
@@ -123,17 +139,29 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
   };
   beatLater();
 
+  const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    let caller: Caller | undefined;
+    try {
+      options.check(request);
+      refuseBody(request);
+      caller = places.admit(request);
+    } catch (error) {
+      return options.refuse(socket, LlmError.from(error));
+    }
+    server.handleUpgrade(request, socket, head, (webSocket) => server.emit('connection', webSocket, request, caller));
+  };
+
   return {
     upgrade(request, socket, head) {
-      let caller: Caller | undefined;
-      try {
-        options.check(request);
-        refuseBody(request);
-        caller = places.admit({ headers: request.headers });
-      } catch (error) {
-        return options.refuse(socket, LlmError.from(error));
-      }
-      server.handleUpgrade(request, socket, head, (webSocket) => server.emit('connection', webSocket, request, caller));
+      const verified = options.verify({ headers: request.headers });
+      if (!verified) return upgrade(request, socket, head);
+      // Node has detached its own listeners, and an 'error' event without a listener would end the process.
+      const cut = () => socket.destroy();
+      socket.on('error', cut);
+      void verified.then(() => {
+        upgrade(request, socket, head);
+        socket.off('error', cut);
+      });
     },
     get sockets() {
       return open.size;
