@@ -66,7 +66,13 @@ const onRedisToo = [
   'test/invariants/*.test.ts',
 ];
 /** What only Redis makes happen, and no Node changes. They start servers of their own. */
-const onRedisAlone = ['test/redis-cluster.test.ts', 'test/redis-histories.test.ts'];
+const onRedisAlone = [
+  'test/embedding-on-redis.test.ts',
+  'test/redis-*.test.ts',
+  'test/rolling-deploy.test.ts',
+  'test/shared-limits.test.ts',
+  'test/two-instances*.test.ts',
+];
 // The first fail by design: harness.test.ts runs them. The second break the project: `npm run mutations` does.
 // The third say what the service is to withstand, which is more than it does: `npm run attack` runs them.
 const runByOthers = [...configDefaults.exclude, 'test/support/**', 'test/mutations/**', 'test/attack/**'];

@@ -197,7 +197,7 @@ describe('requests that were sent at once on one connection', () => {
     socket.on('data', (chunk: string) => (text += chunk));
     const request = await upstream.nextRequest();
     await eventually(() => expect(text).toContain('event: start'));
-    expect(service.core.access.load).toEqual({ generations: 1, viewers: 1 });
+    expect(service.core.access.load).toEqual({ generations: 1, viewers: 1, waiting: 0 });
     request.finish();
     await eventually(() => expect(text.match(/^event: done$/gm)).toHaveLength(2));
     expect(upstream.requestCount).toBe(2);

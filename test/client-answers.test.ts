@@ -1,8 +1,8 @@
 /** Tools, objects and histories over the whole way: the typed client, the service, and upstream. */
-import type { ScriptedBlock } from '../src/simulator.ts';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { createLlmClient } from '../src/client.ts';
+import type { ScriptedBlock } from '../src/simulator.ts';
 import { clientTool, tool } from '../src/tools/tool.ts';
 import type { AnyConfigRouter } from './support/doors.ts';
 import { until } from './support/eventually.ts';

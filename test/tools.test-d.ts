@@ -50,7 +50,6 @@ expectTypeOf<ToolsOf<TypedConfigs, 'weather'>['notes']>().toEqualTypeOf<{
   output: unknown;
   by: 'client';
 }>();
-expectTypeOf<keyof ToolsOf<TypedConfigs, 'plain'>>().toEqualTypeOf<never>();
 expectTypeOf<OutputOf<TypedConfigs, 'extract'>>().toEqualTypeOf<Extracted>();
 expectTypeOf<OutputOf<TypedConfigs, 'plain'>>().toEqualTypeOf<undefined>();
 

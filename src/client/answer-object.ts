@@ -30,6 +30,7 @@ export async function readObject(events: AsyncIterable<LlmEvent>): Promise<unkno
     } else if (event.type === 'done') return objectIn(text, event);
     else if (event.type === 'error' || event.type === 'cancelled') throw LlmClientError.fromEvent(event);
   }
+  return undefined;
 }
 
 /**
@@ -45,7 +46,7 @@ const pauseMs = (chars: number) => Math.max(10, chars / 5_000);
  * @param queue Where the events wait.
  * @throws LlmClientError
  */
-export async function* readPartials(events: AsyncIterable<LlmEvent>, queue: EventQueue): AsyncGenerator<unknown> {
+export async function* readPartials(events: AsyncIterable<LlmEvent>, queue: EventQueue): AsyncGenerator {
   let json = new PartialJson();
   let last = -1;
   let chars = 0;

@@ -52,6 +52,8 @@ export async function readMessages(events: AsyncIterable<LlmEvent>): Promise<Mes
       case 'error':
       case 'cancelled':
         throw LlmClientError.fromEvent(event);
+      default:
+        break;
     }
   }
   return [];

@@ -192,12 +192,12 @@ export function createLlmClient<TRouter extends AnyTRPCRouter>(options: LlmClien
 
   return {
     trpc,
-    stream(given: unknown, runOptions: RunOptions<object> = {}) {
+    stream(given: unknown, runOptions: RunOptions = {}) {
       const request = given as StreamRequest;
       const generationId = request.generationId ?? newGenerationId();
       return createRun(procedures, { ...request, generationId }, runOptions) as Run<never, never>;
     },
-    follow: (request: FollowRequest, runOptions: RunOptions<object> = {}) =>
+    follow: (request: FollowRequest, runOptions: RunOptions = {}) =>
       createRun(procedures, request, runOptions) as Run<never, never>,
     async resolve(request) {
       try {

@@ -95,6 +95,9 @@ export class ToolAnswers {
       case 'cancelled':
       case 'error':
         for (const { abort } of this.#calls.values()) abort.abort();
+        break;
+      default:
+        break;
     }
   }
 
