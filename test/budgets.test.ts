@@ -116,6 +116,7 @@ it('starts at once can overrun a budget by what runs, which LLM_GENERATIONS_PER_
 it('a key may have other limits of starts and of generations at once', async () => {
   await using service = await start({});
   await readAll(sse!.stream(service.url, ask('hi'), 'of-once'));
+  await service.upstream.nextRequest();
   expect((await refusalOf(sse!.stream(service.url, ask('hi'), 'of-once'))).message).toBe(
     'At most 1 generations may be started in a minute',
   );
