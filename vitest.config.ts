@@ -68,10 +68,10 @@ const onRedisToo = [
 /** What only Redis makes happen, and no Node changes. They start servers of their own. */
 const onRedisAlone = [
   'test/embedding-on-redis.test.ts',
-  'test/redis-*.test.ts',
+  'test/redis-{cluster,connections,era,fitness,histories,hop,kills,log-lines,lost-answers,memory,shutdown}.test.ts',
   'test/rolling-deploy.test.ts',
   'test/shared-limits.test.ts',
-  'test/two-instances*.test.ts',
+  'test/two-instances-tools.test.ts',
 ];
 // The first fail by design: harness.test.ts runs them. The second break the project: `npm run mutations` does.
 // The third say what the service is to withstand, which is more than it does: `npm run attack` runs them.

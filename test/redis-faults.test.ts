@@ -141,6 +141,20 @@ requires('redis-server')('when Redis is killed and restarted', () => {
   });
 });
 
+requires('redis-server')('a viewer that moved to the owner', () => {
+  it('may know an event to which Redis has not answered yet, and goes on after it', async () => {
+    await using redis = await startRedis();
+    await using owner = startInstance(redis, newPrefix());
+    const { log } = await open(owner.logs, key());
+    await log.append([text('a')]);
+    // Nothing can have been answered within this turn.
+    const reader = await log.read(1, signal);
+    await log.append([text('b')]);
+    expect((await reader.next()).value?.map(({ event }) => event)).toEqual([text('b')]);
+    await reader.return();
+  });
+});
+
 requires('redis-server')('when Redis', () => {
   it('is out of reach for longer than the bound, the generation stops, its viewers are moved, and the log gets its end', async () => {
     await using redis = await startRedis({ keeps: 'all' });

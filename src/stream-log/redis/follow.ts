@@ -5,8 +5,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LlmError } from '../../errors.ts';
 import type { LlmEvent, StartEvent } from '../../protocol.ts';
-import { cursorBeyondEnd, Replica } from '../replica.ts';
+import { Replica } from '../replica.ts';
 import { generationNotFound, type GenerationKey, type LogReader } from '../stream-log.ts';
+import { untilReached } from './cursor-wait.ts';
 import { decode, pageElements, parse, terminalOf, type ParsedElement } from './elements.ts';
 import { LastEvent } from './last-event.ts';
 import { logOverheadBytes, type LogPlace } from './log-room.ts';
@@ -82,18 +83,11 @@ export class Follow {
     }
   }
 
-  /** Waits a moment for a running log to be as long as the cursor says: one that Redis rolled back is soon as long again. */
   async #reach(after: number, signal: AbortSignal): Promise<void> {
-    const { cursorWaitMs, retryMs } = this.#shard.timing;
     await this.#fill();
     if (this.#full) throw this.#full;
     if (this.#shard.closed) throw outOfReach(undefined);
-    const until = performance.now() + cursorWaitMs;
-    while (after >= this.#replica.length && !this.#replica.terminalType && !signal.aborted) {
-      if (performance.now() >= until) throw cursorBeyondEnd();
-      await delay(retryMs);
-      await this.#fill();
-    }
+    await untilReached(this.#replica, after, signal, this.#shard.timing, () => this.#fill());
   }
 
   /** A message: elements, the first of them at this offset. */

@@ -20,6 +20,7 @@ import {
   type TakeRoom,
 } from '../stream-log.ts';
 import { TakenAnswers } from './answers.ts';
+import { untilReached } from './cursor-wait.ts';
 import { elementBytes, encode, encodeKept, parse, storedHash, terminalOf } from './elements.ts';
 import { logOverheadBytes, type LogPlace } from './log-room.ts';
 import { lostEvent, producerLost } from './producer-lost.ts';
@@ -132,6 +133,7 @@ export class OwnedLog implements StreamLog {
   }
 
   async read(after: number, signal: AbortSignal, onClose?: () => void): Promise<LogReader> {
+    if (after >= this.replica.length) await untilReached(this.replica, after, signal, this.#shard.timing);
     return this.replica.read(after, signal, onClose);
   }
 
