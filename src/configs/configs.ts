@@ -63,7 +63,7 @@ export interface Config extends ConfigValues {
 
 /** All configs as they stood at one moment. */
 export interface ConfigSnapshot {
-  /** In the order of the file. */
+  /** In the order in which they were written; those that only `LLM_CONFIGS` has come last. */
   readonly names: readonly string[];
   /** What is served and most likely not meant: see config-warnings.ts. */
   readonly warnings: readonly Problem[];
@@ -235,7 +235,7 @@ function canonicalJson(value: unknown): string {
   );
 }
 
-// -------------------------------------------------------------------------------------------------------- resolving
+// ---------------------------------------------------------------------------------------- building configs from drafts
 
 /** Builds the config after those it falls back on, once. */
 function resolve(name: string, drafts: ReadonlyMap<string, Draft>, configs: Map<string, Config>): Config {

@@ -230,7 +230,7 @@ export class Exchange implements SimulatorRequest {
     });
   }
 
-  // ------------------------------------------------------------------------------------------------- parts of it
+  // -------------------------------------------------------------------- single events, other responses, the connection
 
   /**
    * Adds an event whose data is an object of this type to the next write. It is padded with blanks, as the API's events

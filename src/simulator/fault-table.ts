@@ -334,7 +334,7 @@ export const faultTable = {
   },
 } satisfies Record<string, Fault>;
 
-/** The name of a fault. */
+/** The name of a fault, as the option `fault` takes it. */
 export type FaultName = keyof typeof faultTable;
 
 const halfEvent = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_del';

@@ -32,7 +32,7 @@ export interface ScriptedBlock extends Block {
   readonly deltas?: readonly Delta[];
 }
 
-/** A message of content blocks. */
+/** A reply that is a message of these content blocks. */
 export interface BlocksReply {
   /** The kind of reply. */
   readonly kind: 'blocks';
@@ -85,7 +85,7 @@ export function* textDeltas(field: 'text' | 'thinking', text: Deltas, random: Ra
   for (const piece of pieces) yield { type: `${field}_delta`, [field]: piece };
 }
 
-// ------------------------------------------------------------------------------------------------------- the limits
+// ---------------------------------------------------------------------------- cutting at max_tokens and stop sequences
 
 /** Where a request's limits cut a block. */
 interface Cut {

@@ -32,8 +32,8 @@ export interface InputUsage {
 }
 
 /**
- * Remembers system prompts marked with `cache_control`. Unlike the API, it also caches short ones, and never forgets
- * one after a time.
+ * Remembers system prompts marked with `cache_control`. Unlike the API's cache, it also takes short prompts, and a prompt
+ * doesn't expire.
  */
 export class PromptCache {
   /** Beyond this number it forgets the oldest. */

@@ -1,6 +1,7 @@
 /**
- * The stream log: the append-only record of a generation's events, and the only buffer between upstream and viewers. The
- * service knows its logs by these interfaces alone, which memory.ts and redis/ implement.
+ * The stream log: the append-only record of a generation's events. Events wait here for slow viewers; beside it, each viewer has
+ * only a bounded batch and the buffer of its socket. The service knows its logs by these interfaces alone, which memory.ts and
+ * redis/ implement.
  *
  * An event's offset is its place in the log, counted from 0, where `start` stands. A log has at most one terminal event,
  * and nothing follows it.

@@ -144,14 +144,14 @@ export class ToolCalls implements ToolAnswers {
   }
 
   /** Waits for a client, not longer than the config says. Settles with whether the time was up. Never rejects. */
-  async #wait(answers: readonly Promise<ClientAnswer>[], { signal, rest, resume }: BetweenSteps): Promise<boolean> {
+  async #wait(answers: readonly Promise<ClientAnswer>[], { signal, pause, resume }: BetweenSteps): Promise<boolean> {
     if (answers.length === 0) return false;
     const close = () => this.#waiting.close();
     const place = this.#waitingPlace();
     if (!place || signal.aborted) close();
     const clock = setTimeout(close, this.#options.waitMs);
     signal.addEventListener('abort', close, { once: true });
-    rest();
+    pause();
     const all = await Promise.all(answers);
     resume();
     clearTimeout(clock);

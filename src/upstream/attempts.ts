@@ -98,12 +98,12 @@ export class Attempts implements Disposable {
    * @param onExpired Called when the time is up. The next step then fails at once.
    * @returns What makes that time stand still, and go on; and what ends the watch.
    */
-  betweenSteps(onExpired: () => void): Pick<Watchdog, 'rest' | 'resume'> & Disposable {
+  betweenSteps(onExpired: () => void): Pick<Watchdog, 'pause' | 'resume'> & Disposable {
     this.#watchdog.expectNothing();
     this.#onExpired = onExpired;
     if (this.#watchdog.expired) onExpired();
     return {
-      rest: () => this.#watchdog.rest(),
+      pause: () => this.#watchdog.pause(),
       resume: () => this.#watchdog.resume(),
       [Symbol.dispose]: () => {
         this.#watchdog.resume();

@@ -20,7 +20,7 @@ export interface BetweenSteps {
   /** Emits events, in the order of the calls. Settles when there is room for more. */
   readonly emit: (events: readonly LlmEvent[]) => Promise<void>;
   /** The generation's `total_ms` stands still until `resume`. */
-  readonly rest: () => void;
+  readonly pause: () => void;
   readonly resume: () => void;
 }
 
@@ -151,7 +151,7 @@ export class Steps {
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
     using time = attempts.betweenSteps(() => over.abort('total_ms'));
-    const between = { signal: over.signal, emit, rest: time.rest, resume: time.resume };
+    const between = { signal: over.signal, emit, pause: time.pause, resume: time.resume };
     try {
       // The socket gets ready for the next request meanwhile.
       const [results] = await Promise.all([tools.answer(calls, between), attempts.close()]);

@@ -49,13 +49,13 @@ export class Watchdog implements Disposable {
   }
 
   /** The time of the generation stands still until `resume`: it waits for a client, and not for upstream. */
-  rest(): void {
+  pause(): void {
     if (this.#expired || this.#restingSinceMs !== undefined) return;
     this[Symbol.dispose]();
     this.#restingSinceMs = performance.now();
   }
 
-  /** The time goes on after `rest`. */
+  /** The time goes on after `pause`. */
   resume(): void {
     if (this.#restingSinceMs === undefined) return;
     const nowMs = performance.now();
