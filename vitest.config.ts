@@ -3,7 +3,8 @@ import { findProgram } from './test/support/programs.ts';
 
 /**
  * What looks at a browser, a compiler, a benchmark, words, the repository or a part that neither opens a socket nor starts a
- * process, which no Node changes. CI runs all other files on every Node that is promised, and with them whatever is new.
+ * process, which no Node changes. CI runs all other files, and with them whatever is new, on the oldest and the newest Node
+ * that are promised, and each on one of the two between.
  */
 const onOneNode = [
   'test/aimock.test.ts',
