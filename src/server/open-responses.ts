@@ -17,10 +17,16 @@ interface Connection {
 export class OpenResponses {
   readonly #open = new Map<Socket, Connection>();
   readonly #pipelinedMax: number;
+  readonly #onFlood: () => void;
 
-  /** @param pipelinedMax Responses that one connection may owe; a connection that asks for more is closed. */
-  constructor(pipelinedMax: number) {
+  /**
+   * @param pipelinedMax Responses that one connection may owe; a connection that asks for more is closed.
+   * @param onFlood Called when a connection is closed for that. It stops all reading in this turn: Node frees what it has parsed of
+   *   a closed connection only after the turn, and a thousand such connections would fill the heap in one.
+   */
+  constructor(pipelinedMax: number, onFlood: () => void) {
     this.#pipelinedMax = pipelinedMax;
+    this.#onFlood = onFlood;
   }
 
   /** Watches the server's connections. To be called once, before the server listens. */
@@ -45,6 +51,7 @@ export class OpenResponses {
     if (socket.destroyed) return false;
     if (responses && responses.size >= this.#pipelinedMax) {
       socket.destroy();
+      this.#onFlood();
       return false;
     }
     responses?.add(response);

@@ -93,7 +93,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const json: JsonBounds = { valuesMax: limits.jsonValuesMax, depthMax: limits.blockDepthMax + envelopeDepth };
   const liveness = () => livenessFor(configs(), heartbeatMs);
   const refusals = new HttpRefusals(telemetry);
-  const responses = new OpenResponses(limits.pipelinedMax);
+  const responses = new OpenResponses(limits.pipelinedMax, () => turns.cut());
   const turns = new ReadingTurns(() => responses.connections);
   const pieces = new BodyPieces(() => turns.cut());
   const body: BodyLimits = { bytesMax: bodyBytesMax, json, pieces };
