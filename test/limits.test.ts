@@ -305,6 +305,15 @@ describe('WebSockets', () => {
     expect(await socket.closed).toBe(1008);
   });
 
+  it.each([['[]'], ['null'], ['1'], ['{"id":{},"method":"query"}'], ['{"method":"connectionParams","data":7}']])(
+    'a first message that holds none, where they were announced, is refused for what it is: %s',
+    async (message) => {
+      using socket = await openSocket(test.current.url, '?connectionParams=1');
+      socket.send(message);
+      expect((await socket.next()).error?.json.data.llm.code).toBe('invalid_input');
+    },
+  );
+
   it('a client that sent its connection params stays', async () => {
     using socket = await openSocket(test.current.url, '?connectionParams=1');
     socket.send({ method: 'connectionParams', data: { token: 'any' } });

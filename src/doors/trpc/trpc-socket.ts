@@ -159,7 +159,7 @@ class TrpcSocket {
       checkJsonBounds(bytes, this.#options.json);
       const parsed = parseText(bytes);
       if (this.#connectionParams === undefined) {
-        this.#connectionParams = parseConnectionParams(parsed);
+        this.#connectionParams = connectionParamsIn(parsed);
         this.#prove(this.#connectionParams);
         return;
       }
@@ -312,12 +312,13 @@ function malformed(): TRPCError {
   return new TRPCError({ code: 'PARSE_ERROR', message: 'Expected a message as tRPC writes it' });
 }
 
-/** @throws Error if it isn't `{method: 'connectionParams', data}`. */
-function parseConnectionParams(message: unknown): Record<string, string> | null {
+/** @throws LlmError `invalid_input` if it isn't `{method: 'connectionParams', data}`. */
+function connectionParamsIn(message: unknown): Record<string, string> | null {
   const { method, data } = (message ?? {}) as { method?: unknown; data?: unknown };
-  if (method !== 'connectionParams') throw new Error('expected connection params');
+  const issue = (path: string, expected: string) => LlmError.invalidInput([{ path, message: `expected ${expected}` }]);
+  if (method !== 'connectionParams') throw issue('method', '"connectionParams", since the URL announces them');
   if (data === null || data === undefined) return null;
-  if (typeof data !== 'object') throw new Error('connection params are an object');
+  if (typeof data !== 'object') throw issue('data', 'an object, or null');
   const texts = Object.entries(data).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
   return Object.fromEntries(texts);
 }
