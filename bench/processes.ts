@@ -29,6 +29,8 @@ export interface Launch {
   readonly nodeArgs?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly core?: number | undefined;
+  /** The folder that it is started in. Unless given: this process's. */
+  readonly cwd?: string;
   /** The line that it prints once it listens. The first group is the URL. */
   readonly ready?: RegExp;
 }
@@ -53,6 +55,7 @@ export async function launch<C extends Commands>(options: Launch): Promise<Runni
   const pinned = cores && options.core !== undefined ? ['taskset', '-c', String(options.core), ...command] : command;
   const child = spawn(pinned[0]!, pinned.slice(1), {
     env: { ...environment(), NODE_ENV: 'production', ...options.env },
+    cwd: options.cwd,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     serialization: 'advanced',
   });

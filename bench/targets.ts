@@ -62,6 +62,8 @@ export const baseline =
 export const service = ({ upstreamUrl, serviceCli, env, nodeArgs = [] }: StartContext): Promise<Server> =>
   launch({
     script: resolve(serviceCli),
+    // An earlier build may refuse the config file of this one, so each reads its own.
+    cwd: resolve(serviceCli, '../..'),
     args: ['serve'],
     nodeArgs: [...probeArgs, ...nodeArgs],
     env: {
