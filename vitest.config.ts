@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { configDefaults, defineConfig } from 'vitest/config';
 import { findProgram } from './test/support/programs.ts';
 
@@ -76,13 +77,27 @@ const onRedisAlone = [
 ];
 // The first fail by design: harness.test.ts runs them. The second break the project: `npm run mutations` does.
 // The third say what the service is to withstand, which is more than it does: `npm run attack` runs them.
-const runByOthers = [...configDefaults.exclude, 'test/support/**', 'test/mutations/**', 'test/attack/**'];
+const runByOthers = [
+  ...configDefaults.exclude,
+  'test/support/**',
+  'test/mutations/**',
+  'test/attack/**',
+  'test/front-ends/**',
+];
 
 const hasRedis = findProgram('redis-server') !== undefined;
 if (!hasRedis) {
   const missing = 'redis-server is not installed';
   if (process.env['REQUIRE_ALL'] === '1') throw new Error(`${missing}, and REQUIRE_ALL=1 lets no test be skipped`);
   console.warn(`${missing}: ${onRedisToo.length + onRedisAlone.length} suites are skipped on Redis`);
+}
+
+/** Other people's clients have an install of their own: many packages, some of which ask for a newer Node than we do. */
+const hasFrontEnds = existsSync(new URL('test/front-ends/node_modules', import.meta.url));
+if (!hasFrontEnds) {
+  const missing = 'test/front-ends is not installed (npm ci --prefix test/front-ends)';
+  if (process.env['REQUIRE_ALL'] === '1') throw new Error(`${missing}, and REQUIRE_ALL=1 lets no test be skipped`);
+  console.warn(`${missing}: the suites of other people's clients are skipped`);
 }
 
 export default defineConfig({
@@ -116,6 +131,13 @@ export default defineConfig({
           include: hasRedis ? [...onRedisToo, ...onRedisAlone] : [],
           exclude: runByOthers,
           globalSetup: ['test/support/redis-server.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'front-ends',
+          include: hasFrontEnds ? ['test/front-ends/*.test.ts', 'test/front-ends/*.test.tsx'] : [],
         },
       },
     ],
