@@ -86,6 +86,8 @@ export class Access {
   readonly #generations = new Map<string, number>();
   readonly #viewers = new Map<string, number>();
   readonly #waiters = new Map<string, number>();
+  /** The `Host` that was let through last, by its name. Nearly all requests repeat it, and to read its name costs more than to compare it. */
+  #lastHost: string | undefined;
   #running = 0;
   #watching = 0;
   #waiting = 0;
@@ -106,8 +108,12 @@ export class Access {
    */
   checkHost({ host }: IncomingHttpHeaders, { loopback }: { readonly loopback: boolean } = this.#options): void {
     if (!loopback && this.#hosts.size === 0) return;
+    if (host !== undefined && host === this.#lastHost) return;
     const name = hostNameOf(host);
-    if (this.#hosts.has(name) || isLoopback(name)) return;
+    if (this.#hosts.has(name) || isLoopback(name)) {
+      this.#lastHost = host;
+      return;
+    }
     // Nobody can rebind an address. Health checks use an address, and some of them send no Host, as no browser does.
     if (!loopback && (host === undefined || isAddress(name))) return;
     // The operator of a proxy meets this refusal first, so it names the host that arrived.
@@ -225,7 +231,8 @@ export class Access {
       request?.[Symbol.dispose]();
     };
     try {
-      place = await this.#takeGenerationPlace(caller);
+      const taken = this.#takeGenerationPlace(caller);
+      place = taken instanceof Promise ? await taken : taken;
       request = held.take(caller.name, requestBytes);
       await this.#countStart(caller);
     } catch (refused) {
@@ -235,13 +242,15 @@ export class Access {
     return { [Symbol.dispose]: release };
   }
 
-  /** @throws LlmError `rate_limited` */
-  async #takeGenerationPlace(caller: Caller): Promise<Disposable> {
+  /** @throws LlmError `rate_limited`; the promise, where all instances count together, rejects with the same */
+  #takeGenerationPlace(caller: Caller): Disposable | Promise<Disposable> {
     const { shared, limits } = this.#options;
     const max = caller.limits?.generationsPerCallerMax ?? limits.generationsPerCallerMax;
     if (!shared) return takePlace(this.#generations, caller, max, generationsAtOnce);
-    if (!(await shared.take(caller.name, max))) throw noPlace(max, generationsAtOnce);
-    return { [Symbol.dispose]: () => shared.give(caller.name) };
+    return shared.take(caller.name, max).then((took) => {
+      if (!took) throw noPlace(max, generationsAtOnce);
+      return { [Symbol.dispose]: () => shared.give(caller.name) };
+    });
   }
 
   /** @throws LlmError `rate_limited` */

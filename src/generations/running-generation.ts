@@ -231,12 +231,13 @@ export class RunningGeneration {
     return failure;
   }
 
-  /** The end of the log. Where another instance wrote it, that had to guess the cost, which is known here. */
+  /** The end of the log, which is `last` unless something failed. Where another instance wrote it, that had to guess the cost, which is known here. */
   async #terminalIn(
     log: StreamLog,
     failure: LlmError | undefined,
     last: TerminalEvent | undefined,
   ): Promise<TerminalEvent> {
+    if (!failure && last) return last;
     const { terminal } = await log.status();
     if (failure?.code !== 'producer_lost') return terminal!;
     const account = last ? accountOf(last) : this.#unknownAccount();

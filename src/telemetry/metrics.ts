@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import type * as PromClient from 'prom-client';
-import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Counter, Histogram, Registry } from 'prom-client';
 import type { ErrorCode, TerminalEvent } from '../protocol.ts';
 import type { RefusalDoor } from './refusal-lines.ts';
 
@@ -42,13 +42,14 @@ const generationsTotal = 'llm_generations_total';
 const firstTokenBuckets = [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60];
 const generationBuckets = [0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600];
 const tokensPerSecondBuckets = [5, 10, 20, 40, 60, 80, 120, 160, 240, 320, 640];
-/** The doors by which viewers come. Each has a number from the start, so that nobody takes one without viewers for one that is missing. */
+/** The doors by which viewers come. A scrape shows each, so that nobody takes one without viewers for one that is missing. */
 const viewerDoors: readonly RefusalDoor[] = ['sse', 'websocket', 'rest', 'embedded'];
 
 export class Metrics implements Counters, Exposition {
   readonly #registries: readonly Registry[];
   readonly #generations: Counter<'config' | 'outcome' | 'code'>;
-  readonly #viewers: Gauge<'door'>;
+  /** Open viewers by door. A scrape reads them, so that a viewer who comes and goes costs two additions and nothing of prom-client. */
+  readonly #viewers = new Map<RefusalDoor, number>(viewerDoors.map((door) => [door, 0]));
   readonly #firstToken: Histogram<'config'>;
   readonly #generation: Histogram<'config'>;
   readonly #tokensPerSecond: Histogram<'config'>;
@@ -83,7 +84,16 @@ export class Metrics implements Counters, Exposition {
     this.#registries = [registry, ...others];
     this.#generations = counter(generationsTotal, 'Generations that have ended', ['config', 'outcome', 'code']);
     sum('llm_generations_running', 'Generations that run', (measured) => measured.generationsRunning());
-    this.#viewers = new prom.Gauge({ name: 'llm_viewers', help: 'Open viewers', labelNames: ['door'], registers });
+    const viewers = this.#viewers;
+    void new prom.Gauge({
+      name: 'llm_viewers',
+      help: 'Open viewers',
+      labelNames: ['door'],
+      registers,
+      collect() {
+        for (const [door, open] of viewers) this.set({ door }, open);
+      },
+    });
     this.#firstToken = histogram('llm_first_token_seconds', 'From start to first token', firstTokenBuckets);
     this.#generation = histogram('llm_generation_seconds', 'From start to terminal event', generationBuckets);
     this.#tokensPerSecond = histogram(
@@ -103,7 +113,6 @@ export class Metrics implements Counters, Exposition {
     sum('llm_stream_log_bytes', 'Bytes of these logs', (measured) => measured.logBytes());
     this.#reloads = counter('llm_config_reloads_total', 'Reloads of changed configs', ['result']);
 
-    for (const door of viewerDoors) this.#viewers.set({ door }, 0);
     for (const result of ['applied', 'refused']) this.#reloads.inc({ result }, 0);
   }
 
@@ -148,11 +157,15 @@ export class Metrics implements Counters, Exposition {
   }
 
   viewerCame(door: RefusalDoor): void {
-    this.#viewers.inc({ door });
+    this.#count(door, 1);
   }
 
   viewerLeft(door: RefusalDoor): void {
-    this.#viewers.dec({ door });
+    this.#count(door, -1);
+  }
+
+  #count(door: RefusalDoor, more: number): void {
+    this.#viewers.set(door, (this.#viewers.get(door) ?? 0) + more);
   }
 
   toolCalled(config: string, tool: string, outcome: string): void {

@@ -11,9 +11,18 @@ import { prepareRequest, type PreparedRequest } from './http/sockets.ts';
 /** How many prepared requests are kept; the oldest is dropped for the next one. */
 export const preparedRequestsMax = 100;
 
+/** A request that was prepared, and all that it was made of beside the headers of the config's parameters. */
+interface Latest {
+  readonly address: UpstreamAddress;
+  readonly baseUrl: string;
+  readonly prepared: Promise<PreparedRequest>;
+}
+
 export class PreparedRequests {
   readonly #sdkHeadersFor: (url: string) => Promise<Headers>;
   readonly #prepared = new Map<string, Promise<PreparedRequest>>();
+  /** The latest request of each config, by its parameters' headers, which are one object for each config. */
+  readonly #latest = new WeakMap<Headers, Latest>();
 
   /**
    * @param sdkHeadersFor Resolves to the headers that the SDK would send to this URL. Called once for each request
@@ -30,8 +39,20 @@ export class PreparedRequests {
    * @param parameterHeaders Headers that follow from the config's parameters.
    */
   async for(address: UpstreamAddress, parameterHeaders: Headers): Promise<PreparedRequest> {
+    const baseUrl = await address.baseUrl;
+    const latest = this.#latest.get(parameterHeaders);
+    // To compare the few parts of an address costs a tenth of putting the URL and the headers together.
+    if (latest && latest.baseUrl === baseUrl && sameRequest(latest.address, address)) return latest.prepared;
+    const prepared = this.#preparedFor(address, baseUrl, parameterHeaders);
+    this.#latest.set(parameterHeaders, { address, baseUrl, prepared });
+    // The next request tries again.
+    prepared.catch(() => this.#latest.delete(parameterHeaders));
+    return prepared;
+  }
+
+  #preparedFor(address: UpstreamAddress, baseUrl: string, parameterHeaders: Headers): Promise<PreparedRequest> {
     const { messagesPath, apiKey, apiKeyHeader, proxies } = address;
-    const url = messagesUrl(await address.baseUrl, messagesPath);
+    const url = messagesUrl(baseUrl, messagesPath);
     const proxy = proxies && proxyFor(new URL(url), proxies);
     const headers = {
       ...parameterHeaders,
@@ -53,6 +74,24 @@ export class PreparedRequests {
     prepared.catch(() => this.#prepared.delete(key));
     return prepared;
   }
+}
+
+/** Whether two addresses, whose base URLs are the same, have requests sent alike. */
+function sameRequest(one: UpstreamAddress, other: UpstreamAddress): boolean {
+  return (
+    one.messagesPath === other.messagesPath &&
+    one.apiKey === other.apiKey &&
+    one.apiKeyHeader === other.apiKeyHeader &&
+    sameFields(one.headers, other.headers) &&
+    sameFields(one.proxies, other.proxies)
+  );
+}
+
+function sameFields(one: object = {}, other: object = {}): boolean {
+  const [ours, theirs] = [one, other] as Record<string, unknown>[];
+  for (const name in ours) if (ours[name] !== theirs![name]) return false;
+  for (const name in theirs) if (!(name in ours!)) return false;
+  return true;
 }
 
 function keyHeader(apiKey: string | undefined, name: ApiKeyHeader = 'authorization'): Headers {
