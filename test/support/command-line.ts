@@ -1,15 +1,14 @@
 /**
- * The command line as a real process: compiled once for a test file, started with its own environment, and observed by
+ * The command line as a real process, started with its own environment, and observed by
  * its output. Every process that a test has started must have ended when the test ends.
  */
-import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll } from 'vitest';
+import { compiledProject } from './compiled.ts';
 
 export interface Ended {
   /** Null if a signal ended it. */
@@ -45,10 +44,6 @@ export interface CommandLine {
   run(args: readonly string[], options?: RunOptions): Promise<Ended>;
 }
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-/** Below node_modules, so that the compiled files find their packages. */
-const cacheFolder = join(root, 'node_modules', '.cache');
-
 /** The command line for the tests of a file. Call this at the top of the file. */
 export function commandLine(): CommandLine {
   let cwd = '';
@@ -56,21 +51,10 @@ export function commandLine(): CommandLine {
 
   beforeAll(async () => {
     cwd = await mkdtemp(join(tmpdir(), 'cli-'));
-    await mkdir(cacheFolder, { recursive: true });
-    program = await mkdtemp(join(cacheFolder, 'cli-'));
-    await copyFile(join(root, 'package.json'), join(program, 'package.json'));
-    // Types are checked elsewhere, and a process that compiles nothing starts in a fifth of the time.
-    const flags = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', join(program, 'dist')];
-    const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-    await promisify(execFile)(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), ...flags]);
-    // As npm installs a program of a package.
-    const installed = join(program, 'node_modules', '.bin');
-    await mkdir(installed, { recursive: true });
-    await chmod(join(program, 'dist', 'cli.js'), 0o755);
-    await symlink('../../dist/cli.js', join(installed, 'llm-service'));
+    program = await compiledProject();
   });
   afterAll(async () => {
-    await Promise.all([cwd, program].filter((path) => path !== '').map((path) => rm(path, { recursive: true })));
+    if (cwd !== '') await rm(cwd, { recursive: true });
   });
 
   function start(

@@ -1,9 +1,10 @@
 /** A service in a process of its own (service-child.ts), and the functions to talk to it. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { StreamRequest } from '../../src/protocol.ts';
 import type { RedisTiming } from '../../src/stream-log/redis/timing.ts';
+import { compiledProject } from './compiled.ts';
 import { plainConfig } from './service.ts';
 
 export type Order =
@@ -74,9 +75,9 @@ const logCharsMax = 1 << 20;
 
 export async function startServiceProcess(options: ServiceProcessOptions): Promise<ServiceProcess> {
   const { upstreamUrl, configs = { default: plainConfig }, env = {}, redisTiming = {}, heapMiB } = options;
-  const child = fork(fileURLToPath(new URL('service-child.ts', import.meta.url)), {
+  const child = fork(join(await compiledProject(), 'test/support/service-child.js'), {
     execArgv: [
-      ...['--import', 'tsx', '--expose-gc', '--unhandled-rejections=strict'],
+      ...['--expose-gc', '--unhandled-rejections=strict'],
       ...(heapMiB === undefined ? [] : [`--max-old-space-size=${heapMiB}`]),
     ],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
