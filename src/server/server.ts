@@ -37,6 +37,7 @@ import { registerPage } from './page.ts';
 import { ReadingTurns } from './reading-turns.ts';
 import { Retirement } from './retirement.ts';
 import { StallWatch } from './stalls.ts';
+import { UnreadableRequests } from './unreadable-requests.ts';
 import { serveWithoutUpgrade, wantsWebSocket } from './unwanted-upgrade.ts';
 
 export interface ServerOptions {
@@ -100,7 +101,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const admit: Admit = (request) => held.take(access.authenticate(request).name, 0);
 
   const retirement = new Retirement(responses, () => webSockets.sockets);
-  const app = createApp({ bodyBytesMax, access, refusals, responses, pieces, retirement });
+  const unreadable = new UnreadableRequests(telemetry, responses);
+  const app = createApp({ bodyBytesMax, access, refusals, responses, unreadable, pieces, retirement });
   const stalls = new StallWatch(app.server, socketStallMs);
   // Since this listens for the timeout, Node itself closes no quiet connection. The stall watch looks after those that owe a response.
   app.server.setTimeout(socketStallMs, (socket) => {
@@ -216,12 +218,14 @@ interface AppParts {
   readonly access: Access;
   readonly refusals: HttpRefusals;
   readonly responses: OpenResponses;
+  readonly unreadable: UnreadableRequests;
   readonly pieces: BodyPieces;
   readonly retirement: Retirement;
 }
 
 /** Fastify over Node's server, with what holds for every request: its turn, its id, CORS headers, its Host, how it is refused. */
-function createApp({ bodyBytesMax, access, refusals, responses, pieces, retirement }: AppParts): FastifyInstance {
+function createApp(parts: AppParts): FastifyInstance {
+  const { bodyBytesMax, access, refusals, responses, unreadable, pieces, retirement } = parts;
   const prepare = (request: FastifyRequest, reply: FastifyReply) => {
     reply.raw.setHeader('x-request-id', request.id);
     if (retirement.begun) reply.raw.setHeader('connection', 'close');
@@ -236,6 +240,8 @@ function createApp({ bodyBytesMax, access, refusals, responses, pieces, retireme
         shouldUpgradeCallback: wantsWebSocket,
         keepAliveTimeout: keepAliveMs,
         requestTimeout: requestTimeoutMs,
+        // Node's own refusal has no body. The hook below has one.
+        requireHostHeader: false,
       };
       return createServer(optionsOfNode as ServerOptionsOfNode, (request, response) => {
         pieces.boundUnread(request, response);
@@ -248,12 +254,14 @@ function createApp({ bodyBytesMax, access, refusals, responses, pieces, retireme
     routerOptions: { maxParamLength: 1_000 },
     // The service makes every id: one that a client sends could be anything, and the same twice.
     genReqId: () => randomUUID(),
+    clientErrorHandler: (error, socket) => unreadable.onClientError(error, socket),
     frameworkErrors(_error, request, reply) {
       prepare(request, reply);
       refusals.send(request, reply, invalidRequest('The URL can’t be read'));
     },
   });
   responses.watch(app.server);
+  unreadable.watch(app.server);
   app.setErrorHandler((error: Error, request, reply) => refusals.send(request, reply, error));
   // The page calls it for files that it lacks. Every other unknown route is refused in the hook below, before its body is read.
   app.setNotFoundHandler((request, reply) => refusals.send(request, reply, noSuchRoute(request), { status: 404 }));
@@ -263,6 +271,9 @@ function createApp({ bodyBytesMax, access, refusals, responses, pieces, retireme
     // The client has left before its turn came: nobody would read the response.
     if (socket.destroyed) return reply.hijack();
     prepare(request, reply);
+    if (request.headers.host === undefined && request.raw.httpVersion !== '1.0') {
+      throw invalidRequest('Expected a Host header, as in every request of HTTP/1.1');
+    }
     access.checkHost(request.headers);
     if (request.is404) return refusals.send(request, reply, noSuchRoute(request), { status: 404 });
     return undefined;
