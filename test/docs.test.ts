@@ -5,6 +5,15 @@ import { errorTable } from '../src/errors.ts';
 import { errorCodes } from '../src/protocol.ts';
 import { printed, read } from './support/printed.ts';
 
+const documents = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'PROTOCOL.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  ...markdownIn('docs'),
+];
+
 it.each(printed)('$file holds what the tables in the source say; `npm run fix` prints it', ({ file, text }) => {
   expect(read(file)).toBe(text());
 });
@@ -21,8 +30,23 @@ it('PROTOCOL lists every error code with its status and whether a retry helps', 
   }
 });
 
+it('troubleshooting says what to do about every error code', () => {
+  const rows = [...read('docs/troubleshooting.md').matchAll(/^\| ((?:`\w+`(?:, )?)+) \|/gm)];
+  const told = new Set(rows.flatMap(([, codes]) => [...codes!.matchAll(/\w+/g)].map(([code]) => code)));
+  expect(errorCodes.filter((code) => !told.has(code))).toEqual([]);
+});
+
+it('each package that is installed with the service has its reason, and no other has', () => {
+  const { dependencies, peerDependencies } = JSON.parse(read('package.json')) as Record<
+    'dependencies' | 'peerDependencies',
+    Readonly<Record<string, string>>
+  >;
+  const rows = [...read('docs/decisions/production-dependencies.md').matchAll(/^\| `(\S+)` \| ./gm)];
+  expect(rows.map(([, name]) => name)).toEqual(Object.keys({ ...dependencies, ...peerDependencies }).toSorted());
+});
+
 describe('links', () => {
-  const pages = ['README.md', 'ARCHITECTURE.md', 'PROTOCOL.md', 'CHANGELOG.md', ...markdownIn('docs')];
+  const pages = [...documents, 'CHANGELOG.md'];
 
   it.each(pages)('of %s lead to files and headings that exist', (page) => {
     for (const [, target, fragment] of withoutCode(read(page)).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)) {
@@ -47,16 +71,13 @@ describe('links', () => {
   });
 });
 
-it.each(['README.md', 'ARCHITECTURE.md', 'PROTOCOL.md', ...markdownIn('docs')])(
-  'the files and folders of this repository that %s names exist',
-  (page) => {
-    const named = read(page).matchAll(/`((?:src|test|bench|client-example|docs)\/[\w./-]*)`/g);
-    const missing = [...named]
-      .map(([, path]) => path!)
-      .filter((path) => !existsSync(new URL(`../${path}`, import.meta.url)));
-    expect(missing).toEqual([]);
-  },
-);
+it.each(documents)('the files and folders of this repository that %s names exist', (page) => {
+  const named = read(page).matchAll(/`((?:src|test|bench|client-example|docs)\/[\w./-]*)`/g);
+  const missing = [...named]
+    .map(([, path]) => path!)
+    .filter((path) => !existsSync(new URL(`../${path}`, import.meta.url)));
+  expect(missing).toEqual([]);
+});
 
 /** Paths of the Markdown files below a folder of the repository. */
 function markdownIn(folder: string): string[] {

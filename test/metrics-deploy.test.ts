@@ -96,9 +96,11 @@ it('every metric of the service is in the dashboard', async () => {
 
 it('each alert says how bad it is, what has happened, and what to do', () => {
   expect(new Set(rules.map(({ alert }) => alert)).size).toBe(rules.length);
+  const operations = readFileSync('docs/operations.md', 'utf8');
   for (const { alert, labels, annotations } of rules) {
     expect(alert).toMatch(/^Llm[A-Z]\w+$/);
     expect(['page', 'ticket']).toContain(labels.severity);
+    expect(operations).toContain(`| \`${alert}\` | ${labels.severity === 'page' ? 'yes' : 'no'} |`);
     expect(annotations.summary).toMatch(/\.$/);
     expect(annotations.description.length).toBeGreaterThan(40);
   }

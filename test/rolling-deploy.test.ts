@@ -1,17 +1,14 @@
 /** A rolling deploy as docs/scaling.md describes it: two instances behind nginx are replaced one after the other, under load. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { startSimulator, type Simulator } from '../src/simulator.ts';
 import { commandLine, type Running } from './support/command-line.ts';
-import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { freePorts } from './support/free-port.ts';
 import { send } from './support/raw-http.ts';
 import { plainConfig } from './support/service.ts';
+import { startShippedNginx, type ShippedNginx } from './support/shipped-nginx.ts';
 import { requires } from './support/skip.ts';
 import { steadyLoad } from './support/steady-load.ts';
 import { newPrefix, redisForAllTests } from './support/stream-logs.ts';
@@ -23,15 +20,14 @@ const cli = commandLine();
 requires('redis-server', 'nginx')('two instances behind nginx', () => {
   const redis = redisForAllTests();
   let upstream: Simulator;
-  let nginx: Nginx;
-  let ports: readonly number[];
+  let nginx: ShippedNginx;
+  let ports: readonly [number, number];
 
   beforeEach(async () => {
     upstream = await startSimulator({ tokensPerSecond: 100, docs: [] });
     await writeFile(join(cli.cwd, 'configs.json'), JSON.stringify({ default: plainConfig }));
-    const [front = 0, ...instances] = await freePorts(3);
-    ports = instances;
-    nginx = await startNginx(front, instances);
+    ports = (await freePorts(2)) as [number, number];
+    nginx = await startShippedNginx({ instances: ports });
   });
   afterEach(async () => {
     await nginx[Symbol.asyncDispose]();
@@ -87,61 +83,3 @@ requires('redis-server', 'nginx')('two instances behind nginx', () => {
     await instance.ended;
   });
 });
-
-interface Nginx extends AsyncDisposable {
-  readonly url: string;
-}
-
-/** Runs the configuration that is shipped, with these ports in place of its own. */
-async function startNginx(front: number, [first, second]: readonly number[]): Promise<Nginx> {
-  const shipped = await readFile(new URL('../deploy/nginx.conf', import.meta.url), 'utf8');
-  const replaced = shipped
-    .replace('listen 8080;', `listen 127.0.0.1:${front};`)
-    .replace('127.0.0.1:3001', `127.0.0.1:${first}`)
-    .replace('127.0.0.1:3002', `127.0.0.1:${second}`);
-  const folder = await mkdtemp(join(tmpdir(), 'nginx-'));
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-  const paths = temporary.map((name) => `${name}_temp_path ${join(folder, name)};`).join(' ');
-  const main = `daemon off; pid ${join(folder, 'pid')}; error_log ${join(folder, 'error.log')}; worker_processes 1;
-events { worker_connections 1024; }
-http { access_log off; ${paths}
-${replaced}
-}`;
-  const file = join(folder, 'nginx.conf');
-  await writeFile(file, main);
-  const child = spawn('nginx', ['-c', file, '-p', folder, '-e', join(folder, 'error.log')], { stdio: 'ignore' });
-  const url = `http://127.0.0.1:${front}`;
-  try {
-    await eventually(async () => {
-      if (child.exitCode !== null) throw new Error(await readFile(join(folder, 'error.log'), 'utf8'));
-      await send(`${url}/healthz`);
-    });
-  } catch (error) {
-    await stop(child);
-    throw error;
-  }
-  return {
-    url,
-    async [Symbol.asyncDispose]() {
-      await stop(child);
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-/** nginx's fast shutdown: its workers go with it. */
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exited;
-}
-
-/** Ports that nobody listens on: all are held until all are known, so that no two are the same. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
-}

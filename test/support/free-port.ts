@@ -1,11 +1,17 @@
-/** A port that nothing listens on just now, for programs that can't choose one themselves. */
+/** Ports that nothing listens on just now, for programs that can't choose one themselves. */
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
+  const [port] = await freePorts(1);
+  return port!;
+}
+
+/** All are held until all are known, so that no two are the same. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
 }
