@@ -8,6 +8,7 @@ import { findProgram } from './test/support/programs.ts';
  * that are promised, and each on one of the two between.
  */
 const onOneNode = [
+  'test/adapters-ag-ui.test.ts',
   'test/aimock.test.ts',
   'test/architecture.test.ts',
   'test/bench-*.test.ts',
@@ -22,6 +23,8 @@ const onOneNode = [
   'test/configs.test.ts',
   'test/deploy-files.test.ts',
   'test/docs.test.ts',
+  'test/foreign-encoders.test.ts',
+  'test/foreign-requests.test.ts',
   'test/harness.test.ts',
   'test/held-bytes.test.ts',
   'test/history.test.ts',
@@ -46,6 +49,7 @@ const onOneNode = [
   'test/token-path.test.ts',
   'test/type-weight.test.ts',
   'test/types.test.ts',
+  'test/ui-chunks.test.ts',
   'test/usage-and-cost.test.ts',
 ];
 /** What clients see of a generation, whichever log keeps it: run on the memory log by the other projects, and on Redis. */
@@ -66,7 +70,9 @@ const onRedisToo = [
   'test/structured-output.test.ts',
   'test/tools-calls.test.ts',
   'test/tools-cancel.test.ts',
+  'test/threads.test.ts',
   'test/tools-once.test.ts',
+  'test/ui-door.test.ts',
   'test/invariants/*.test.ts',
 ];
 /** What only Redis makes happen, and no Node changes. They start servers of their own. */

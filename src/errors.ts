@@ -6,8 +6,8 @@ import { z } from 'zod';
 import { boundedIssues, errorCodes, inputIssues, type ErrorCode, type ErrorData, type InputIssue } from './protocol.ts';
 
 /** What a client may ask a door for. Each route of REST is one of these operations. */
-export type Operation = 'stream' | 'follow' | 'cancel' | 'resolve' | 'list configs';
-const anyOperation: readonly Operation[] = ['stream', 'follow', 'cancel', 'resolve', 'list configs'];
+export type Operation = 'stream' | 'follow' | 'cancel' | 'resolve' | 'list' | 'list configs';
+const anyOperation: readonly Operation[] = ['stream', 'follow', 'cancel', 'resolve', 'list', 'list configs'];
 
 /** Everything that follows from a code. */
 export interface ErrorTraits {
@@ -43,7 +43,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTraits>> = {
     status: 400,
     trpc: 'BAD_REQUEST',
     retryable: false,
-    refuses: ['stream', 'follow', 'cancel', 'resolve'],
+    refuses: ['stream', 'follow', 'cancel', 'resolve', 'list'],
     meaning: 'the request is malformed',
   },
   unauthorized: {
@@ -71,7 +71,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTraits>> = {
     status: 404,
     trpc: 'NOT_FOUND',
     retryable: false,
-    refuses: ['stream', 'follow', 'cancel', 'resolve'],
+    refuses: ['stream', 'follow', 'cancel', 'resolve', 'list'],
     meaning: 'the generation never was, is no longer kept, or belongs to somebody else',
   },
   conflict: {
@@ -92,7 +92,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorTraits>> = {
     status: 429,
     trpc: 'TOO_MANY_REQUESTS',
     retryable: true,
-    refuses: ['stream', 'follow', 'cancel', 'resolve'],
+    refuses: ['stream', 'follow', 'cancel', 'resolve', 'list'],
     meaning: 'a limit for each caller is reached',
   },
   at_capacity: {

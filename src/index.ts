@@ -43,6 +43,7 @@ export type { AuthRequest, LlmContext, RequestNote } from './doors/trpc/context.
 export type { LlmRouter, NoVariables, StreamInput, VariablesInput } from './doors/trpc/router.ts';
 export type {
   AnswerPart,
+  AnyAppRouter,
   ConfigsOf,
   EventsOf,
   InputFor,
@@ -63,6 +64,7 @@ export type {
   ToolStartOf,
   ToolSuccessOf,
 } from './doors/trpc/typed-events.ts';
+export { createUIMessageHandler, type UIMessageHandler, type UIMessageHandlerOptions } from './doors/ui/handler.ts';
 export { llmErrorFormatter, type LlmErrorShape, type LlmErrorShapeData } from './doors/trpc/wire-errors.ts';
 export { createLlmRouter, type Authenticated, type LlmRouterOptions } from './embed.ts';
 export { LlmError, type ErrorTraits, type LlmErrorOptions, type Operation, type TrpcCode } from './errors.ts';

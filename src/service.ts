@@ -177,7 +177,7 @@ interface Listeners {
 
 async function listen(core: ServiceCore, settings: Settings, metrics: Metrics | undefined): Promise<Listeners> {
   const { access, telemetry } = core;
-  const { host, port, metricsHost, metricsPort = 0, limits, trustedProxies } = settings;
+  const { host, port, metricsHost, metricsPort = 0, limits, trustedProxies, openAiDoor } = settings;
   const place = metricsPlace(settings);
   const metricsListener =
     place === 'own'
@@ -196,6 +196,7 @@ async function listen(core: ServiceCore, settings: Settings, metrics: Metrics | 
       telemetry,
       schemas: createInputSchemas(limits),
       limits,
+      openAiDoor,
       metrics: place === 'main' ? metrics : undefined,
     });
     return { server, metricsListener };

@@ -135,6 +135,11 @@ describe('the check', () => {
       "import { isTerminal } from './protocol.ts';",
     ],
     [
+      'adapters/a.ts',
+      'imports ../protocol.ts: adapters imports types of protocol',
+      "import { isTerminal } from '../protocol.ts';",
+    ],
+    [
       'doors/trpc/router.ts',
       'imports @anthropic-ai/sdk: only upstream/llm-service may',
       "import Anthropic from '@anthropic-ai/sdk';",
@@ -147,7 +152,7 @@ describe('the check', () => {
     ['stream-log/memory.ts', 'imports redis: only stream-log/redis may', "import { createClient } from 'redis';"],
     [
       'doors/rest/rest.ts',
-      'imports @trpc/server: only doors/trpc, client may',
+      'imports @trpc/server: only doors/trpc, client, ag-ui may',
       "import { initTRPC } from '@trpc/server';",
     ],
     ['service.ts', 'imports @trpc/client: only client, cli may', "import { createTRPCClient } from '@trpc/client';"],

@@ -189,7 +189,8 @@ it('every outcome over all doors is counted once, and with the numbers that its 
   const samples = await scrape(service.metricsUrl);
   const buckets = [...samples.keys()].filter((each) => /^\w+_bucket\{/.test(each));
   const expected = new Map(tally.counts);
-  for (const door of ['sse', 'websocket', 'rest', 'embedded']) expected.set(sample('llm_viewers', { door }), 0);
+  for (const door of ['sse', 'websocket', 'rest', 'ui', 'ag-ui', 'openai', 'anthropic', 'embedded'])
+    expected.set(sample('llm_viewers', { door }), 0);
   for (const result of ['applied', 'refused']) expected.set(sample('llm_config_reloads_total', { result }), 0);
   expected.set('llm_generations_running', 0);
   expected.set('llm_stream_logs', tally.terminals.length);
@@ -235,9 +236,11 @@ it('while a generation runs, it and its viewers are counted by their doors', asy
 
   const viewers = async () => {
     const samples = await scrape(service.metricsUrl);
-    return ['sse', 'websocket', 'rest', 'embedded'].map((door) => samples.get(sample('llm_viewers', { door })));
+    return ['sse', 'websocket', 'rest', 'ui', 'ag-ui', 'openai', 'anthropic', 'embedded'].map((door) =>
+      samples.get(sample('llm_viewers', { door })),
+    );
   };
-  expect(await viewers()).toEqual([2, 1, 1, 1]);
+  expect(await viewers()).toEqual([2, 1, 1, 0, 1]);
   const samples = await scrape(service.metricsUrl);
   expect(samples.get('llm_generations_running')).toBe(1);
   expect(samples.get('llm_stream_logs')).toBe(1);
@@ -246,5 +249,5 @@ it('while a generation runs, it and its viewers are counted by their doors', asy
   await inProcess.return();
   for (const view of [first, ...others]) view.close();
   await until(() => service.core.access.load.viewers === 0);
-  expect(await viewers()).toEqual([0, 0, 0, 0]);
+  expect(await viewers()).toEqual([0, 0, 0, 0, 0]);
 });

@@ -64,6 +64,7 @@ const values: {
   messages: [[{ role: 'user', content: 'a' }], [{ role: 'user', content: 'b' }], 'counts'],
   variables: [{ subject: 'x' }, { subject: 'y' }, 'counts'],
   generationId: [randomUUID(), randomUUID(), 'does not'],
+  thread: ['chat-1', 'chat-2', 'does not'],
   lastEventId: [`${randomUUID()}:1`, `${randomUUID()}:2`, 'does not'],
 };
 

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LlmEvent } from '../src/protocol.ts';
-import type { GenerationKey, LogBatch, Producer, StreamLog } from '../src/stream-log/stream-log.ts';
+import type { GenerationKey, LogBatch, LogPage, Producer, StreamLog } from '../src/stream-log/stream-log.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import {
   block,
@@ -248,6 +248,31 @@ describe.each(logKinds)('in $name', (kind) => {
       });
     });
 
+    it('is listed under the thread that it was opened with, in pages, and under no other', async () => {
+      await using logs = await kind.create();
+      const labelled = (thread?: string) => ({ ...key(), thread });
+      // A lone surrogate has no bytes in UTF-8, and must not be taken for another one.
+      const odd = ['\ud800', '\ud801', 'a/b', '..', 'é'.repeat(200)].map(labelled);
+      const [first, second, unlabelled, third] = [labelled('chat'), labelled('chat'), labelled(), labelled('chat')];
+      const theirs = { ...labelled('chat'), caller: 'bob' };
+      for (const each of [...odd, first, second, unlabelled, third, theirs]) await open(logs.writer, each);
+      const ids = async (caller: string, page: Partial<LogPage> = {}) =>
+        (await logs.reader.list(caller, { limit: 10, ...page })).map(({ record }) => record.generationId);
+      const newestFirst = [third, second, first].map(({ generationId }) => generationId);
+      expect(await ids('alice', { thread: 'chat' })).toEqual(newestFirst);
+      expect(await ids('alice', { thread: 'chat', limit: 1 })).toEqual(newestFirst.slice(0, 1));
+      expect(await ids('alice', { thread: 'chat', before: third.generationId })).toEqual(newestFirst.slice(1));
+      expect(await ids('alice', { thread: 'other' })).toEqual([]);
+      expect(await ids('bob', { thread: 'chat' })).toEqual([theirs.generationId]);
+      for (const each of odd) expect(await ids('alice', each), each.thread).toEqual([each.generationId]);
+      await expect(ids('alice', { thread: 'chat', before: unlabelled.generationId })).rejects.toMatchObject({
+        code: 'generation_not_found',
+      });
+      const again = await open(logs.reader, { ...first, thread: 'other' });
+      expect([again.created, again.log.record.thread]).toEqual([false, 'chat']);
+      expect(await ids('alice', { thread: 'other' })).toEqual([]);
+    });
+
     it('takes nothing after its terminal event', async () => {
       await using logs = await kind.create();
       const { log, seen } = await filled(logs, [done]);
@@ -280,10 +305,11 @@ describe.each(logKinds)('in $name', (kind) => {
 
     it('is gone when its time is over, and its id stays spent', async () => {
       await using logs = await kind.create({ logRetentionMs: 0 });
-      const { log } = await open(logs.writer, key());
+      const { log } = await open(logs.writer, { ...key(), thread: 'chat' });
       await log.append([text('a'), done]);
       expect(await logs.reader.find(log.record)).toBeUndefined();
       expect(await logs.reader.list('alice', { limit: 10 })).toEqual([]);
+      expect(await logs.reader.list('alice', { limit: 10, thread: 'chat' })).toEqual([]);
       await expect(open(logs.reader, log.record)).rejects.toMatchObject({ code: 'generation_not_found' });
       expect(await logs.reader.bar(log.record, 1)).toBeUndefined();
     });

@@ -8,6 +8,8 @@ import type {
   ConfigSummary,
   ErrorData,
   errorDataSchema,
+  GenerationSummary,
+  generationSummarySchema,
   llmEventSchema,
   LlmEvent,
   Message,
@@ -25,6 +27,7 @@ type Writable<T> = T extends readonly (infer Each)[]
 expectTypeOf<z.infer<typeof llmEventSchema>>().toEqualTypeOf<LlmEvent>();
 expectTypeOf<Writable<z.infer<typeof errorDataSchema>>>().toEqualTypeOf<Writable<ErrorData>>();
 expectTypeOf<z.infer<typeof configSummarySchema>>().toEqualTypeOf<ConfigSummary>();
+expectTypeOf<z.infer<typeof generationSummarySchema>>().toEqualTypeOf<GenerationSummary>();
 
 // ---------------------------------------------------------------------------------------------------------- configs
 

@@ -105,8 +105,8 @@ export interface LlmClient<TRouter extends AnyTRPCRouter> extends AsyncDisposabl
     options?: RunOptions<ToolHandlers<ToolTypesOf<TRouter, Name>>>,
   ): Run<EventsOf<TRouter, Name>, ObjectOf<TRouter, Name>>;
   /**
-   * Follows an answer that was begun elsewhere, from its beginning or after the event `lastEventId`. Where it is known which config
-   * answers, `follow<'weather'>(…)` has its types.
+   * Follows an answer that was begun elsewhere, from its beginning or after the event `lastEventId`: the one of a `generationId`, or
+   * the newest one of a `thread`. Where it is known which config answers, `follow<'weather'>(…)` has its types.
    */
   follow<const Name extends ConfigsOf<TRouter> = ConfigsOf<TRouter>>(
     request: FollowRequest,

@@ -25,8 +25,8 @@ import { ToolAnswers, type ToolHandler } from './tool-handlers.ts';
  */
 export interface Run<Event = LlmEvent, Object = unknown> extends AsyncIterable<Event> {
   /**
-   * The answer's id, in lower case. It is known before anything is sent. Anyone with the same token can follow or
-   * cancel by it.
+   * The answer's id, in lower case. It is known before anything is sent, unless a thread is followed: then it is empty
+   * until the first event has come. Anyone with the same token can follow or cancel by it.
    */
   readonly generationId: string;
   /**
@@ -108,12 +108,12 @@ const known: Readonly<Record<LlmEvent['type'], true>> = {
 /** A request with a `config` begins the answer. One without a `config` follows an answer that was begun elsewhere. */
 export function createRun(
   procedures: Procedures,
-  request: FollowRequest | (StreamRequest & FollowRequest),
+  request: FollowRequest | (StreamRequest & { readonly generationId: string }),
   { signal, tools = {} }: RunOptions,
 ): Run {
-  // In lower case, as the service writes it in `start`.
-  const generationId = request.generationId.toLowerCase();
   const cursor = request.lastEventId ?? undefined;
+  // In lower case, as the service writes it in `start`. Empty for a thread of which nothing is known yet.
+  let generationId = request.generationId?.toLowerCase() ?? (cursor ? generationOf(cursor) : '');
   let lastEventId = cursor;
   let begun = !('config' in request);
   let cancelled = false;
@@ -125,6 +125,7 @@ export function createRun(
     const handlers = {
       onData: ({ id, data: event }: { id: string; data: LlmEvent }) => {
         begun = true;
+        generationId ||= generationOf(id);
         // A newer service may send kinds of events that this client's types don't have. They are dropped.
         if (!(event.type in known)) return;
         queue.push({ id, event });
@@ -134,9 +135,17 @@ export function createRun(
       onComplete: () => queue.end(),
     };
     // A request that names an event is for an answer that has begun.
-    return begun || after !== cursor
-      ? procedures.follow.subscribe({ generationId, lastEventId: after }, handlers)
-      : procedures.stream.subscribe(request as never, handlers);
+    if (!begun && after === cursor) return procedures.stream.subscribe(request as never, handlers);
+    const followed = generationId === '' ? { thread: request.thread! } : { generationId };
+    return procedures.follow.subscribe({ ...followed, lastEventId: after }, handlers);
+  }
+
+  /** The id of the answer; of a thread that was not read yet, of its newest one. */
+  async function idOf(): Promise<string> {
+    if (generationId !== '') return generationId;
+    const [newest] = await procedures.generations.query({ thread: request.thread, limit: 1 });
+    if (!newest) throw new LlmClientError('generation_not_found', 'The thread has no generation that is kept');
+    return newest.generationId;
   }
 
   /**
@@ -174,7 +183,9 @@ export function createRun(
   }
 
   return {
-    generationId,
+    get generationId() {
+      return generationId;
+    },
     get lastEventId() {
       return lastEventId;
     },
@@ -182,7 +193,7 @@ export function createRun(
     async cancel() {
       cancelled = true;
       try {
-        return (await procedures.cancel.mutate({ generationId })).outcome;
+        return (await procedures.cancel.mutate({ generationId: await idOf() })).outcome;
       } catch (thrown) {
         const error = LlmClientError.from(thrown);
         if (error.code === 'generation_not_found' && !begun) return 'cancelled';
@@ -204,6 +215,11 @@ export function createRun(
     },
     messages: () => readMessages(iterate('start')),
   };
+}
+
+/** The generation of an event. For everyone but this client, which is released with the service, an event id is opaque. */
+function generationOf(eventId: string): string {
+  return eventId.slice(0, eventId.lastIndexOf(':')).toLowerCase();
 }
 
 function isTerminal({ type }: LlmEvent): boolean {

@@ -261,7 +261,8 @@ function resolvedValue(key: string, value: unknown): unknown {
   return entry.resolve ? entry.resolve(value) : camelCased(value);
 }
 
-function summaryOf({ name, description, model, maxTokens, temperature, prompt }: Config): ConfigSummary {
+function summaryOf({ name, description, model, maxTokens, temperature, prompt, tools }: Config): ConfigSummary {
+  const clientTools = tools?.clientTools ?? [];
   return {
     name,
     model,
@@ -269,6 +270,7 @@ function summaryOf({ name, description, model, maxTokens, temperature, prompt }:
     variables: [...prompt.variables],
     ...(description === undefined ? {} : { description }),
     ...(temperature === undefined ? {} : { temperature }),
+    ...(clientTools.length === 0 ? {} : { clientTools }),
   };
 }
 

@@ -11,10 +11,15 @@ import { SseResponse, type SseOptions } from './sse-response.ts';
 
 /** How one door writes events. */
 export interface EventDialect {
-  /** The frames of a batch. Called for each viewer, so it is best made by `onceForBatch`. */
+  /** The frames of a batch; empty where nothing is to be sent. Called for each viewer, so it is best made by `onceForBatch`. */
   readonly framesOf: (batch: LogBatch) => string;
   /** The frame that a quiet connection sends as a sign of life. */
   readonly heartbeat: string;
+  /**
+   * Whether a stream that ends before the terminal event is cut off. It is for clients that don't look for a last event, and would take
+   * a stream that ends properly for a whole answer.
+   */
+  readonly cutIfUnfinished?: boolean | undefined;
 }
 
 /**
@@ -27,7 +32,7 @@ export interface EventDialect {
 export async function sendEvents(
   reply: FastifyReply,
   options: SseOptions,
-  { framesOf, heartbeat }: EventDialect,
+  { framesOf, heartbeat, cutIfUnfinished = false }: EventDialect,
   viewUntil: (signal: AbortSignal) => LogView,
 ): Promise<void> {
   const stream = new SseResponse(reply.raw, heartbeat, options);
@@ -38,8 +43,9 @@ export async function sendEvents(
   try {
     first = await view.next();
   } catch (error) {
-    if (stream.opened) await stream.finish();
-    else stream.release();
+    if (!stream.opened) stream.release();
+    else if (cutIfUnfinished) stream.cut();
+    else await stream.finish();
     throw error;
   }
   if (first.done && !stream.opened && !stream.signal.aborted) {
@@ -50,12 +56,22 @@ export async function sendEvents(
     return reply.code(204).send();
   }
   reply.hijack();
-  const write: Sink<LogBatch> = (batch) => stream.write(framesOf(batch), batch.at(-1)?.terminal);
+  let whole = !cutIfUnfinished;
+  const write: Sink<LogBatch> = (batch) => {
+    const last = batch.at(-1)?.terminal;
+    if (last) whole = true;
+    const frames = framesOf(batch);
+    // A chunk without bytes would end the body.
+    return frames === '' ? undefined : stream.write(frames, last);
+  };
   try {
     if (!first.done) await write(first.value);
     await view.pipe(write);
   } finally {
     await view.return();
-    await stream.finish();
+    // Where no frame was sent, the head hasn't been either.
+    stream.open();
+    if (whole) await stream.finish();
+    else stream.cut();
   }
 }

@@ -15,6 +15,8 @@ export interface RefusalStyle {
   readonly door: (request: FastifyRequest) => RefusalDoor;
   /** The JSON that the client reads. */
   readonly body: (error: LlmError, request: FastifyRequest) => object;
+  /** More headers of the response. Those that the route has set stay. */
+  readonly headers?: (error: LlmError) => Readonly<Record<string, string>>;
 }
 
 /** The body of a refusal, for REST and for every route that belongs to no door: `{error: {code, message, …}}`. */
@@ -51,6 +53,9 @@ export class HttpRefusals {
     const error = asLlmError(thrown);
     this.#log(request, error, style.door(request));
     if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1_000));
+    for (const [name, value] of Object.entries(style.headers?.(error) ?? {})) {
+      if (!reply.hasHeader(name)) reply.header(name, value);
+    }
     return reply.code(status ?? error.traits.status).send(style.body(error, request));
   }
 

@@ -19,6 +19,8 @@ export interface SseOptions extends FlowLimits {
   readonly heartbeatMs: number;
   /** Milliseconds that the stream asks the client to wait before it reconnects. Without it, browsers wait three seconds. */
   readonly reconnectMs: number;
+  /** Headers beside those of every event stream. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 export class SseResponse {
@@ -54,12 +56,15 @@ export class SseResponse {
       if (this.#silent && this.#opened && response.writableLength === 0) void this.write(heartbeat);
       else this.#silent = true;
     }, options.heartbeatMs / 2);
-    response.once('close', () => {
+    const leave = () => {
       clearInterval(this.#heartbeat);
       this.#left = true;
       // With a reason, since without one `abort` makes an exception, and captures its stack.
       left.abort('the client has left');
-    });
+    };
+    response.once('close', leave);
+    // The client may have left while the door looked for what to send.
+    if (response.destroyed) leave();
   }
 
   /**
@@ -129,6 +134,7 @@ export class SseResponse {
       'cache-control': 'no-cache, no-transform',
       // Without it, nginx buffers a response that it proxies.
       'x-accel-buffering': 'no',
+      ...this.#options.headers,
     });
     if (response.chunkedEncoding && response.socket) {
       this.#socket = response.socket;
@@ -137,6 +143,12 @@ export class SseResponse {
       this.#socket.setTimeout(0);
     }
     response.flushHeaders();
+  }
+
+  /** Closes the connection of a stream that is not whole. Ended properly, it would look whole to clients that expect no terminal event. */
+  cut(): void {
+    clearInterval(this.#heartbeat);
+    this.#response.destroy();
   }
 
   /** Gives the response back before anything was sent, so that somebody else can write it. */

@@ -22,6 +22,8 @@ export interface EndedGeneration {
   readonly variables: Readonly<Record<string, string>>;
   /** ISO 8601. */
   readonly startedAt: string;
+  /** The label with which the generation was started; absent if it was started without one. */
+  readonly thread?: string | undefined;
   /** The answer's text, all blocks joined. */
   readonly text: string;
   /** From `start` to the terminal one, text merged: what a viewer gets who attaches after the end. */
@@ -60,9 +62,10 @@ export async function runEndHook(
 }
 
 async function callHook(onGenerationEnd: OnGenerationEnd, log: StreamLog, facts: EndFacts): Promise<void> {
-  const { config, startedAt } = log.record;
+  const { config, startedAt, thread } = log.record;
   const { text, events } = log.produced();
   // Whoever wrote the end in place of this process had to guess what the answer cost, and perhaps nobody has written one yet.
   const all = [...events.filter((event) => !isTerminal(event)), facts.terminal];
-  await onGenerationEnd({ ...facts, config, startedAt, text, events: all });
+  const label = thread === undefined ? {} : { thread };
+  await onGenerationEnd({ ...facts, config, startedAt, ...label, text, events: all });
 }

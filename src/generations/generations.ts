@@ -62,6 +62,8 @@ export interface Entrance {
   readonly door?: RefusalDoor | undefined;
   /** Called before a generation is started; throws where whoever asks may only attach. */
   readonly checkStart?: (() => void) | undefined;
+  /** Makes the config for a generation that this request starts. Unless given, it is the one that the request names. */
+  readonly adapt?: ((config: Config) => Config) | undefined;
 }
 
 /** Refuses nothing. For callers within the process: what they get is returned to them, and waits in no socket. */
@@ -117,7 +119,7 @@ export class Generations implements AsyncDisposable {
     return new View(signal, (view) => this.#openStream(view, caller, request, entrance));
   }
 
-  /** As `stream`, but attaches only. */
+  /** As `stream`, but attaches only: to the generation of an id, or to the newest one of a thread. */
   follow(caller: Caller, request: FollowRequest, signal: AbortSignal, entrance: Entrance = {}): LogView {
     return new View(signal, (view) => this.#openFollow(view, caller, request, entrance));
   }
@@ -164,13 +166,13 @@ export class Generations implements AsyncDisposable {
   }
 
   /**
-   * A page of the caller's generations that run or are kept, newest first.
+   * A page of the caller's generations that run or are kept, newest first; with a `thread`, of those that were started with it.
    *
-   * @throws LlmError `generation_not_found` where the caller has no generation of the id in `before`, and whatever `room` throws
+   * @throws LlmError `generation_not_found` where `before` is none of them, and whatever `room` throws
    */
   async list(caller: Caller, page: PageRequest = {}, room: TakeRoom = unbounded): Promise<GenerationSummary[]> {
-    const { limit = pageEntriesDefault, before } = page;
-    const logs = await this.#options.logs.list(caller.name, { limit, before });
+    const { limit = pageEntriesDefault, before, thread } = page;
+    const logs = await this.#options.logs.list(caller.name, { limit, before, thread });
     await room(logs.length * summaryBytes);
     return Promise.all(logs.map(async (log) => summarize(log, await log.status())));
   }
@@ -210,9 +212,11 @@ export class Generations implements AsyncDisposable {
     request: StreamRequest,
     generationId: string,
     measured: MeasuredRequest,
+    adapt: Entrance['adapt'],
   ): Promise<StreamLog> {
     if (this.#draining) throw shuttingDown();
-    const config = this.#config(caller, request.config);
+    const named = this.#config(caller, request.config);
+    const config = adapt ? adapt(named) : named;
     const variables = request.variables ?? {};
     checkVariables(config, variables);
 
@@ -228,11 +232,11 @@ export class Generations implements AsyncDisposable {
     const other = this.#running.get(mapKey(key));
     if (other) {
       place[Symbol.dispose]();
-      return (await other.opened) ?? this.#start(caller, request, generationId, measured);
+      return (await other.opened) ?? this.#start(caller, request, generationId, measured, adapt);
     }
     const generation = new RunningGeneration(
       this.#options,
-      { ...key, requestHash: measured.identity },
+      { ...key, requestHash: measured.identity, thread: request.thread },
       config,
       request.messages,
       variables,
@@ -261,24 +265,34 @@ export class Generations implements AsyncDisposable {
     );
   }
 
-  async #openStream(
-    view: View,
-    caller: Caller,
-    request: StreamRequest,
-    { door, checkStart }: Entrance,
-  ): Promise<LogReader> {
+  async #openStream(view: View, caller: Caller, request: StreamRequest, entrance: Entrance): Promise<LogReader> {
     this.#takeViewerPlace(view, caller);
     const cursor = parseCursor(request);
-    const log = await this.#findOrStart(caller, request, cursor, checkStart);
-    return this.#read(view, log, cursor, door);
+    const log = await this.#findOrStart(caller, request, cursor, entrance);
+    return this.#read(view, log, cursor, entrance.door);
   }
 
   async #openFollow(view: View, caller: Caller, request: FollowRequest, { door }: Entrance): Promise<LogReader> {
     this.#takeViewerPlace(view, caller);
     const cursor = parseCursor(request);
-    const log = await this.#find({ caller: caller.name, generationId: request.generationId });
+    const log = await this.#findFollowed(caller, request, cursor);
     if (!log) throw generationNotFound();
     return this.#read(view, log, cursor, door);
+  }
+
+  /** The log that a request follows. A viewer of a thread that comes back goes on with the generation whose events it has seen. */
+  async #findFollowed(
+    { name: caller }: Caller,
+    { generationId, thread }: FollowRequest,
+    cursor: Cursor | undefined,
+  ): Promise<StreamLog | undefined> {
+    const id = generationId ?? cursor?.generationId;
+    if (id === undefined) return (await this.#options.logs.list(caller, { limit: 1, thread }))[0];
+    const log = await this.#find({ caller, generationId: id });
+    if (log && thread !== undefined && log.record.thread !== thread) {
+      throw LlmError.invalidInput([{ path: 'lastEventId', message: 'belongs to a generation of another thread' }]);
+    }
+    return log;
   }
 
   #takeViewerPlace(view: View, caller: Caller): void {
@@ -290,7 +304,7 @@ export class Generations implements AsyncDisposable {
     caller: Caller,
     request: StreamRequest,
     cursor: Cursor | undefined,
-    checkStart: (() => void) | undefined,
+    { checkStart, adapt }: Entrance,
   ): Promise<StreamLog> {
     const generationId = request.generationId ?? cursor?.generationId;
     // Parsing, measuring and sending ten megabytes in one turn would delay every other token by a fifth of a second.
@@ -305,7 +319,7 @@ export class Generations implements AsyncDisposable {
       if (!log && cursor) throw generationNotFound();
     }
     if (!log) checkStart?.();
-    log ??= await this.#start(caller, request, generationId ?? randomUUID(), measured);
+    log ??= await this.#start(caller, request, generationId ?? randomUUID(), measured, adapt);
     if (log.record.requestHash !== measured.identity) {
       throw new LlmError(
         'conflict',
@@ -346,13 +360,14 @@ function shuttingDown(): LlmError {
 }
 
 function summarize(log: StreamLog, { state, lastOffset, terminal }: LogStatus): GenerationSummary {
-  const { generationId, config, startedAt } = log.record;
+  const { generationId, config, startedAt, thread } = log.record;
   return {
     generationId,
     config,
     state,
     lastEventId: formatEventId(generationId, lastOffset),
     startedAt,
+    ...(thread === undefined ? {} : { thread }),
     ...(terminal ? { terminal } : {}),
   };
 }

@@ -18,7 +18,7 @@ import {
   type StartEvent,
   type TerminalEvent,
 } from '../protocol.ts';
-import type { GenerationKey, Producer, StreamLog, StreamLogs } from '../stream-log/stream-log.ts';
+import type { GenerationRecord, Producer, StreamLog, StreamLogs } from '../stream-log/stream-log.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { ToolCalls } from '../tools/tool-calls.ts';
 import { AnswerRoom } from '../upstream/answer-room.ts';
@@ -51,7 +51,7 @@ export class RunningGeneration {
   /** Settles after that, when the end hook has settled too. Never rejects. */
   readonly settled: Promise<void>;
   readonly #parts: GenerationParts;
-  readonly #key: GenerationKey & { readonly requestHash: string };
+  readonly #key: Omit<GenerationRecord, 'config' | 'startedAt'>;
   readonly #config: Config;
   readonly #messages: readonly Message[];
   readonly #variables: Readonly<Record<string, string>>;
@@ -71,7 +71,7 @@ export class RunningGeneration {
 
   constructor(
     parts: GenerationParts,
-    key: GenerationKey & { readonly requestHash: string },
+    key: Omit<GenerationRecord, 'config' | 'startedAt'>,
     config: Config,
     messages: readonly Message[],
     variables: Readonly<Record<string, string>>,
@@ -264,13 +264,15 @@ export class RunningGeneration {
   }
 
   #startEvent(): StartEvent {
+    const { generationId, thread } = this.#key;
     return {
       type: 'start',
-      generationId: this.#key.generationId,
+      generationId,
       config: this.#config.name,
       model: this.#config.model,
       simulated: this.#parts.llm.isSimulated(this.#config),
       startedAt: new Date().toISOString(),
+      ...(thread === undefined ? {} : { thread }),
       protocol: protocolVersion,
     };
   }

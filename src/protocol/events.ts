@@ -97,6 +97,7 @@ const startSchema = z
     model: z.string(),
     simulated: z.boolean().describe('True where the built-in simulator answers instead of a model.'),
     startedAt: z.iso.datetime(),
+    thread: z.string().optional().describe('The label that the request gave.'),
     protocol: z.literal(protocolVersion),
   })
   .meta({ id: 'StartEvent' });
@@ -113,6 +114,8 @@ export interface StartEvent {
   simulated: boolean;
   /** When the generation was started, by the service's clock: ISO 8601, in UTC. */
   startedAt: string;
+  /** The label with which the generation was started; absent if it was started without one. */
+  thread?: string | undefined;
   /** The version of this protocol. */
   protocol: typeof protocolVersion;
 }
@@ -260,6 +263,9 @@ export interface ErrorEvent extends Account {
   requestId?: string | undefined;
 }
 
+const terminalSchemas = [doneSchema, cancelledSchema, errorSchema] as const;
+/** The schema of `TerminalEvent`. */
+export const terminalEventSchema = z.discriminatedUnion('type', terminalSchemas).meta({ id: 'TerminalEvent' });
 /** The schema of `LlmEvent`. */
 export const llmEventSchema = z
   .discriminatedUnion('type', [
@@ -272,9 +278,7 @@ export const llmEventSchema = z
     toolCallSchema,
     toolResultSchema,
     stepSchema,
-    doneSchema,
-    cancelledSchema,
-    errorSchema,
+    ...terminalSchemas,
   ])
   .meta({ id: 'LlmEvent' });
 /** The last event of a generation. Every generation has exactly one. */

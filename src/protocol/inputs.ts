@@ -62,13 +62,29 @@ export interface StreamRequest extends Resumable {
    * cut off before `start` starts a second generation when it asks again.
    */
   readonly generationId?: string | undefined;
+  /**
+   * A label of 1 to 200 characters, such as a chat's id, that the caller's generations may share. It finds the newest generation of a
+   * chat. A request that attaches with another one changes nothing: a generation keeps the label that it was started with.
+   */
+  readonly thread?: string | undefined;
 }
 
-/** The input of `llm.follow`. */
-export interface FollowRequest extends Resumable {
-  /** The generation to follow. */
-  readonly generationId: string;
-}
+/** The input of `llm.follow`: a generation, or the newest one of a thread. */
+export type FollowRequest = Resumable &
+  (
+    | {
+        /** The generation to follow. */
+        readonly generationId: string;
+        /** Never beside a `generationId`. */
+        readonly thread?: undefined;
+      }
+    | {
+        /** The thread whose newest generation to follow; beside a `lastEventId`, the generation of that event. */
+        readonly thread: string;
+        /** Never beside a `thread`. */
+        readonly generationId?: undefined;
+      }
+  );
 
 /** The input of `llm.generations`: which page of the caller's generations, newest first. */
 export interface PageRequest {
@@ -76,6 +92,8 @@ export interface PageRequest {
   readonly limit?: number | undefined;
   /** Lists only generations that were started before this one: the id of the last one of the page before. */
   readonly before?: string | undefined;
+  /** Lists only generations that were started with this label. */
+  readonly thread?: string | undefined;
 }
 
 /** What a client answers to a call that waits for it: a result, why there is none, or whether the call may be executed. */
@@ -112,7 +130,7 @@ interface RequestOption {
   readonly schema: z.ZodType;
   /**
    * Whether requests that differ in this option are different requests, so that the second under one generationId is a
-   * `conflict`. False for the options that only say which generation is meant, and from where to read it.
+   * `conflict`. False for the options that only say which generation is meant, how its caller finds it, and from where to read it.
    */
   readonly identifies: boolean;
   /** Where `POST /api/llm/process_stream/:config` takes it from. */
@@ -120,6 +138,7 @@ interface RequestOption {
 }
 
 const lastEventIdCharsMax = 100;
+const threadCharsMax = 200;
 const pageEntriesMax = 1_000;
 /** Answers of one request. A message of the model may have as many calls. */
 const answersMax = 100;
@@ -154,6 +173,7 @@ function requestOptions(limits: InputLimits) {
     // REST takes it from the header `Idempotency-Key` as well. Without it in the body's schema, a client that expects it there
     // would pay for a second generation.
     generationId: { schema: generationIdSchema.optional(), identifies: false, rest: 'body' },
+    thread: { schema: threadSchema.optional(), identifies: false, rest: 'body' },
     lastEventId: { schema: z.string().max(lastEventIdCharsMax).nullish(), identifies: false, rest: 'cursor' },
   } as const satisfies Record<keyof StreamRequest, RequestOption>;
 }
@@ -163,6 +183,12 @@ const generationIdSchema = z
   .guid({ error: 'expected a UUID' })
   .toLowerCase()
   .describe('A UUID of the client’s making, in upper or lower case: the idempotency key of the request.');
+
+const threadSchema = z
+  .string()
+  .min(1)
+  .max(threadCharsMax)
+  .describe('A label of the client’s making, such as a chat’s id, that its generations may share.');
 
 const callAnswerSchema = z
   .strictObject({
@@ -208,10 +234,20 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
   const { lastEventId } = stream.shape;
   return {
     stream,
-    follow: z.strictObject({ generationId: generationIdSchema, lastEventId }),
+    follow: z
+      .strictObject({ generationId: generationIdSchema.optional(), thread: threadSchema.optional(), lastEventId })
+      .superRefine(({ generationId, thread }, context) => {
+        if ((generationId === undefined) !== (thread === undefined)) return;
+        const message = generationId === undefined ? 'expected a UUID, or a thread' : 'expected only without a thread';
+        context.addIssue({ code: 'custom', path: ['generationId'], message });
+      }) as z.ZodType<FollowRequest>,
     generation: z.strictObject({ generationId: generationIdSchema }),
     generations: z
-      .strictObject({ limit: z.int().min(1).max(pageEntriesMax).optional(), before: generationIdSchema.optional() })
+      .strictObject({
+        limit: z.int().min(1).max(pageEntriesMax).optional(),
+        before: generationIdSchema.optional(),
+        thread: threadSchema.optional(),
+      })
       .nullish(),
     resolve: z.strictObject({
       generationId: generationIdSchema,
@@ -224,6 +260,7 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
       .object(schemasOf<BodyOption>(options.filter(([, { rest }]) => rest === 'body')))
       .meta({ id: 'ProcessStreamRequest' }),
     generationId: generationIdSchema,
+    thread: threadSchema,
   };
 }
 /** The input schemas of all doors. */

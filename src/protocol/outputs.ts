@@ -1,6 +1,6 @@
 /** What queries and mutations answer. */
 import { z } from 'zod';
-import type { TerminalEvent } from './events.ts';
+import { terminalEventSchema, type TerminalEvent } from './events.ts';
 
 /** The schema of `ConfigSummary`. */
 export const configSummarySchema = z
@@ -11,6 +11,7 @@ export const configSummarySchema = z
     maxTokens: z.int(),
     temperature: z.number().optional(),
     variables: z.array(z.string()),
+    clientTools: z.array(z.string()).optional(),
   })
   .meta({ id: 'ConfigSummary' });
 /** A config as clients may know it: never its prompt, keys or URLs. */
@@ -27,11 +28,25 @@ export interface ConfigSummary {
   temperature?: number | undefined;
   /** Names of the variables that a request must give. */
   variables: string[];
+  /** Names of the tools that clients answer; absent if there are none. */
+  clientTools?: string[] | undefined;
 }
 
 /** Whether a generation runs, or how it ended. */
 export type GenerationState = 'running' | TerminalEvent['type'];
 
+/** The schema of `GenerationSummary`. */
+export const generationSummarySchema = z
+  .object({
+    generationId: z.string(),
+    config: z.string(),
+    state: z.enum(['running', 'done', 'cancelled', 'error']),
+    lastEventId: z.string(),
+    startedAt: z.iso.datetime(),
+    thread: z.string().optional(),
+    terminal: terminalEventSchema.optional(),
+  })
+  .meta({ id: 'GenerationSummary' });
 /** One of the caller's generations, as `llm.generations` lists it. */
 export interface GenerationSummary {
   /** The generation's UUID, in lower case. */
@@ -44,8 +59,10 @@ export interface GenerationSummary {
   lastEventId: string;
   /** When it was started: ISO 8601, in UTC. */
   startedAt: string;
+  /** The label with which it was started; absent if it was started without one. */
+  thread?: string | undefined;
   /** Its terminal event; absent while it runs. */
-  terminal?: TerminalEvent;
+  terminal?: TerminalEvent | undefined;
 }
 
 /** The whole of a generation so far: what `llm.generation` answers. */

@@ -1,6 +1,6 @@
 /**
- * One listener: tRPC over HTTP, SSE and WebSocket under /trpc, REST under /api, health, the page. Knows which request goes to which
- * door, and whom it keeps out before any door. Knows nothing of what the doors write.
+ * One listener: tRPC over HTTP, SSE and WebSocket under /trpc, REST under /api, other APIs under /v1, health, the page. Knows which
+ * request goes to which door, and whom it keeps out before any door. Knows nothing of what the doors write.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type ServerOptions as ServerOptionsOfNode } from 'node:http';
@@ -12,14 +12,20 @@ import { ClientAddresses } from '../access/client-address.ts';
 import type { HeldBytes } from '../access/held-bytes.ts';
 import { ResponseRoom } from '../access/response-room.ts';
 import type { ConfigSnapshot } from '../configs/configs.ts';
+import { registerAgUi } from '../doors/ag-ui/ag-ui.ts';
+import { registerAnthropic } from '../doors/anthropic/anthropic.ts';
 import { BodyPieces } from '../doors/body-pieces.ts';
 import type { FlowLimits } from '../doors/flow-control.ts';
+import type { ForeignDoorOptions } from '../doors/foreign-door.ts';
 import { HttpRefusals, invalidRequest, noSuchRoute } from '../doors/http-refusals.ts';
 import { registerJsonBodies, type Admit, type BodyLimits } from '../doors/json-body.ts';
 import { livenessFor } from '../doors/liveness.ts';
+import { registerOpenAi } from '../doors/openai/openai.ts';
 import { registerRest } from '../doors/rest/rest.ts';
 import type { SseOptions } from '../doors/sse-response.ts';
 import { registerTrpc } from '../doors/trpc/http.ts';
+import { uiBodySchema } from '../doors/ui/ui-body.ts';
+import { registerUi } from '../doors/ui/ui.ts';
 import type { LlmRouter } from '../doors/trpc/router.ts';
 import { createWebSocketDoor, refuseUpgrade } from '../doors/trpc/websocket.ts';
 import { LlmError } from '../errors.ts';
@@ -55,6 +61,8 @@ export interface ServerOptions {
   readonly schemas: InputSchemas;
   readonly telemetry: Telemetry;
   readonly limits: Limits;
+  /** Whether the routes under `/v1` exist. */
+  readonly openAiDoor: boolean;
   /** Served at `/metrics`; undefined where they are served elsewhere, or nowhere. */
   readonly metrics: Exposition | undefined;
 }
@@ -111,12 +119,32 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   registerJsonBodies(app, body, admit);
   registerHealth(app, generations);
   await registerPage(app);
+  const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
+  if (options.openAiDoor) {
+    await registerForeign(app, access, { generations, configs, authenticate, schemas, sse, refusals, held });
+  }
   await app.register(async (guarded) => {
-    guard(guarded, access);
+    guard(guarded, access, '/*');
     if (options.metrics) registerMetrics(guarded, options.metrics, refusals);
-    const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
+    const bodySchema = uiBodySchema(schemas);
+    const roomForResponses = () => new ResponseRoom(held, limits.answerBytesMax);
     await guarded.register(async (scope) =>
-      registerRest(scope, { generations, configs, authenticate, schemas, sse, refusals }),
+      registerRest(scope, {
+        generations,
+        configs,
+        authenticate,
+        schemas,
+        sse,
+        refusals,
+        roomForResponses,
+        uiChatRequest: bodySchema,
+      }),
+    );
+    await guarded.register(async (scope) =>
+      registerUi(scope, { generations, configs, authenticate, schemas, sse, refusals, bodySchema }),
+    );
+    await guarded.register(async (scope) =>
+      registerAgUi(scope, { generations, configs, authenticate, schemas, sse, refusals }),
     );
     await guarded.register(async (scope) =>
       registerTrpc(scope, {
@@ -128,7 +156,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
         liveness,
         telemetry,
         refusals,
-        roomForResponses: () => new ResponseRoom(held, limits.answerBytesMax),
+        roomForResponses,
         vary: varyByOrigin,
       }),
     );
@@ -282,17 +310,32 @@ function createApp(parts: AppParts): FastifyInstance {
 }
 
 /**
- * Keeps pages of other sites from the routes that are registered on this scope, and waits until a token in the head is verified, which
- * the doors judge then. The check is bound to the routes, since the text of a
- * URL can be written in other ways (`/%61pi/…`) than the router understands it.
+ * Keeps pages of other sites from the routes that are registered on this scope, all of them within `paths`, and waits until a token in
+ * the head is verified, which the doors judge then. The check is bound to the routes, since the text of a URL can be written in other
+ * ways (`/%61pi/…`) than the router understands it.
  */
-function guard(scope: FastifyInstance, access: Access): void {
+function guard(scope: FastifyInstance, access: Access, paths: string): void {
   scope.addHook('onRequest', async (request) => {
     access.checkOrigin(request.headers);
     const verified = access.verify(request);
     if (verified) await verified;
   });
-  scope.options('/*', async (_request, reply) => reply.code(204).send());
+  scope.options(paths, async (_request, reply) => reply.code(204).send());
+}
+
+/** The doors for clients of other APIs, under `/v1`. */
+async function registerForeign(app: FastifyInstance, access: Access, options: ForeignDoorOptions): Promise<void> {
+  await app.register(async (guarded) => {
+    // Anthropic's clients send their key in a header of its own. All else looks for a key in this one.
+    guarded.addHook('onRequest', async ({ headers }) => {
+      const key = headers['x-api-key'];
+      if (key !== undefined && !/^Bearer /i.test(headers.authorization ?? ''))
+        headers.authorization = `Bearer ${String(key)}`;
+    });
+    guard(guarded, access, '/v1/*');
+    await guarded.register(async (scope) => registerOpenAi(scope, options));
+    await guarded.register(async (scope) => registerAnthropic(scope, options));
+  });
 }
 
 /**

@@ -49,6 +49,8 @@ export interface ServiceVariables {
   readonly trustedProxies: readonly string[];
   /** `none` where everyone may ask although other machines reach the service: `LLM_AUTH`. */
   readonly auth: 'none' | undefined;
+  /** Whether clients of OpenAI's and Anthropic's APIs are served under `/v1`: `LLM_OPENAI_DOOR`. */
+  readonly openAiDoor: boolean;
   /** The least level of log lines: `LOG_LEVEL`. */
   readonly logLevel: LogLevel;
   /** Whether the log holds messages and answers: `LLM_LOG_CONTENT`. */
@@ -176,6 +178,13 @@ export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Varia
     rule: z.literal('none', { error: '"none", or nothing' }),
     default: undefined,
     meaning: '`none`: everyone who reaches a `HOST` beyond loopback may ask. Set `LLM_ALLOWED_HOSTS` with it',
+  },
+  openAiDoor: {
+    name: 'LLM_OPENAI_DOOR',
+    rule: z.stringbool({ truthy: ['1'], falsy: ['0'], error: '"1" or "0"' }),
+    default: false,
+    meaning:
+      '`1`: clients of OpenAI’s and Anthropic’s APIs are served under `/v1`: see [docs/front-ends.md](docs/front-ends.md)',
   },
   logLevel: {
     name: 'LOG_LEVEL',

@@ -4,6 +4,7 @@
  */
 import { LlmError } from '../errors.ts';
 import { isTerminal, type CallAnswer, type LlmEvent, type StartEvent, type TerminalEvent } from '../protocol.ts';
+import { heldBytesOf } from './event-list.ts';
 import { Replica } from './replica.ts';
 import {
   readToEnd,
@@ -33,13 +34,20 @@ export interface LogKeeper {
   ended(): void;
 }
 
-/** Bytes that a log costs beside its events. */
-export const logOverheadBytes = 1_024;
+/** Bytes that a log costs beside its events, without a thread. */
+const logOverheadBytes = 1_024;
+/** Bytes that a thread takes beside its label: its entry among the caller's threads, and the set of its logs. */
+const threadOverheadBytes = 256;
+
+/** Bytes that a log costs beside its events. The label stands in the record, and once more in the JSON of `start`. */
+export function overheadBytesOf({ thread }: GenerationRecord): number {
+  return thread === undefined ? logOverheadBytes : logOverheadBytes + threadOverheadBytes + 2 * heldBytesOf(thread);
+}
 
 export class MemoryStreamLog implements StreamLog {
   readonly record: GenerationRecord;
   /** Bytes of room that it has taken. */
-  bytes = logOverheadBytes;
+  bytes: number;
   readonly #limits: MemoryLogLimits;
   readonly #keeper: LogKeeper;
   readonly #producer: Producer;
@@ -53,6 +61,7 @@ export class MemoryStreamLog implements StreamLog {
     keeper: LogKeeper,
   ) {
     this.record = record;
+    this.bytes = overheadBytesOf(record);
     this.#limits = limits;
     this.#keeper = keeper;
     this.#producer = producer;

@@ -6,7 +6,7 @@
  */
 import { LlmError } from '../errors.ts';
 import type { StartEvent } from '../protocol.ts';
-import { logOverheadBytes, MemoryStreamLog, type MemoryLogLimits } from './memory-log.ts';
+import { MemoryStreamLog, overheadBytesOf, type MemoryLogLimits } from './memory-log.ts';
 import { SpentIds } from './spent-ids.ts';
 import {
   generationNotFound,
@@ -40,9 +40,30 @@ const capacityRetryAfterMs = 1_000;
 /** The logs of one caller. */
 class CallerLogs {
   readonly logs = new Map<string, MemoryStreamLog>();
+  /** The logs of each thread. The one that was opened first is the first. */
+  readonly threads = new Map<string, Set<MemoryStreamLog>>();
   /** The logs of generations that have ended. The one that ended first is the first. */
   readonly ended = new Set<MemoryStreamLog>();
   bytes = 0;
+
+  add(log: MemoryStreamLog): void {
+    const { generationId, thread } = log.record;
+    this.logs.set(generationId, log);
+    if (thread === undefined) return;
+    const ofThread = this.threads.get(thread);
+    if (ofThread) ofThread.add(log);
+    else this.threads.set(thread, new Set([log]));
+  }
+
+  delete(log: MemoryStreamLog): void {
+    const { generationId, thread } = log.record;
+    this.logs.delete(generationId);
+    this.ended.delete(log);
+    if (thread === undefined) return;
+    const ofThread = this.threads.get(thread);
+    ofThread?.delete(log);
+    if (ofThread?.size === 0) this.threads.delete(thread);
+  }
 }
 
 export class MemoryStreamLogs implements StreamLogs {
@@ -89,9 +110,9 @@ export class MemoryStreamLogs implements StreamLogs {
     const existing = this.#get(record);
     if (existing) return { log: existing, created: false };
     if (this.#spent.has(record) || this.#bars.has(record)) throw generationNotFound();
-    const { caller, generationId } = record;
+    const { caller } = record;
     const mine = this.#callers.get(caller) ?? new CallerLogs();
-    const refusal = this.#take(mine, logOverheadBytes);
+    const refusal = this.#take(mine, overheadBytesOf(record));
     if (refusal) throw refusal;
     const log = new MemoryStreamLog(record, start, producer, this.#limits, {
       grow: (bytes) => this.#take(mine, bytes) === undefined,
@@ -99,7 +120,7 @@ export class MemoryStreamLogs implements StreamLogs {
     });
     // Set also where it was found: a caller's entry is deleted with its last log, which may just have made room for this one.
     this.#callers.set(caller, mine);
-    mine.logs.set(generationId, log);
+    mine.add(log);
     return { log, created: true };
   }
 
@@ -107,9 +128,10 @@ export class MemoryStreamLogs implements StreamLogs {
     return this.#get(key);
   }
 
-  async list(caller: string, { limit, before }: LogPage): Promise<readonly StreamLog[]> {
-    // A map iterates in order of insertion, which is the order of starting.
-    const logs = [...(this.#callers.get(caller)?.logs.values() ?? [])];
+  async list(caller: string, { limit, before, thread }: LogPage): Promise<readonly StreamLog[]> {
+    const mine = this.#callers.get(caller);
+    // Maps and sets iterate in order of insertion, which is the order of starting.
+    const logs = [...((thread === undefined ? mine?.logs.values() : mine?.threads.get(thread)) ?? [])];
     const end = before === undefined ? logs.length : logs.findIndex(({ record }) => record.generationId === before);
     if (end === -1) throw generationNotFound();
     return logs.slice(Math.max(0, end - limit), end).toReversed();
@@ -205,11 +227,9 @@ export class MemoryStreamLogs implements StreamLogs {
 
   /** Viewers that read the log keep a reference to it, and read on to its end. */
   #forget(log: MemoryStreamLog, holder: CallerLogs): void {
-    const { caller, generationId } = log.record;
     this.#expiries.delete(log);
-    holder.ended.delete(log);
-    holder.logs.delete(generationId);
-    if (holder.logs.size === 0) this.#callers.delete(caller);
+    holder.delete(log);
+    if (holder.logs.size === 0) this.#callers.delete(log.record.caller);
     holder.bytes -= log.bytes;
     this.#bytes -= log.bytes;
     this.#spent.add(log.record, this.#limits.tombstoneMs);

@@ -27,6 +27,8 @@ export interface GenerationRecord extends GenerationKey {
   readonly requestHash: string;
   /** ISO 8601. */
   readonly startedAt: string;
+  /** The caller's label for it, if the first request gave one. */
+  readonly thread?: string | undefined;
 }
 
 /** The state of a log at one moment. */
@@ -48,11 +50,15 @@ export interface Produced {
   readonly events: readonly LlmEvent[];
 }
 
-/** Selects some of a caller's logs, newest first: at most `limit`, and only older ones than `before` if that is given. */
+/**
+ * Selects some of a caller's logs, newest first: at most `limit`, only those of `thread` if that is given, and of these only older
+ * ones than `before` if that is given.
+ */
 export interface LogPage {
   readonly limit: number;
   /** A generationId. */
   readonly before?: string | undefined;
+  readonly thread?: string | undefined;
 }
 
 /** The callbacks by which a log reaches the producer of its generation. None may throw. */
@@ -170,9 +176,9 @@ export interface StreamLogs extends AsyncDisposable {
   find(key: GenerationKey): Promise<StreamLog | undefined>;
 
   /**
-   * The caller's logs, newest first.
+   * The caller's logs, or those of one thread of the caller's, newest first.
    *
-   * @throws LlmError `generation_not_found` if the caller has no log of the id in `before`
+   * @throws LlmError `generation_not_found` if none of them has the id in `before`
    */
   list(caller: string, page: LogPage): Promise<readonly StreamLog[]>;
 

@@ -43,7 +43,16 @@ const firstTokenBuckets = [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60];
 const generationBuckets = [0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600];
 const tokensPerSecondBuckets = [5, 10, 20, 40, 60, 80, 120, 160, 240, 320, 640];
 /** The doors by which viewers come. A scrape shows each, so that nobody takes one without viewers for one that is missing. */
-const viewerDoors: readonly RefusalDoor[] = ['sse', 'websocket', 'rest', 'embedded'];
+const viewerDoors: readonly RefusalDoor[] = [
+  'sse',
+  'websocket',
+  'rest',
+  'ui',
+  'ag-ui',
+  'openai',
+  'anthropic',
+  'embedded',
+];
 
 export class Metrics implements Counters, Exposition {
   readonly #registries: readonly Registry[];

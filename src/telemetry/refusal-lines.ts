@@ -8,7 +8,17 @@ import type { LlmLogger } from './log-lines.ts';
 import type { ErrorCode } from '../protocol.ts';
 
 /** The door that received the request. `http` stands for a route that belongs to no door, `embedded` for somebody else's tRPC app. */
-export type RefusalDoor = 'sse' | 'websocket' | 'trpc' | 'rest' | 'http' | 'embedded';
+export type RefusalDoor =
+  | 'sse'
+  | 'websocket'
+  | 'trpc'
+  | 'rest'
+  | 'ui'
+  | 'ag-ui'
+  | 'openai'
+  | 'anthropic'
+  | 'http'
+  | 'embedded';
 
 export interface Refusal {
   readonly door: RefusalDoor;

@@ -93,6 +93,11 @@ export class ToolSet {
     return this.#tools.get(name);
   }
 
+  /** The names of the tools that clients answer. */
+  get clientTools(): string[] {
+    return [...this.#tools.values()].filter(({ by }) => by === 'client').map(({ name }) => name);
+  }
+
   /** Whether clients receive no event of the tool. */
   hides(name: string): boolean {
     return this.#tools.get(name)?.hidden ?? false;

@@ -62,10 +62,15 @@ export const doors: readonly Door[] = [
         },
         body: JSON.stringify(body),
       }),
-    follow: (url, { generationId, lastEventId }, token) =>
-      overRest(`${url}/api/llm/generations/${generationId}/events`, {
+    follow: (url, { generationId, thread, lastEventId }, token) => {
+      const path =
+        thread === undefined
+          ? `generations/${generationId}/events`
+          : `events?${String(new URLSearchParams({ thread }))}`;
+      return overRest(`${url}/api/llm/${path}`, {
         headers: { ...bearer(token), ...(lastEventId ? { 'last-event-id': lastEventId } : {}) },
-      }),
+      });
+    },
   },
 ];
 

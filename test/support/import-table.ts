@@ -31,7 +31,7 @@ const partOf: Readonly<Record<string, string>> = { 'define-configs': 'configs' }
 const packageUsers: Readonly<Record<string, readonly string[]>> = {
   '@anthropic-ai/sdk': ['upstream/llm-service'],
   '@trpc/client': ['client', 'cli'],
-  '@trpc/server': ['doors/trpc', 'client'],
+  '@trpc/server': ['doors/trpc', 'client', 'ag-ui'],
   'node:process': ['cli'],
   process: ['cli'],
   'prom-client': ['telemetry/metrics', 'service', 'embed'],
@@ -126,6 +126,7 @@ function breachesOfImport(path: string, { specifier, typeOnly }: Import, table: 
   if (from === 'client' && !clientValues.has(target) && !(typeOnly && clientImports.has(to))) {
     return breach('client imports types of protocol and doors/trpc');
   }
+  if (from === 'adapters' && !(typeOnly && to === 'protocol')) return breach('adapters imports types of protocol');
   if (to === 'stream-log' && !fileRule && !isWithin(target, 'stream-log/stream-log')) {
     return breach('of stream-log/, others know stream-log.ts only');
   }

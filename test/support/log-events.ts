@@ -38,11 +38,14 @@ export const cancelled: TerminalEvent = { type: 'cancelled', reason: 'requested'
 
 export const nobody: Producer = { cancel() {}, viewerCame() {}, viewerLeft() {} };
 
-export function recordOf(of: GenerationKey): GenerationRecord {
+/** A key, and the label of the generation if it has one. */
+type Labelled = GenerationKey & Pick<GenerationRecord, 'thread'>;
+
+export function recordOf(of: Labelled): GenerationRecord {
   return { ...of, config: 'default', requestHash: 'ab'.repeat(32), startedAt: '2026-11-23T00:00:00.000Z' };
 }
 
-export function startOf({ generationId }: GenerationKey): StartEvent {
+export function startOf({ generationId, thread }: Labelled): StartEvent {
   return {
     type: 'start',
     generationId,
@@ -50,11 +53,12 @@ export function startOf({ generationId }: GenerationKey): StartEvent {
     model: 'claude-sonnet-5-5',
     simulated: false,
     startedAt: '2026-11-23T00:00:00.000Z',
+    ...(thread === undefined ? {} : { thread }),
     protocol: 1,
   };
 }
 
-export function open(logs: StreamLogs, of: GenerationKey, producer = nobody) {
+export function open(logs: StreamLogs, of: Labelled, producer = nobody) {
   return logs.open(recordOf(of), startOf(of), producer);
 }
 

@@ -100,6 +100,9 @@ export function serviceForEachTest(options?: TestServiceOptions): { readonly cur
   };
 }
 
-export function ask(content: string, options: { config?: string; generationId?: string; lastEventId?: string } = {}) {
+export function ask(
+  content: string,
+  options: { config?: string; generationId?: string; lastEventId?: string; thread?: string } = {},
+) {
   return { config: 'default', messages: [{ role: 'user' as const, content }], ...options };
 }

@@ -1,6 +1,6 @@
 /**
- * The REST door as an OpenAPI 3.1 document. Its schemas are those that the service checks requests by, its refusals those of the table
- * of errors. rest.ts serves the routes; test/openapi.test.ts fails where the two differ. https://spec.openapis.org/oas/v3.1.1.html
+ * The doors that are plain HTTP as an OpenAPI 3.1 document: REST, and that of the AI SDK. Its schemas are those that the service checks requests by, its refusals those of the table
+ * of errors. rest.ts and the door in ../ui/ serve the routes; test/openapi.test.ts fails where the two differ. https://spec.openapis.org/oas/v3.1.1.html
  */
 import { z } from 'zod';
 import { errorTable, refusalsOf, type Operation } from '../../errors.ts';
@@ -8,6 +8,7 @@ import {
   cancelOutcomes,
   configSummarySchema,
   errorDataSchema,
+  generationSummarySchema,
   llmEventSchema,
   protocolVersion,
   type ErrorCode,
@@ -24,6 +25,7 @@ const resolutionSchema = z
   .object({ resolved: z.int().describe('How many calls got their answers.') })
   .meta({ id: 'Resolution' });
 const configListSchema = z.array(configSummarySchema).meta({ id: 'ConfigList' });
+const generationListSchema = z.array(generationSummarySchema).meta({ id: 'GenerationList' });
 const statusSchema = z.object({ status: z.string() }).meta({ id: 'Status' });
 
 /** OpenAPI 3.1 has no words for the events of a stream, so an extension (`x-event-data`) refers to the schema of their `data`. */
@@ -39,10 +41,23 @@ const eventStream: Json = {
   'x-event-data': { $ref: '#/components/schemas/LlmEvent' },
 };
 
-/** @param schemas The schemas of the inputs, with the limits of this service. */
-export function createOpenApiDocument(schemas: InputSchemas): Json {
+/** The same for the chunks of the AI SDK. */
+const uiMessageStream: Json = {
+  type: 'string',
+  contentMediaType: 'text/event-stream',
+  description: 'The UI message stream of the AI SDK, version 1. Its last line of data is `[DONE]`.',
+  examples: ['data: {"type":"text-delta","id":"0","delta":"Hello"}\n\n'],
+};
+
+/**
+ * @param schemas The schemas of the inputs, with the limits of this service.
+ * @param uiChatRequest That of the body of the AI SDK's door.
+ */
+export function createOpenApiDocument(schemas: InputSchemas, uiChatRequest: z.ZodType): Json {
   const { config, lastEventId: cursor } = schemas.stream.shape;
   const generationId = withoutRefs(schemas.generationId);
+  const thread = withoutRefs(schemas.thread);
+  const { limit } = schemas.generations.unwrap().unwrap().shape;
   const idempotencyKey = header(
     'Idempotency-Key',
     generationId,
@@ -58,6 +73,10 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
     withoutRefs(cursor.unwrap().unwrap()),
     'The same, for clients that can’t set headers. Last-Event-ID outranks it.',
   );
+  const chatParameters = [
+    pathParameter('config', withoutRefs(config), 'The name of a config.'),
+    pathParameter('chatId', thread, 'The id of the chat.'),
+  ];
   const events = (what: string): Json => ({
     200: response(what, 'EventStream', 'text/event-stream'),
     204: { description: 'No event follows the one of Last-Event-ID.' },
@@ -103,6 +122,36 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
           },
         },
       },
+      '/api/llm/events': {
+        get: {
+          operationId: 'followThread',
+          summary: 'Streams the events of the newest generation of a thread that runs or is kept.',
+          parameters: [
+            { ...query('thread', thread, 'The label of the generations.'), required: true },
+            lastEventId,
+            lastEventIdInUrl,
+          ],
+          responses: {
+            ...events('The events from the first on; with Last-Event-ID, those after it of its generation.'),
+            ...refusals('follow'),
+          },
+        },
+      },
+      '/api/llm/generations': {
+        get: {
+          operationId: 'listGenerations',
+          summary: 'Lists the caller’s generations that run or are kept, newest first.',
+          parameters: [
+            query('thread', thread, 'Lists those of this label only.'),
+            query('limit', withoutRefs(limit.unwrap()), 'How many at most; 100 unless given.'),
+            query('before', generationId, 'Lists those only that were started before this one.'),
+          ],
+          responses: {
+            200: response('The generations, without their texts.', 'GenerationList'),
+            ...refusals('list'),
+          },
+        },
+      },
       '/api/llm/generations/{id}': {
         delete: {
           operationId: 'cancelGeneration',
@@ -124,6 +173,35 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
             200: response('The calls have their answers.', 'Resolution'),
             ...refusals('resolve'),
           },
+        },
+      },
+      '/api/llm/ui/{config}': {
+        post: {
+          operationId: 'chat',
+          summary: 'Answers a chat of the AI SDK, or goes on with the answer whose calls it answers.',
+          parameters: [pathParameter('config', withoutRefs(config), 'The name of a config.')],
+          requestBody: { required: true, content: content('UIChatRequest') },
+          responses: { 200: uiStream('The answer.'), ...refusals('stream') },
+        },
+      },
+      '/api/llm/ui/{config}/{chatId}/stream': {
+        get: {
+          operationId: 'resumeChat',
+          summary: 'Streams the newest answer of a chat from its beginning, while it runs.',
+          parameters: chatParameters,
+          responses: {
+            200: uiStream('The answer.'),
+            204: { description: 'None runs.' },
+            ...refusals('follow'),
+          },
+        },
+      },
+      '/api/llm/ui/{config}/{chatId}/stop': {
+        post: {
+          operationId: 'stopChat',
+          summary: 'Stops the newest answer of a chat.',
+          parameters: chatParameters,
+          responses: { 200: response('What became of it.', 'Cancellation'), ...refusals('cancel') },
         },
       },
       '/api/llm/configs': {
@@ -155,17 +233,19 @@ export function createOpenApiDocument(schemas: InputSchemas): Json {
     },
     components: {
       securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
-      schemas: { ...components(schemas), EventStream: eventStream },
+      schemas: { ...components(schemas, uiChatRequest), EventStream: eventStream, UIMessageStream: uiMessageStream },
     },
   };
 }
 
-function components(schemas: InputSchemas): Json {
+function components(schemas: InputSchemas, uiChatRequest: z.ZodType): Json {
   const roots = [
+    uiChatRequest,
     schemas.restBody,
     schemas.restResults,
     llmEventSchema,
     configListSchema,
+    generationListSchema,
     cancellationSchema,
     resolutionSchema,
     refusalSchema,
@@ -212,6 +292,10 @@ function refusal(codes: readonly ErrorCode[]): Json {
 
 function response(description: string, component: string, mediaType?: string): Json {
   return { description, content: content(component, mediaType) };
+}
+
+function uiStream(description: string): Json {
+  return response(description, 'UIMessageStream', 'text/event-stream');
 }
 
 function content(component: string, mediaType = 'application/json'): Json {

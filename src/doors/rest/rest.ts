@@ -1,13 +1,15 @@
 /**
  * The REST door: its routes, and what each takes from path, headers and body. The first route is that of the Python
- * service that this one replaces; resume, cancel and configs stand beside it. Knows no sockets; event-response.ts sends.
+ * service that this one replaces; resume, lists, cancel and configs stand beside it. Knows no sockets; event-response.ts sends.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import type { ResponseRoom } from '../../access/response-room.ts';
 import { mayUse, type Caller } from '../../caller.ts';
 import type { ConfigSnapshot } from '../../configs/configs.ts';
 import { LlmError } from '../../errors.ts';
 import type { Generations } from '../../generations/generations.ts';
-import type { InputSchemas } from '../../protocol.ts';
+import type { InputSchemas, PageRequest } from '../../protocol.ts';
 import { onceForBatch } from '../../stream-log/stream-log.ts';
 import { sendEvents, type EventDialect } from '../event-response.ts';
 import { plainBody, type HttpRefusals } from '../http-refusals.ts';
@@ -25,6 +27,10 @@ export interface RestOptions {
   readonly schemas: InputSchemas;
   readonly sse: SseOptions;
   readonly refusals: HttpRefusals;
+  /** Room for the response to one request. The door disposes it when the response has left. */
+  readonly roomForResponses: () => ResponseRoom;
+  /** The schema of the body of the AI SDK's door, for the OpenAPI document. */
+  readonly uiChatRequest: z.ZodType;
 }
 
 const dialect: EventDialect = {
@@ -45,7 +51,7 @@ export function registerRest(scope: FastifyInstance, options: RestOptions): void
   const { generations, schemas, authenticate, sse, refusals } = options;
   scope.setErrorHandler(refusals.handler({ door: () => 'rest', body: plainBody }));
 
-  const openApi = createOpenApiDocument(schemas);
+  const openApi = createOpenApiDocument(schemas, options.uiChatRequest);
   scope.get('/openapi.json', () => openApi);
 
   scope.get('/api/llm/configs', (request) => {
@@ -78,6 +84,22 @@ export function registerRest(scope: FastifyInstance, options: RestOptions): void
     const caller = authenticate(request);
     const asked = { generationId: parseInput(schemas.generationId, request.params.id, 'id'), ...cursor(request) };
     await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal, entrance));
+  });
+
+  scope.get<{ Querystring: { thread?: unknown } }>('/api/llm/events', async (request, reply) => {
+    const caller = authenticate(request);
+    const asked = { thread: parseInput(schemas.thread, request.query.thread, 'thread'), ...cursor(request) };
+    await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal, entrance));
+  });
+
+  scope.get<{ Querystring: Partial<Record<keyof PageRequest, unknown>> }>('/api/llm/generations', (request, reply) => {
+    const caller = authenticate(request);
+    const { limit, before, thread } = request.query;
+    const page = { limit: limit === undefined ? undefined : Number(limit), before, thread };
+    const room = options.roomForResponses();
+    reply.raw.once('close', () => room[Symbol.dispose]());
+    const asked = parseInput(schemas.generations, page) ?? {};
+    return generations.list(caller, asked, (bytes) => room.take(caller, bytes));
   });
 
   scope.post<{ Params: { id: string } }>('/api/llm/generations/:id/results', async (request) => {

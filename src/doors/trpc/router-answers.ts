@@ -6,6 +6,9 @@ import type { AnyTRPCRouter, inferRouterInputs } from '@trpc/server';
 import type { Expected } from '../../configs/configs.ts';
 import type { Answers, answers } from './typed-events.ts';
 
+/** The router of an app: `AppRouter`, or any other of tRPC's. */
+export type AnyAppRouter = AnyTRPCRouter;
+
 /** The input of a router's `llm.stream`: config names and variables are literal types. */
 export type StreamInputOf<TRouter extends AnyTRPCRouter> =
   inferRouterInputs<TRouter> extends { llm: { stream: infer Input } }

@@ -1,11 +1,11 @@
-/** Which generations a caller has, newest first: a sorted set of their ids by start, for lists only. */
+/** Which generations a caller has, and each thread of the caller's, newest first: sorted sets of their ids by start, for lists only. */
 import type { GenerationRecord } from '../stream-log.ts';
 import type { Connection } from './connection.ts';
 import { callerIndex } from './keys.ts';
 import { LISTED, PRUNE } from './scripts/listed.ts';
 import type { RedisLogLimits } from './shard.ts';
 
-/** Generations of a caller that can be listed. */
+/** Generations of a caller that can be listed, and of a thread. */
 const listedMax = 1_000;
 /** The index outlasts a caller's last start by this and the retention: a generation that runs longer isn't listed any more. */
 const expiryMs = 24 * 60 * 60_000;
@@ -25,21 +25,24 @@ export class CallerIndex {
     this.#expiryMs = String(logRetentionMs + expiryMs);
   }
 
-  async add({ caller, generationId, startedAt }: GenerationRecord): Promise<void> {
+  async add({ caller, generationId, startedAt, thread }: GenerationRecord): Promise<void> {
     this.#lastStart = Math.max(Date.parse(startedAt), this.#lastStart + 0.001);
     const args = [this.#lastStart.toFixed(3), generationId, String(listedMax), this.#expiryMs];
-    await this.#connection.run(LISTED, [callerIndex(this.#prefix, caller)], args);
+    const keys = [callerIndex(this.#prefix, caller)];
+    if (thread !== undefined) keys.push(callerIndex(this.#prefix, caller, thread));
+    await this.#connection.run(LISTED, keys, args);
   }
 
-  async newest(caller: string): Promise<readonly string[]> {
-    const key = callerIndex(this.#prefix, caller);
+  async newest(caller: string, thread?: string): Promise<readonly string[]> {
+    const key = callerIndex(this.#prefix, caller, thread);
     return (await this.#connection.command(key, 'ZREVRANGE', key, '0', String(listedMax - 1))) as readonly string[];
   }
 
   /** Takes ids off that have no log, unless they may just be getting one. Never rejects. */
-  async prune(caller: string, ids: readonly string[]): Promise<void> {
+  async prune(caller: string, thread: string | undefined, ids: readonly string[]): Promise<void> {
     const before = String(Date.now() - startingMs);
+    const key = callerIndex(this.#prefix, caller, thread);
     // The next list tries again.
-    await this.#connection.run(PRUNE, [callerIndex(this.#prefix, caller)], [before, ...ids]).catch(() => undefined);
+    await this.#connection.run(PRUNE, [key], [before, ...ids]).catch(() => undefined);
   }
 }

@@ -34,8 +34,8 @@ export class FollowedLog implements StreamLog {
     this.#start = JSON.parse(found.start) as StartEvent;
     this.#owner = found.owner;
     this.#retry = retry;
-    const { config, startedAt } = this.#start;
-    this.record = { caller, generationId, config, startedAt, requestHash: hexOf(found.requestHash) };
+    const { config, startedAt, thread } = this.#start;
+    this.record = { caller, generationId, config, startedAt, thread, requestHash: hexOf(found.requestHash) };
   }
 
   async status(): Promise<LogStatus> {

@@ -51,9 +51,11 @@ export class ShardKeys {
   }
 }
 
-/** A sorted set: a caller's generationIds by their start. */
-export function callerIndex(prefix: string, caller: string): string {
-  return `${namespace(prefix)}:by:{${digest(caller).toString('base64url')}}`;
+/** A sorted set: a caller's generationIds by their start. With a thread, those that were started with it, in the same slot. */
+export function callerIndex(prefix: string, caller: string, thread?: string): string {
+  const all = `${namespace(prefix)}:by:{${digest(caller).toString('base64url')}}`;
+  // As JSON, since half a surrogate pair has no bytes of its own.
+  return thread === undefined ? all : `${all}:${digest(JSON.stringify(thread)).toString('base64url')}`;
 }
 
 /** The name of a generation within its shard, and which shard that is. A generationId has no blank in it, so no two keys give the same text. */

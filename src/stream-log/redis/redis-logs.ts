@@ -171,20 +171,23 @@ export class RedisStreamLogs implements StreamLogs {
     return typeof found === 'string' ? undefined : new FollowedLog(shard, k, key, found, this.#retry);
   }
 
-  async list(caller: string, { limit, before }: LogPage): Promise<readonly StreamLog[]> {
+  async list(caller: string, { limit, before, thread }: LogPage): Promise<readonly StreamLog[]> {
     await this.#up();
-    const ids = await this.#retry(() => this.#index!.newest(caller));
+    const ids = await this.#retry(() => this.#index!.newest(caller, thread));
+    // Two requests with one id may have entered it under two threads at once. The log has the thread of the one that made it.
+    const belongs = ({ record }: StreamLog) => thread === undefined || record.thread === thread;
     const from = before === undefined ? 0 : ids.indexOf(before) + 1;
     if (before !== undefined && (from === 0 || !(await this.find({ caller, generationId: before }))))
       throw generationNotFound();
     const logs: StreamLog[] = [];
     const gone: string[] = [];
-    for (let at = from; at < ids.length && logs.length < limit; at += limit) {
-      const page = ids.slice(at, at + limit);
+    // Twice as many each time: whoever wants one log may find a thousand ids of logs that are gone.
+    for (let at = from, size = limit; at < ids.length && logs.length < limit; at += size, size *= 2) {
+      const page = ids.slice(at, at + size);
       const found = await Promise.all(page.map((generationId) => this.find({ caller, generationId })));
-      found.forEach((log, place) => (log ? logs.push(log) : gone.push(page[place]!)));
+      found.forEach((log, place) => (log && belongs(log) ? logs.push(log) : gone.push(page[place]!)));
     }
-    if (gone.length > 0) void this.#index!.prune(caller, gone);
+    if (gone.length > 0) void this.#index!.prune(caller, thread, gone);
     return logs.slice(0, limit);
   }
 
@@ -330,8 +333,8 @@ export class RedisStreamLogs implements StreamLogs {
     producer: Producer,
     place: LogPlace,
   ): OwnedLog {
-    const { config, startedAt } = start;
-    const log = new OwnedLog(shard, k, { ...record, config, startedAt }, start, producer, place);
+    const { config, startedAt, thread } = start;
+    const log = new OwnedLog(shard, k, { ...record, config, startedAt, thread }, start, producer, place);
     shard.own(log);
     return log;
   }

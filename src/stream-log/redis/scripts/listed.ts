@@ -1,12 +1,14 @@
 import { script } from '../script.ts';
 
-/** Enters a generation in its caller's index, and keeps the newest of the index only. */
+/** Enters a generation in its caller's index, and in that of its thread if it has one. Keeps the newest of each index only. */
 export const LISTED = script(`
--- KEYS index
+-- KEYS indexes...
 -- ARGV startedAt generationId max expiryMs
-redis.call('ZADD', KEYS[1], 'NX', ARGV[1], ARGV[2])
-redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
+for _, index in ipairs(KEYS) do
+  redis.call('ZADD', index, 'NX', ARGV[1], ARGV[2])
+  redis.call('ZREMRANGEBYRANK', index, 0, -1 - ARGV[3])
+  redis.call('PEXPIRE', index, ARGV[4])
+end
 return 1`);
 
 /** Takes generations off the index that were started before a time. Answers how many that were. */

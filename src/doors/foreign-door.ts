@@ -1,0 +1,118 @@
+/**
+ * What the doors for clients of other APIs share: how they start a generation, send it as a stream or whole, and refuse. Each door
+ * brings the shapes. Knows none of these APIs.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { HeldBytes } from '../access/held-bytes.ts';
+import type { Caller } from '../caller.ts';
+import type { ConfigSnapshot } from '../configs/configs.ts';
+import { LlmError } from '../errors.ts';
+import type { Generations } from '../generations/generations.ts';
+import type { LogView } from '../generations/view.ts';
+import type { CancelledEvent, ErrorEvent, InputSchemas, LlmEvent, TerminalEvent } from '../protocol.ts';
+import type { RefusalDoor } from '../telemetry/refusal-lines.ts';
+import { sendEvents } from './event-response.ts';
+import { adaptedConfig, type ForeignRequest } from './foreign-request.ts';
+import type { HttpRefusals } from './http-refusals.ts';
+import type { SseOptions } from './sse-response.ts';
+import { holdFold, readAnswer, type AnswerFold } from './whole-answer.ts';
+
+export interface ForeignDoorOptions {
+  readonly generations: Generations;
+  readonly configs: () => ConfigSnapshot;
+  /** @throws LlmError `unauthorized` */
+  readonly authenticate: (request: FastifyRequest) => Caller;
+  readonly schemas: InputSchemas;
+  readonly sse: SseOptions;
+  readonly refusals: HttpRefusals;
+  readonly held: HeldBytes;
+}
+
+/** Opens a view that ends when the signal aborts. */
+export type ViewUntil = (signal: AbortSignal) => LogView;
+
+/** Starts the generation, or attaches to it. */
+export function startForeign(
+  { generations }: Pick<ForeignDoorOptions, 'generations'>,
+  caller: Caller,
+  foreign: ForeignRequest,
+  door: RefusalDoor,
+): ViewUntil {
+  const entrance = { door, adapt: (config: Parameters<typeof adaptedConfig>[0]) => adaptedConfig(config, foreign) };
+  return (signal) => generations.stream(caller, foreign.request, signal, entrance);
+}
+
+/** What one viewer's stream is made by. */
+export interface Encoder {
+  /** The frames of one event; empty for none. */
+  frames(event: LlmEvent): string;
+  /** Characters that the encoder holds of the answer, and puts into its largest frame; 0 for one that holds none. */
+  readonly chars: number;
+}
+
+/** A comment, which parsers of event streams skip: see the REST door. */
+const heartbeat = ':\n';
+
+/** Streams a view. Where it ends without the generation's end, the connection is cut: a body that ends well looks like a good answer. */
+export async function streamForeign(
+  reply: FastifyReply,
+  { sse, held }: ForeignDoorOptions,
+  caller: Caller,
+  encoder: Encoder,
+  viewUntil: ViewUntil,
+): Promise<void> {
+  using hold = held.take(caller.name, 0);
+  const framesOf = (batch: readonly { readonly event: LlmEvent }[]) => {
+    let frames = '';
+    for (const { event } of batch) frames += encoder.frames(event);
+    holdFold(hold, encoder);
+    return frames;
+  };
+  await sendEvents(reply, sse, { framesOf, heartbeat, cutIfUnfinished: true }, viewUntil);
+}
+
+/**
+ * Reads an answer to its end. Returns how it ended; undefined if the client has left, and then nothing is to be sent.
+ *
+ * @throws The refusal of a request whose generation failed, and what `readAnswer` throws.
+ */
+export async function answerForeign(
+  reply: FastifyReply,
+  { held }: ForeignDoorOptions,
+  caller: Caller,
+  fold: AnswerFold,
+  { view, named }: { readonly view: ViewUntil; readonly named: boolean },
+): Promise<Exclude<TerminalEvent, ErrorEvent> | undefined> {
+  using hold = held.take(caller.name, 0);
+  const terminal = await readAnswer(reply, hold, fold, view);
+  if (!terminal) reply.hijack();
+  if (terminal?.type !== 'error') return terminal;
+  // Under the same id the same failure would be read again.
+  if (named) reply.header(shouldRetry, 'false');
+  throw refusalOf(terminal);
+}
+
+/** The status for an answer that was cancelled while its client waited for all of it: nginx's for a request that was given up. */
+const cancelledStatus = 499;
+
+/** Marks a response to a request that is not to be sent again. */
+export function sendCancelled(reply: FastifyReply, body: (ended: CancelledEvent) => object, ended: CancelledEvent) {
+  return reply.code(cancelledStatus).header(shouldRetry, 'false').send(body(ended));
+}
+
+function refusalOf({ code, message, retryAfterMs, requestId }: ErrorEvent): LlmError {
+  return new LlmError(code, message, { retryAfterMs, requestId });
+}
+
+const shouldRetry = 'x-should-retry';
+
+/**
+ * The headers of a refusal by which the SDKs of OpenAI and Anthropic decide whether to send the request again. By its status alone
+ * they would repeat a `conflict`, and every failure that no repetition mends.
+ */
+export function retryHeaders({ traits, retryAfterMs }: LlmError): Readonly<Record<string, string>> {
+  return {
+    [shouldRetry]: String(traits.retryable),
+    ...(retryAfterMs === undefined ? {} : { 'retry-after-ms': String(retryAfterMs) }),
+  };
+}
