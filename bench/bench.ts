@@ -13,6 +13,7 @@ import { cores, launch, script } from './processes.ts';
 import { redisWorkloads } from './redis/workloads.ts';
 import { tableOf, type Report } from './report.ts';
 import { runWorkload, type WorkloadResult } from './rounds.ts';
+import { telemetryWorkloads } from './telemetry.ts';
 import { earlierBuild, targets, yardstick, type Target } from './targets.ts';
 import { workloads, type Workload } from './workloads.ts';
 
@@ -21,6 +22,7 @@ const usage = `npm run bench -- [options]
   --quick               a tenth of the work, one round, few targets: shows that it runs, its figures mean little
   --redis               the log on Redis instead: ${redisWorkloads.map(({ name }) => name).join(', ')}
                         needs redis-server; --only and --targets choose among these
+  --telemetry           the service with metrics and traces, beside the service without
   --peers               also the Vercel AI SDK and the Portkey gateway, installed for it from the registry
   --only <workloads>    ${workloads.map(({ name }) => name).join(', ')}
   --targets <targets>   ${targets.map(({ name }) => name).join(', ')}
@@ -37,7 +39,7 @@ const quickSkips = 'paced-512';
 const options = parseOptions();
 if (platform() !== 'linux') fail('the benchmark reads CPU times from /proc: it needs Linux');
 
-const chosen = (options.redis ? redisWorkloads : workloads).filter(({ name, extra }) => {
+const chosen = workloadsOf(options).filter(({ name, extra }) => {
   if (options.only) return options.only.includes(name);
   return options.all || !(extra || (options.quick && name === quickSkips));
 });
@@ -106,6 +108,7 @@ function parseOptions() {
         all: { type: 'boolean', default: false },
         quick: { type: 'boolean', default: false },
         redis: { type: 'boolean', default: false },
+        telemetry: { type: 'boolean', default: false },
         peers: { type: 'boolean', default: false },
         only: { type: 'string' },
         targets: { type: 'string' },
@@ -119,14 +122,25 @@ function parseOptions() {
     const { quick, rounds, scale } = values;
     return {
       ...values,
-      only: listOf(values.only, values.redis ? redisWorkloads : workloads),
-      targets: listOf(values.targets, values.redis ? redisWorkloads.flatMap(({ own = [] }) => own) : targets),
+      only: listOf(values.only, workloadsOf(values)),
+      targets: listOf(values.targets, targetsIn(workloadsOf(values))),
       rounds: rounds === undefined ? (quick ? 1 : undefined) : positive('rounds', rounds),
       scale: scale === undefined ? (quick ? 0.1 : 1) : positive('scale', scale),
     };
   } catch (error) {
     return fail(`${(error as Error).message}\n\n${usage}`);
   }
+}
+
+/** With `--redis` and `--telemetry` there are others. */
+function workloadsOf({ redis, telemetry }: { readonly redis: boolean; readonly telemetry: boolean }) {
+  if (redis) return redisWorkloads;
+  return telemetry ? telemetryWorkloads : workloads;
+}
+
+function targetsIn(of: readonly Workload[]): readonly Target[] {
+  const own = of.flatMap((workload) => workload.own ?? []);
+  return own.length > 0 ? own : targets;
 }
 
 function listOf(text: string | undefined, known: readonly { readonly name: string }[]): readonly string[] | undefined {

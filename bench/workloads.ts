@@ -52,7 +52,7 @@ export interface Workload {
   readonly run: Run;
 }
 
-const cpu: Figure = { key: 'cpuUsPerToken', label: 'CPU µs/token', digits: 1, ratio: true };
+export const cpu: Figure = { key: 'cpuUsPerToken', label: 'CPU µs/token', digits: 1, ratio: true };
 const cpuPerRequest: Figure = { key: 'cpuUsPerRequest', label: 'CPU µs/request', digits: 0, ratio: true };
 const framesPerToken: Figure = { key: 'framesPerToken', label: 'frames/token', digits: 2 };
 const delays: readonly Figure[] = [
@@ -242,7 +242,7 @@ interface Streaming {
 }
 
 /** Reads streams from beginning to end. */
-async function stream(
+export async function stream(
   { upstream, client }: Bench,
   { door }: Target,
   server: Server | undefined,

@@ -2,6 +2,7 @@
  * The service without a listener, as a router for somebody else's tRPC app or for callers in the same process. Knows the parts
  * only through core.ts, and of the app around it only what `authenticate` returns.
  */
+import type { TracerProvider } from '@opentelemetry/api';
 import type { Registry } from 'prom-client';
 import { baseUrlExpected, isBaseUrl } from './upstream/address/base-url.ts';
 import { headerNameProblem, headerValueExpected, isHeaderValue, lowerCaseNames } from './upstream/address/headers.ts';
@@ -20,6 +21,7 @@ import { startSimulator, type Simulator } from './simulator.ts';
 import type { LlmLogger } from './telemetry/log-lines.ts';
 import { metricsIn } from './telemetry/metrics.ts';
 import { Telemetry, type TelemetryOptions } from './telemetry/telemetry.ts';
+import { Traces } from './telemetry/traces.ts';
 import { proxyVariablesIn } from './settings/upstream-variables.ts';
 
 /** What an app may give `createLlmRouter`. Each option may be left out. */
@@ -60,6 +62,11 @@ export interface LlmRouterOptions {
   readonly telemetry?: Partial<Omit<TelemetryOptions, 'logger'>> | undefined;
   /** The app's registry of prom-client, where the router counts what README lists under "Metrics". Without it nothing is counted. */
   readonly metrics?: Registry | undefined;
+  /**
+   * The app's tracer provider of OpenTelemetry, which gets the spans that README lists under "Traces". The app flushes it and shuts it
+   * down. Without it nothing is traced.
+   */
+  readonly tracerProvider?: TracerProvider | undefined;
 }
 
 /** What an app's `authenticate` returns: the caller, or null or undefined where nobody is known. */
@@ -94,6 +101,9 @@ export function createLlmRouter<C extends Configs<Record<string, string>>>(
   const settings = readSettings({ ...proxyVariablesIn(env), ...redis });
   const limits = { ...settings.limits, ...sound(options.limits ?? {}) };
   const telemetry = telemetryOf(options);
+  if (options.tracerProvider) {
+    telemetry.traceBy(new Traces(options.tracerProvider, { content: telemetry.logsContent }));
+  }
   const { promptFolder } = options;
   const snapshot = parseConfigs(configs, {
     env,

@@ -3,6 +3,7 @@
  * listener in front of it. Reads no environment of its own: the settings are an argument.
  */
 import { getHeapStatistics } from 'node:v8';
+import type { TracerProvider } from '@opentelemetry/api';
 import type { Registry } from 'prom-client';
 import { openCredentials, type LiveCredentials } from './access/live-credentials.ts';
 import { promptReader } from './configs/config-file.ts';
@@ -15,10 +16,13 @@ import { createInputSchemas } from './protocol.ts';
 import { startMetricsListener, type MetricsListener } from './server/metrics.ts';
 import { startServer, type Server } from './server/server.ts';
 import { doubtsOf, type Settings } from './settings/settings.ts';
+import { tracePlace } from './settings/trace-variables.ts';
 import { startSimulator, type Simulator } from './simulator.ts';
 import type { LlmLogger } from './telemetry/log-lines.ts';
-import { metricsIn, ownMetrics, type Metrics } from './telemetry/metrics.ts';
+import { metricsIn, ownMetrics, type Exposition, type Metrics } from './telemetry/metrics.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
+import { openTraceExport, type TraceExport } from './telemetry/trace-export.ts';
+import { Traces } from './telemetry/traces.ts';
 import type { RetryTiming } from './upstream/retry.ts';
 
 /** What `startService` takes. Only `settings` is required. */
@@ -45,6 +49,11 @@ export interface ServiceOptions {
    * the metrics of the process, if the settings have metrics served.
    */
   readonly metrics?: Registry | undefined;
+  /**
+   * A tracer provider of OpenTelemetry, which gets the service's spans in place of the collector that the settings name. Whoever
+   * brings it flushes it and shuts it down.
+   */
+  readonly tracerProvider?: TracerProvider | undefined;
 }
 
 /** A service that listens. */
@@ -89,6 +98,8 @@ export interface CoreOptions extends Omit<ServiceOptions, 'logger'> {
   readonly telemetry?: Telemetry;
   /** The waits between the attempts of a generation. */
   readonly retryTiming?: RetryTiming;
+  /** Makes what scrapes read, of the metrics of this process. Unless given: these alone. */
+  readonly exposition?: ((metrics: Metrics) => Exposition) | undefined;
   /** The clockwork of the log on Redis. */
   readonly redisTiming?: CoreParts['redisTiming'];
 }
@@ -117,9 +128,15 @@ export async function startWithParts(options: CoreOptions): Promise<ServiceWithP
   const core = await createCore(options, metrics);
   const { telemetry } = core;
   telemetry.settingsDoubted(doubtsOf(settings, getHeapStatistics().heap_size_limit));
+  let traceExport: TraceExport | undefined;
   try {
+    traceExport = await startTracing(options, telemetry);
     await Promise.all([core.prepare(), reachLogs(core)]);
-    const { server, metricsListener } = await listen(core, settings, metrics);
+    const { server, metricsListener } = await listen(
+      core,
+      settings,
+      metrics && (options.exposition?.(metrics) ?? metrics),
+    );
     const metricsUrl = place && `${(metricsListener ?? server).url}/metrics`;
     const simulated = core.simulator !== undefined;
     telemetry.listening(server.url, { simulated, configs: core.configs().names, metricsUrl });
@@ -139,14 +156,30 @@ export async function startWithParts(options: CoreOptions): Promise<ServiceWithP
         await server[Symbol.asyncDispose]();
         await core[Symbol.asyncDispose]();
         await metricsListener?.[Symbol.asyncDispose]();
+        await traceExport?.[Symbol.asyncDispose]();
         telemetry.stopped();
         await telemetry.flush();
       },
     };
   } catch (error) {
     await core[Symbol.asyncDispose]();
+    await traceExport?.[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** Undefined where nothing is traced, or where the spans go to a provider that was brought. */
+async function startTracing(
+  { settings, tracerProvider }: CoreOptions,
+  telemetry: Telemetry,
+): Promise<TraceExport | undefined> {
+  const content = settings.logContent;
+  if (tracerProvider) return void telemetry.traceBy(new Traces(tracerProvider, { content }));
+  const place = tracePlace(settings);
+  if (!place) return undefined;
+  const opened = await openTraceExport({ ...place, lines: telemetry });
+  telemetry.traceBy(new Traces(opened.provider, { content, followCalls: opened.followCalls }));
+  return opened;
 }
 
 /**
@@ -175,7 +208,7 @@ interface Listeners {
   readonly metricsListener: MetricsListener | undefined;
 }
 
-async function listen(core: ServiceCore, settings: Settings, metrics: Metrics | undefined): Promise<Listeners> {
+async function listen(core: ServiceCore, settings: Settings, metrics: Exposition | undefined): Promise<Listeners> {
   const { access, telemetry } = core;
   const { host, port, metricsHost, metricsPort = 0, limits, trustedProxies, openAiDoor } = settings;
   const place = metricsPlace(settings);
@@ -197,6 +230,7 @@ async function listen(core: ServiceCore, settings: Settings, metrics: Metrics | 
       schemas: createInputSchemas(limits),
       limits,
       openAiDoor,
+      page: settings.page,
       metrics: place === 'main' ? metrics : undefined,
     });
     return { server, metricsListener };

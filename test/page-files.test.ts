@@ -5,7 +5,7 @@ import { text as textOf } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { send, type RawAnswer } from './support/raw-http.ts';
-import { serviceForEachTest } from './support/service.ts';
+import { serviceForEachTest, startTestService } from './support/service.ts';
 
 finishesCleanly();
 const test = serviceForEachTest();
@@ -71,4 +71,10 @@ it('a reader that leaves in the middle of a file leaves nothing open', async () 
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   response.destroy();
   expect((await page()).status).toBe(200);
+});
+
+it('with LLM_PAGE=off there is no page, and the doors are as ever', async () => {
+  await using service = await startTestService({ env: { LLM_PAGE: 'off' } });
+  expect(await send(service.url)).toMatchObject({ status: 404 });
+  expect(await send(`${service.url}/api/llm/configs`)).toMatchObject({ status: 200 });
 });

@@ -66,6 +66,7 @@ const values: {
   generationId: [randomUUID(), randomUUID(), 'does not'],
   thread: ['chat-1', 'chat-2', 'does not'],
   lastEventId: [`${randomUUID()}:1`, `${randomUUID()}:2`, 'does not'],
+  traceparent: ['00-a', '00-b', 'does not'],
 };
 
 it.each(Object.entries(values))('the option %s, of %j or %j, %s', (option, [one, other, counts]) => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { defaultInputLimits } from '../src/protocol.ts';
 import { settingsReference } from '../src/settings/settings-reference.ts';
 import { readSettings, SettingsError } from '../src/settings/settings.ts';
+import { traceDoubts, tracePlace } from '../src/settings/trace-variables.ts';
 
 const digest = 'a'.repeat(64);
 const otherDigest = 'b'.repeat(64);
@@ -38,7 +39,11 @@ describe('settings', () => {
       auth: undefined,
       logLevel: 'info',
       logContent: false,
+      page: true,
       metricsHost: '127.0.0.1',
+      otlpProtocol: 'http/protobuf',
+      otelTracesExporter: 'otlp',
+      otelSdkDisabled: false,
     });
     expect(limits).toMatchObject(defaultInputLimits);
     expect(limits).toMatchObject({ bodyBytesMax: 10 * 2 ** 20, logRetentionMs: 600_000, tombstoneMs: 86_400_000 });
@@ -64,6 +69,13 @@ describe('settings', () => {
       LLM_ALLOWED_HOSTS: 'llm.internal,[::2]',
       LOG_LEVEL: 'silent',
       LLM_LOG_CONTENT: '1',
+      LLM_PAGE: 'off',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://traces.example/in',
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+      OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json',
+      OTEL_TRACES_EXPORTER: 'otlp,console',
+      OTEL_SDK_DISABLED: 'TRUE',
       LLM_METRICS_PORT: '9464',
       LLM_METRICS_HOST: '::',
       LLM_BODY_BYTES_MAX: '2048',
@@ -95,6 +107,13 @@ describe('settings', () => {
       allowedHosts: ['llm.internal', '[::2]'],
       logLevel: 'silent',
       logContent: true,
+      page: false,
+      otlpEndpoint: 'http://collector:4318',
+      otlpTracesEndpoint: 'https://traces.example/in',
+      otlpProtocol: 'grpc',
+      otlpTracesProtocol: 'http/json',
+      otelTracesExporter: 'otlp,console',
+      otelSdkDisabled: true,
       metricsPort: 9_464,
       metricsHost: '::',
       limits: { bodyBytesMax: 2_048, logRetentionMs: 0 },
@@ -135,6 +154,7 @@ describe('settings that are not valid', () => {
     ['HOST', 'two words'],
     ['LLM_AUTH', 'None'],
     ['LLM_LOG_CONTENT', 'yes'],
+    ['LLM_PAGE', 'no'],
     ['LLM_HEARTBEAT_MS', '0'],
     ['LLM_HEARTBEAT_MS', '2147483648'],
     ['LLM_GENERATIONS_MAX', '1e3'],
@@ -194,6 +214,49 @@ describe('settings that are not valid', () => {
   });
 });
 
+describe('traces', () => {
+  const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318/' };
+  const traces = 'http://collector:4318/v1/traces';
+
+  it.each<[env: Record<string, string>, url: string | undefined, protocol?: string]>([
+    [{}, undefined],
+    [endpoint, traces, 'http/protobuf'],
+    [
+      { OTEL_EXPORTER_OTLP_ENDPOINT: 'https://key@otlp.example/a/b' },
+      'https://key@otlp.example/a/b/v1/traces',
+      'http/protobuf',
+    ],
+    [{ ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' }, traces, 'http/json'],
+    [
+      { ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json' },
+      traces,
+      'http/json',
+    ],
+    [{ ...endpoint, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://other/in' }, 'http://other/in', 'http/protobuf'],
+    [{ ...endpoint, OTEL_SDK_DISABLED: 'true' }, undefined],
+    [{ ...endpoint, OTEL_TRACES_EXPORTER: 'none' }, undefined],
+  ])('with %j go to %s', (env, url, protocol) => {
+    const settings = readSettings(env);
+    expect(tracePlace(settings)).toEqual(url === undefined ? undefined : { url, protocol });
+    expect(traceDoubts(settings)).toEqual([]);
+  });
+
+  it.each<[env: Record<string, string>, doubt: string]>([
+    [
+      { OTEL_EXPORTER_OTLP_ENDPOINT: 'key:4317' },
+      'OTEL_EXPORTER_OTLP_ENDPOINT: nothing is traced: expected an http or https URL, found text, not shown here',
+    ],
+    [
+      { ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+      'OTEL_EXPORTER_OTLP_PROTOCOL: nothing is traced: expected http/protobuf or http/json, found "grpc"',
+    ],
+  ])('with %j go nowhere, which is no reason not to start', (env, doubt) => {
+    const settings = readSettings(env);
+    expect(tracePlace(settings)).toBeUndefined();
+    expect(traceDoubts(settings).map(({ path, message }) => `${path}: ${message}`)).toEqual([doubt]);
+  });
+});
+
 describe('a service that other machines can reach', () => {
   it.each(['127.0.0.1', '127.8.9.10', '::1', '0:0:0:0:0:0:0:1', 'localhost'])('is not one on %s', (HOST) => {
     expect(readSettings({ HOST }).loopback).toBe(true);
@@ -219,7 +282,7 @@ describe('the reference', () => {
   it('has a row for every variable, with its default', () => {
     const rows = settingsReference().split('\n');
     const names = rows.flatMap((row) => /^\| `([A-Z_]+)`/.exec(row)?.[1] ?? []);
-    expect(names).toHaveLength(29 + Object.keys(readSettings({}).limits).length);
+    expect(names).toHaveLength(36 + Object.keys(readSettings({}).limits).length);
     expect(rows).toContain('| `PORT` | `3000` | The port to listen on; 0 takes any free port |');
     expect(rows).toContain(
       '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time that running generations have to finish when the process is asked to end |',

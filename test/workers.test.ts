@@ -10,6 +10,7 @@ import { commandLine, type Running } from './support/command-line.ts';
 import { doors, readAll, terminalOf, textOf, type AnyConfigRouter, type View } from './support/doors.ts';
 import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
+import { sample, scrape } from './support/prometheus.ts';
 import { send } from './support/raw-http.ts';
 import { ask, plainConfig } from './support/service.ts';
 import { requires } from './support/skip.ts';
@@ -106,8 +107,25 @@ requires('redis-server')('workers', () => {
     const ends = lines.map((line) => (JSON.parse(line) as { msg: string }).msg);
     expect(ends.filter((message) => message === 'generation ended')).toHaveLength(2);
     expect(ends.filter((message) => message === 'stopped')).toHaveLength(2);
+    const numbers = lines.map((line) => (JSON.parse(line) as { worker?: number }).worker);
+    expect(new Set(numbers)).toEqual(new Set([1, 2]));
     expect(stderr.match(/listens on/g)).toHaveLength(1);
     expect(stderr.match(/Finishing/g)).toHaveLength(1);
+  });
+
+  it('are all in the metrics, whichever of them a scrape reaches', async () => {
+    const serving = await serve(2);
+    upstream.respondWith({ kind: 'text', text: ['word'] });
+    for (let asked = 0; asked < 6; asked += 1) await readAll(doors[0]!.stream(serving.url, ask('hi')));
+    for (let scraped = 0; scraped < 4; scraped += 1) {
+      const samples = await scrape(`${serving.url}/metrics`);
+      const ended = (worker: string) =>
+        samples.get(sample('llm_generations_total', { config: 'default', outcome: 'done', code: '', worker })) ?? 0;
+      expect(ended('1') + ended('2')).toBe(6);
+      expect(samples.has(sample('llm_viewers', { door: 'sse', worker: '1' }))).toBe(true);
+      expect(samples.has(sample('llm_viewers', { door: 'sse', worker: '2' }))).toBe(true);
+    }
+    await stop(serving);
   });
 
   it('end at once at a second signal', async () => {

@@ -1,7 +1,7 @@
 /**
  * Turns requests to end into an AbortSignal: Ctrl-C, SIGTERM, SIGQUIT, the hang-up of the terminal, and the end of the npm that
- * started the process. The first request asks the command to end, a second signal ends the process. No other file calls
- * `process.exit`, or listens to signals.
+ * started the process. The first request asks the command to end, a second signal ends the process. No other file listens to
+ * signals, and beside crash.ts none calls `process.exit`.
  */
 import { isatty } from 'node:tty';
 import { exitCodes } from './exit-codes.ts';

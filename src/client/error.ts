@@ -28,6 +28,8 @@ export interface LlmClientErrorOptions {
   readonly retryAfterMs?: number | undefined;
   /** What is wrong with the input, or with the object. */
   readonly issues?: readonly InputIssue[] | undefined;
+  /** The id under which the service has logged the refusal, or upstream's id of the request that failed. */
+  readonly requestId?: string | undefined;
   /** The event that ended the answer. */
   readonly event?: TerminalEvent | undefined;
   /** The error from which this one was made. */
@@ -49,6 +51,8 @@ export class LlmClientError extends Error {
    * what is wrong with the object, where it is `output_invalid`.
    */
   readonly issues: readonly InputIssue[] | undefined;
+  /** The id under which the service has logged the refusal; where the answer failed, upstream's id of the request. Undefined without one. */
+  readonly requestId: string | undefined;
   /** The event that ended the answer, with its usage and cost. Only errors of `text()` and its like have it. */
   readonly event: TerminalEvent | undefined;
 
@@ -59,6 +63,7 @@ export class LlmClientError extends Error {
     this.retryable = options.retryable ?? code === 'unreachable';
     this.retryAfterMs = options.retryAfterMs;
     this.issues = options.issues;
+    this.requestId = options.requestId;
     this.event = options.event;
   }
 
@@ -75,7 +80,7 @@ export class LlmClientError extends Error {
       if (each instanceof LlmClientError) return each;
       if (each.cause instanceof LlmClientError) return each.cause;
       const refusal = each.data?.llm;
-      if (refusal) return fromRefusal(refusal, thrown);
+      if (refusal) return fromRefusal({ requestId: each.data?.requestId, ...refusal }, thrown);
       // The refusal of a host's router whose error formatter doesn't add `llm`.
       if (each.data?.httpStatus) return fromStatus(each.data.httpStatus, each.message ?? '', { cause: thrown });
       if (each.code === closeMessageTooBig) {
@@ -100,7 +105,7 @@ export class LlmClientError extends Error {
 type Link = {
   readonly message?: string;
   readonly code?: unknown;
-  readonly data?: { readonly llm?: ErrorData; readonly httpStatus?: number } | null;
+  readonly data?: { readonly llm?: ErrorData; readonly requestId?: string; readonly httpStatus?: number } | null;
   readonly cause?: Link;
   readonly error?: Link;
 } | null;

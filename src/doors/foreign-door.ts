@@ -14,6 +14,7 @@ import type { RefusalDoor } from '../telemetry/refusal-lines.ts';
 import { sendEvents } from './event-response.ts';
 import { adaptedConfig, type ForeignRequest } from './foreign-request.ts';
 import type { HttpRefusals } from './http-refusals.ts';
+import type { HttpTraces } from './http-traces.ts';
 import type { SseOptions } from './sse-response.ts';
 import { holdFold, readAnswer, type AnswerFold } from './whole-answer.ts';
 
@@ -25,6 +26,7 @@ export interface ForeignDoorOptions {
   readonly schemas: InputSchemas;
   readonly sse: SseOptions;
   readonly refusals: HttpRefusals;
+  readonly traces: HttpTraces;
   readonly held: HeldBytes;
 }
 
@@ -33,12 +35,18 @@ export type ViewUntil = (signal: AbortSignal) => LogView;
 
 /** Starts the generation, or attaches to it. */
 export function startForeign(
-  { generations }: Pick<ForeignDoorOptions, 'generations'>,
+  { generations, traces }: Pick<ForeignDoorOptions, 'generations' | 'traces'>,
+  request: FastifyRequest,
   caller: Caller,
   foreign: ForeignRequest,
   door: RefusalDoor,
 ): ViewUntil {
-  const entrance = { door, adapt: (config: Parameters<typeof adaptedConfig>[0]) => adaptedConfig(config, foreign) };
+  const trace = traces.of(request);
+  const entrance = {
+    door,
+    trace,
+    adapt: (config: Parameters<typeof adaptedConfig>[0]) => adaptedConfig(config, foreign),
+  };
   return (signal) => generations.stream(caller, foreign.request, signal, entrance);
 }
 

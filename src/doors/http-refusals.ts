@@ -8,6 +8,7 @@ import type { Caller } from '../caller.ts';
 import { LlmError } from '../errors.ts';
 import type { RefusalDoor } from '../telemetry/refusal-lines.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { HttpTraces } from './http-traces.ts';
 
 /** How one door refuses. */
 export interface RefusalStyle {
@@ -19,17 +20,22 @@ export interface RefusalStyle {
   readonly headers?: (error: LlmError) => Readonly<Record<string, string>>;
 }
 
-/** The body of a refusal, for REST and for every route that belongs to no door: `{error: {code, message, …}}`. */
-export const plainBody = ({ data }: LlmError): object => ({ error: data });
+/** The body of a refusal, for REST and for every route that belongs to no door: `{error: {code, message, requestId, …}}`. */
+export const plainBody = ({ data }: LlmError, { id: requestId }: Pick<FastifyRequest, 'id'>): object => ({
+  error: { ...data, requestId },
+});
 
 const plainStyle: RefusalStyle = { door: () => 'http', body: plainBody };
 
 export class HttpRefusals {
   readonly #telemetry: Telemetry;
+  readonly #traces: HttpTraces | undefined;
   readonly #callers = new WeakMap<FastifyRequest, Caller>();
 
-  constructor(telemetry: Telemetry) {
+  /** @param traces Undefined where no request is traced. */
+  constructor(telemetry: Telemetry, traces?: HttpTraces) {
     this.#telemetry = telemetry;
+    this.#traces = traces;
   }
 
   /** Remembers the caller of a request, so that its refusal is logged with the caller's name. */
@@ -61,7 +67,10 @@ export class HttpRefusals {
 
   #log(request: FastifyRequest, { code, cause }: LlmError, door: RefusalDoor): void {
     if (code === 'internal') this.#telemetry.internalError(door, cause);
-    this.#telemetry.refused({ door, code, requestId: request.id, caller: this.#callers.get(request)?.name });
+    const trace = this.#traces?.of(request);
+    trace?.refused(code);
+    const caller = this.#callers.get(request)?.name;
+    this.#telemetry.refused({ door, code, requestId: request.id, caller, ...(trace && { traceId: trace.traceId }) });
   }
 }
 

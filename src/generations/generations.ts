@@ -22,6 +22,7 @@ import {
   type Resumable,
   type StreamRequest,
 } from '../protocol.ts';
+import type { Admission, Entrance } from './entrance.ts';
 import { isLarge, measureRequest, type MeasuredRequest } from './request-identity.ts';
 import { RunningGeneration, type GenerationParts } from './running-generation.ts';
 import { View, type LogView } from './view.ts';
@@ -36,7 +37,6 @@ import {
 } from '../stream-log/stream-log.ts';
 import { ownTurn } from '../flow/turns.ts';
 import { within } from '../flow/within.ts';
-import type { RefusalDoor } from '../telemetry/refusal-lines.ts';
 
 export interface GenerationsOptions extends GenerationParts {
   /** Returns the configs of this moment. A generation keeps the config that it was started with. */
@@ -44,26 +44,6 @@ export interface GenerationsOptions extends GenerationParts {
   readonly admission: Admission;
   /** How long an id can't be started that was cancelled before it was started. */
   readonly barMs: number;
-}
-
-/** Decides who may start a generation, and who may watch one. An attach asks for a viewer's place only. */
-export interface Admission {
-  /** @param requestBytes Bytes that the request takes in memory while the generation runs. */
-  admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable>;
-  /** @param close Called when the caller may no longer watch, since its key was revoked. */
-  admitViewer(caller: Caller, close: () => void): Disposable;
-  /** Takes a place among the generations that wait for clients. */
-  admitWaiting(caller: Caller): Disposable;
-}
-
-/** What a door knows of a request beside its caller and its content. */
-export interface Entrance {
-  /** The door by which the viewer is counted. Unless given: `embedded`. */
-  readonly door?: RefusalDoor | undefined;
-  /** Called before a generation is started; throws where whoever asks may only attach. */
-  readonly checkStart?: (() => void) | undefined;
-  /** Makes the config for a generation that this request starts. Unless given, it is the one that the request names. */
-  readonly adapt?: ((config: Config) => Config) | undefined;
 }
 
 /** Refuses nothing. For callers within the process: what they get is returned to them, and waits in no socket. */
@@ -212,11 +192,11 @@ export class Generations implements AsyncDisposable {
     request: StreamRequest,
     generationId: string,
     measured: MeasuredRequest,
-    adapt: Entrance['adapt'],
+    entrance: Entrance,
   ): Promise<StreamLog> {
     if (this.#draining) throw shuttingDown();
     const named = this.#config(caller, request.config);
-    const config = adapt ? adapt(named) : named;
+    const config = entrance.adapt ? entrance.adapt(named) : named;
     const variables = request.variables ?? {};
     checkVariables(config, variables);
 
@@ -232,7 +212,7 @@ export class Generations implements AsyncDisposable {
     const other = this.#running.get(mapKey(key));
     if (other) {
       place[Symbol.dispose]();
-      return (await other.opened) ?? this.#start(caller, request, generationId, measured, adapt);
+      return (await other.opened) ?? this.#start(caller, request, generationId, measured, entrance);
     }
     const generation = new RunningGeneration(
       this.#options,
@@ -240,6 +220,7 @@ export class Generations implements AsyncDisposable {
       config,
       request.messages,
       variables,
+      this.#options.telemetry.traces?.generation(entrance.trace, { generationId }),
     );
     this.#running.set(mapKey(key), generation);
     void generation.done.then(() => this.#running.delete(mapKey(key)));
@@ -266,18 +247,20 @@ export class Generations implements AsyncDisposable {
   }
 
   async #openStream(view: View, caller: Caller, request: StreamRequest, entrance: Entrance): Promise<LogReader> {
+    entrance.trace?.within(request.traceparent);
     this.#takeViewerPlace(view, caller);
     const cursor = parseCursor(request);
     const log = await this.#findOrStart(caller, request, cursor, entrance);
-    return this.#read(view, log, cursor, entrance.door);
+    return this.#read(view, log, cursor, entrance);
   }
 
-  async #openFollow(view: View, caller: Caller, request: FollowRequest, { door }: Entrance): Promise<LogReader> {
+  async #openFollow(view: View, caller: Caller, request: FollowRequest, entrance: Entrance): Promise<LogReader> {
+    entrance.trace?.within(request.traceparent);
     this.#takeViewerPlace(view, caller);
     const cursor = parseCursor(request);
     const log = await this.#findFollowed(caller, request, cursor);
     if (!log) throw generationNotFound();
-    return this.#read(view, log, cursor, door);
+    return this.#read(view, log, cursor, entrance);
   }
 
   /** The log that a request follows. A viewer of a thread that comes back goes on with the generation whose events it has seen. */
@@ -304,7 +287,7 @@ export class Generations implements AsyncDisposable {
     caller: Caller,
     request: StreamRequest,
     cursor: Cursor | undefined,
-    { checkStart, adapt }: Entrance,
+    entrance: Entrance,
   ): Promise<StreamLog> {
     const generationId = request.generationId ?? cursor?.generationId;
     // Parsing, measuring and sending ten megabytes in one turn would delay every other token by a fifth of a second.
@@ -318,8 +301,8 @@ export class Generations implements AsyncDisposable {
       // A client that has seen an event got it from this generation. If that is gone, it is never started again.
       if (!log && cursor) throw generationNotFound();
     }
-    if (!log) checkStart?.();
-    log ??= await this.#start(caller, request, generationId ?? randomUUID(), measured, adapt);
+    if (!log) entrance.checkStart?.();
+    log ??= await this.#start(caller, request, generationId ?? randomUUID(), measured, entrance);
     if (log.record.requestHash !== measured.identity) {
       throw new LlmError(
         'conflict',
@@ -334,7 +317,7 @@ export class Generations implements AsyncDisposable {
     view: View,
     log: StreamLog,
     cursor: Cursor | undefined,
-    door: RefusalDoor = 'embedded',
+    { door = 'embedded', trace }: Entrance,
   ): Promise<LogReader> {
     const { telemetry } = this.#options;
     // A viewer whose cursor is refused here never counted, so it stops no disconnect clock.
@@ -343,6 +326,7 @@ export class Generations implements AsyncDisposable {
     generation?.viewerCame();
     this.#viewers += 1;
     telemetry.viewerCame(door);
+    trace?.serves(log.record.generationId, log.record.config);
     view.onClose(() => {
       telemetry.viewerLeft(door);
       generation?.viewerLeft();

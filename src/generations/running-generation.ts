@@ -19,6 +19,7 @@ import {
   type TerminalEvent,
 } from '../protocol.ts';
 import type { GenerationRecord, Producer, StreamLog, StreamLogs } from '../stream-log/stream-log.ts';
+import type { GenerationTrace } from '../telemetry/generation-trace.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { ToolCalls } from '../tools/tool-calls.ts';
 import { AnswerRoom } from '../upstream/answer-room.ts';
@@ -55,6 +56,7 @@ export class RunningGeneration {
   readonly #config: Config;
   readonly #messages: readonly Message[];
   readonly #variables: Readonly<Record<string, string>>;
+  readonly #trace: GenerationTrace | undefined;
   readonly #abort = new AbortController();
   readonly #startedAtMs = performance.now();
   readonly #resolveOpened: (log: StreamLog | undefined) => void;
@@ -75,12 +77,14 @@ export class RunningGeneration {
     config: Config,
     messages: readonly Message[],
     variables: Readonly<Record<string, string>>,
+    trace?: GenerationTrace,
   ) {
     this.#parts = parts;
     this.#key = key;
     this.#config = config;
     this.#messages = messages;
     this.#variables = variables;
+    this.#trace = trace;
     ({ promise: this.opened, resolve: this.#resolveOpened } = deferred<StreamLog | undefined>());
     ({ promise: this.done, resolve: this.#resolveDone } = deferred<void>());
     ({ promise: this.settled, resolve: this.#resolveSettled } = deferred<void>());
@@ -186,6 +190,7 @@ export class RunningGeneration {
       startedAtMs: this.#startedAtMs,
       room: new AnswerRoom({ bytesMax, hold }),
       tools: this.#tools,
+      trace: this.#trace,
     };
     let failure: LlmError | undefined;
     /** The last event that upstream's answer was made into. It has the true cost, also where the log refused it. */
@@ -260,6 +265,7 @@ export class RunningGeneration {
       recorded: () => log.recorded(),
       admitWaiting: () => admission.admitWaiting(caller),
       telemetry,
+      trace: this.#trace,
     });
   }
 
@@ -303,6 +309,7 @@ export class RunningGeneration {
       simulated: llm.isSimulated(this.#config),
       terminal,
       viewers: this.#viewersSeen,
+      ...(this.#trace ? { traceId: this.#trace.traceId } : {}),
       ...(telemetry.logsContent ? { content: { messages: this.#messages, text: log.produced().text } } : {}),
     });
   }

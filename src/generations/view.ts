@@ -9,6 +9,9 @@ import type { LogBatch, LogReader } from '../stream-log/stream-log.ts';
 export interface LogView extends LogReader {
   [Symbol.asyncIterator](): LogView;
 
+  /** Has `release` called when the view is closed; at once if it is already. */
+  onClose(release: () => void): void;
+
   /** Has `callback` called when the view is open: nothing can refuse it from then on. Must be called before `next` and `pipe`. */
   onOpen(callback: () => void): void;
 }
@@ -71,7 +74,6 @@ export class View implements LogView {
     return this.#reader ? this.#reader.return() : { done: true, value: undefined };
   }
 
-  /** Has `release` called when the view is closed; at once if it is already. */
   onClose(release: () => void): void {
     if (this.#closed) release();
     else this.#releases.push(release);

@@ -51,6 +51,7 @@ export const errorDataSchema = z
     retryable: z.boolean().describe('Whether the same request can succeed later.'),
     retryAfterMs: z.number().optional().describe('How long to wait before that, in milliseconds.'),
     issues: z.array(inputIssueSchema).readonly().optional().describe('What is wrong with the input.'),
+    requestId: z.string().optional().describe('The id under which the refusal is logged.'),
   })
   .meta({ id: 'ErrorData' });
 /** What a refused request carries: `error.data.llm` over tRPC, `error` over REST. */
@@ -65,6 +66,8 @@ export interface ErrorData {
   readonly retryAfterMs?: number | undefined;
   /** What is wrong with the input: the first twenty issues, and the number of the others. Absent for every code but `invalid_input`, and `conflict` of `llm.resolve`. */
   readonly issues?: readonly InputIssue[] | undefined;
+  /** The id under which the refusal is logged. Over tRPC it stands beside, as `error.data.requestId`. */
+  readonly requestId?: string | undefined;
 }
 
 /** The issues that zod found, with paths as a JavaScript reader writes them: `messages[0].content`. */

@@ -67,11 +67,15 @@ export interface StreamRequest extends Resumable {
    * chat. A request that attaches with another one changes nothing: a generation keeps the label that it was started with.
    */
   readonly thread?: string | undefined;
+  /** The trace that the request belongs to, where no header can say it: https://www.w3.org/TR/trace-context/ */
+  readonly traceparent?: string | undefined;
 }
 
 /** The input of `llm.follow`: a generation, or the newest one of a thread. */
-export type FollowRequest = Resumable &
-  (
+export type FollowRequest = Resumable & {
+  /** As that of `llm.stream`. */
+  readonly traceparent?: string | undefined;
+} & (
     | {
         /** The generation to follow. */
         readonly generationId: string;
@@ -134,11 +138,13 @@ interface RequestOption {
    */
   readonly identifies: boolean;
   /** Where `POST /api/llm/process_stream/:config` takes it from. */
-  readonly rest: 'path' | 'body' | 'cursor';
+  readonly rest: 'path' | 'body' | 'cursor' | 'header';
 }
 
 const lastEventIdCharsMax = 100;
 const threadCharsMax = 200;
+/** Version 00 has 55 characters, and later ones may have more. */
+const traceparentCharsMax = 256;
 const pageEntriesMax = 1_000;
 /** Answers of one request. A message of the model may have as many calls. */
 const answersMax = 100;
@@ -175,6 +181,8 @@ function requestOptions(limits: InputLimits) {
     generationId: { schema: generationIdSchema.optional(), identifies: false, rest: 'body' },
     thread: { schema: threadSchema.optional(), identifies: false, rest: 'body' },
     lastEventId: { schema: z.string().max(lastEventIdCharsMax).nullish(), identifies: false, rest: 'cursor' },
+    // By the standard, a value that can't be read is ignored.
+    traceparent: { schema: z.string().max(traceparentCharsMax).optional(), identifies: false, rest: 'header' },
   } as const satisfies Record<keyof StreamRequest, RequestOption>;
 }
 
@@ -231,11 +239,16 @@ export function createInputSchemas(limits: InputLimits = defaultInputLimits) {
     Object.fromEntries(chosen.map(([name, { schema }]) => [name, schema])) as SchemasOf<Names>;
   // Strict, since a misspelt generationId would cost a second generation.
   const stream = z.strictObject(schemasOf<keyof Options>(options));
-  const { lastEventId } = stream.shape;
+  const { lastEventId, traceparent } = stream.shape;
   return {
     stream,
     follow: z
-      .strictObject({ generationId: generationIdSchema.optional(), thread: threadSchema.optional(), lastEventId })
+      .strictObject({
+        generationId: generationIdSchema.optional(),
+        thread: threadSchema.optional(),
+        lastEventId,
+        traceparent,
+      })
       .superRefine(({ generationId, thread }, context) => {
         if ((generationId === undefined) !== (thread === undefined)) return;
         const message = generationId === undefined ? 'expected a UUID, or a thread' : 'expected only without a thread';

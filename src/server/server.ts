@@ -3,7 +3,7 @@
  * request goes to which door, and whom it keeps out before any door. Knows nothing of what the doors write.
  */
 import { randomUUID } from 'node:crypto';
-import { createServer, type ServerOptions as ServerOptionsOfNode } from 'node:http';
+import { createServer, type IncomingMessage, type ServerOptions as ServerOptionsOfNode } from 'node:http';
 import { Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -18,6 +18,7 @@ import { BodyPieces } from '../doors/body-pieces.ts';
 import type { FlowLimits } from '../doors/flow-control.ts';
 import type { ForeignDoorOptions } from '../doors/foreign-door.ts';
 import { HttpRefusals, invalidRequest, noSuchRoute } from '../doors/http-refusals.ts';
+import { attributesOf, HttpTraces } from '../doors/http-traces.ts';
 import { registerJsonBodies, type Admit, type BodyLimits } from '../doors/json-body.ts';
 import { livenessFor } from '../doors/liveness.ts';
 import { registerOpenAi } from '../doors/openai/openai.ts';
@@ -63,6 +64,8 @@ export interface ServerOptions {
   readonly limits: Limits;
   /** Whether the routes under `/v1` exist. */
   readonly openAiDoor: boolean;
+  /** Whether the page is served. */
+  readonly page: boolean;
   /** Served at `/metrics`; undefined where they are served elsewhere, or nowhere. */
   readonly metrics: Exposition | undefined;
 }
@@ -101,7 +104,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const sse: SseOptions = { socketBufferBytesMax, socketStallMs, heartbeatMs, reconnectMs };
   const json: JsonBounds = { valuesMax: limits.jsonValuesMax, depthMax: limits.blockDepthMax + envelopeDepth };
   const liveness = () => livenessFor(configs(), heartbeatMs);
-  const refusals = new HttpRefusals(telemetry);
+  const traces = new HttpTraces(telemetry, (path) => Object.hasOwn(router._def.procedures, path));
+  const refusals = new HttpRefusals(telemetry, traces);
   const responses = new OpenResponses(limits.pipelinedMax, () => turns.cut());
   const turns = new ReadingTurns(() => responses.connections);
   const pieces = new BodyPieces(() => turns.cut());
@@ -110,7 +114,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 
   const retirement = new Retirement(responses, () => webSockets.sockets);
   const unreadable = new UnreadableRequests(telemetry, responses);
-  const app = createApp({ bodyBytesMax, access, refusals, responses, unreadable, pieces, retirement });
+  const app = createApp({ bodyBytesMax, access, traces, refusals, responses, unreadable, pieces, retirement });
   const stalls = new StallWatch(app.server, socketStallMs);
   // Since this listens for the timeout, Node itself closes no quiet connection. The stall watch looks after those that owe a response.
   app.server.setTimeout(socketStallMs, (socket) => {
@@ -118,10 +122,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   });
   registerJsonBodies(app, body, admit);
   registerHealth(app, generations);
-  await registerPage(app);
+  if (options.page) await registerPage(app);
   const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
   if (options.openAiDoor) {
-    await registerForeign(app, access, { generations, configs, authenticate, schemas, sse, refusals, held });
+    await registerForeign(app, access, { generations, configs, authenticate, schemas, sse, refusals, traces, held });
   }
   await app.register(async (guarded) => {
     guard(guarded, access, '/*');
@@ -136,15 +140,16 @@ export async function startServer(options: ServerOptions): Promise<Server> {
         schemas,
         sse,
         refusals,
+        traces,
         roomForResponses,
         uiChatRequest: bodySchema,
       }),
     );
     await guarded.register(async (scope) =>
-      registerUi(scope, { generations, configs, authenticate, schemas, sse, refusals, bodySchema }),
+      registerUi(scope, { generations, configs, authenticate, schemas, sse, refusals, traces, bodySchema }),
     );
     await guarded.register(async (scope) =>
-      registerAgUi(scope, { generations, configs, authenticate, schemas, sse, refusals }),
+      registerAgUi(scope, { generations, configs, authenticate, schemas, sse, refusals, traces }),
     );
     await guarded.register(async (scope) =>
       registerTrpc(scope, {
@@ -156,15 +161,25 @@ export async function startServer(options: ServerOptions): Promise<Server> {
         liveness,
         telemetry,
         refusals,
+        traces,
         roomForResponses,
         vary: varyByOrigin,
       }),
     );
   });
 
-  const refuseSocket = (socket: Duplex, error: LlmError, status?: number) => {
+  const refuseSocket = (request: IncomingMessage, socket: Duplex, error: LlmError, status?: number) => {
     const requestId = randomUUID();
-    telemetry.refused({ door: 'websocket', code: error.code, requestId });
+    const { code } = error;
+    const trace = telemetry.traces?.request({
+      name: 'GET /trpc',
+      requestId,
+      carrier: request.headers,
+      attributes: attributesOf(request),
+    });
+    trace?.refused(code);
+    telemetry.refused({ door: 'websocket', code, requestId, ...(trace && { traceId: trace.traceId }) });
+    trace?.end({ 'http.response.status_code': status ?? error.traits.status });
     refuseUpgrade(socket, error, requestId, status);
   };
   const { socketsPerAddressMax } = limits;
@@ -201,10 +216,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     try {
       access.checkHost(request.headers);
     } catch (error) {
-      return refuseSocket(socket, LlmError.from(error));
+      return refuseSocket(request, socket, LlmError.from(error));
     }
     if (/^\/trpc\/?(\?|$)/.test(request.url ?? '')) return webSockets.upgrade(request, socket, head);
-    refuseSocket(socket, invalidRequest('No such route for an upgrade'), 404);
+    refuseSocket(request, socket, invalidRequest('No such route for an upgrade'), 404);
   });
   try {
     await app.listen({ host: options.host, port: options.port });
@@ -244,6 +259,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 interface AppParts {
   readonly bodyBytesMax: number;
   readonly access: Access;
+  readonly traces: HttpTraces;
   readonly refusals: HttpRefusals;
   readonly responses: OpenResponses;
   readonly unreadable: UnreadableRequests;
@@ -253,7 +269,7 @@ interface AppParts {
 
 /** Fastify over Node's server, with what holds for every request: its turn, its id, CORS headers, its Host, how it is refused. */
 function createApp(parts: AppParts): FastifyInstance {
-  const { bodyBytesMax, access, refusals, responses, unreadable, pieces, retirement } = parts;
+  const { bodyBytesMax, access, traces, refusals, responses, unreadable, pieces, retirement } = parts;
   const prepare = (request: FastifyRequest, reply: FastifyReply) => {
     reply.raw.setHeader('x-request-id', request.id);
     if (retirement.begun) reply.raw.setHeader('connection', 'close');
@@ -299,6 +315,7 @@ function createApp(parts: AppParts): FastifyInstance {
     // The client has left before its turn came: nobody would read the response.
     if (socket.destroyed) return reply.hijack();
     prepare(request, reply);
+    traces.begin(request, reply);
     if (request.headers.host === undefined && request.raw.httpVersion !== '1.0') {
       throw invalidRequest('Expected a Host header, as in every request of HTTP/1.1');
     }

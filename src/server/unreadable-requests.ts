@@ -62,7 +62,7 @@ export class UnreadableRequests {
   #refuse(error: LlmError): { readonly requestId: string; readonly body: string } {
     const requestId = randomUUID();
     this.#telemetry.refused({ door: 'http', code: error.code, requestId });
-    return { requestId, body: JSON.stringify(plainBody(error)) };
+    return { requestId, body: JSON.stringify(plainBody(error, { id: requestId })) };
   }
 }
 

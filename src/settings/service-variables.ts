@@ -55,6 +55,8 @@ export interface ServiceVariables {
   readonly logLevel: LogLevel;
   /** Whether the log holds messages and answers: `LLM_LOG_CONTENT`. */
   readonly logContent: boolean;
+  /** Whether the service serves its page: `LLM_PAGE`. */
+  readonly page: boolean;
   /** The port of the listener that serves metrics alone: `LLM_METRICS_PORT`. 0 takes any free port. */
   readonly metricsPort: number | undefined;
   /** The name or address of that listener: `LLM_METRICS_HOST`. */
@@ -196,7 +198,13 @@ export const serviceVariables: { readonly [Key in keyof ServiceVariables]: Varia
     name: 'LLM_LOG_CONTENT',
     rule: z.stringbool({ truthy: ['1'], falsy: ['0'], error: '"1" or "0"' }),
     default: false,
-    meaning: '`1`: the log holds messages and answers',
+    meaning: '`1`: the log holds messages and answers, and so do [traces](#traces)',
+  },
+  page: {
+    name: 'LLM_PAGE',
+    rule: z.stringbool({ truthy: ['on'], falsy: ['off'], error: '"on" or "off"' }),
+    default: true,
+    meaning: '`off`: the service serves no page',
   },
   metricsPort: {
     name: 'LLM_METRICS_PORT',

@@ -1,6 +1,7 @@
 /** The tables of variables as README shows them. `npm run fix` prints them, and test/docs.test.ts compares. */
 import { limits, type Limit } from './limits.ts';
 import { serviceVariables } from './service-variables.ts';
+import { traceVariables } from './trace-variables.ts';
 import { upstreamVariables } from './upstream-variables.ts';
 import type { Variable } from './variable.ts';
 
@@ -13,7 +14,7 @@ const scopes: Readonly<Record<NonNullable<Limit['scope']>, string>> = {
 
 /** All variables as two Markdown tables: settings, then limits. */
 export function settingsReference(): string {
-  const variables = Object.values<Variable>({ ...serviceVariables, ...upstreamVariables });
+  const variables = Object.values<Variable>({ ...serviceVariables, ...upstreamVariables, ...traceVariables });
   const settingRows = variables.map((variable) => [
     code(variable.name),
     typeof variable.default === 'string' || typeof variable.default === 'number' ? code(variable.default) : '',

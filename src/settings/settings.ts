@@ -1,6 +1,6 @@
 /**
  * The settings of a process, read once from the variables of its environment. What the variables are stands in
- * service-variables.ts, upstream-variables.ts and limits.ts. Reads nothing but the environment that it is given, and no
+ * service-variables.ts, upstream-variables.ts, trace-variables.ts and limits.ts. Reads nothing but the environment that it is given, and no
  * message shows the value of a secret.
  */
 import { proxyExpected } from '../upstream/address/proxies.ts';
@@ -10,11 +10,12 @@ import { ProblemsError, quote, suggestion, type Problem } from './problems.ts';
 import { findSdkVariables } from './sdk-variables.ts';
 import { serviceVariables, type ServiceVariables } from './service-variables.ts';
 import { sizingProblem } from './sizing.ts';
+import { traceDoubts, traceVariables, type TraceVariables } from './trace-variables.ts';
 import { upstreamVariables, type UpstreamVariables } from './upstream-variables.ts';
 import { readVariable, type Environment, type Variable } from './variable.ts';
 
 /** The settings of a service, as `readSettings` returns them. */
-export interface Settings extends ServiceVariables, UpstreamVariables {
+export interface Settings extends ServiceVariables, UpstreamVariables, TraceVariables {
   /** Bounds on what clients may cost. */
   readonly limits: Limits;
   /** Whether only this machine can reach `host`. */
@@ -33,7 +34,7 @@ export class SettingsError extends ProblemsError {
 /** How long a spent id is remembered with Redis, unless LLM_TOMBSTONE_MS says otherwise. */
 const redisTombstoneMs = 60 * 60_000;
 
-const variables = { ...serviceVariables, ...upstreamVariables };
+const variables = { ...serviceVariables, ...upstreamVariables, ...traceVariables };
 
 /**
  * Reads all settings. A variable that begins with `LLM_` and is not known is a problem, since a limit with a misspelt name
@@ -49,7 +50,9 @@ export function readSettings(environment: Environment): Settings {
     readVariable(variable, env, problems),
   ];
   const settings = {
-    ...(Object.fromEntries(Object.entries<Variable>(variables).map(read)) as ServiceVariables & UpstreamVariables),
+    ...(Object.fromEntries(Object.entries<Variable>(variables).map(read)) as ServiceVariables &
+      UpstreamVariables &
+      TraceVariables),
     limits: Object.fromEntries(Object.entries(limitVariables).map(read)) as Limits,
   };
   if (settings.redisUrl !== undefined && !env[limits.tombstoneMs.name]?.trim()) {
@@ -161,6 +164,7 @@ export function doubtsOf(settings: Settings, heapBytes: number): Problem[] {
   return [
     ...(tooLarge ? [tooLarge] : []),
     ...(overHttp ? [{ path: 'LLM_JWKS_URL', message: anyIssuer }] : []),
+    ...traceDoubts(settings),
     ...(!loopback && auth === 'none' && allowedHosts.length === 0
       ? [{ path: 'LLM_ALLOWED_HOSTS', message: anyName }]
       : []),

@@ -30,6 +30,8 @@ export interface LogOptions {
   readonly destination?: LogDestination | undefined;
   /** Whether lines are for a person to read rather than JSON. Unless given: true where they go to a stdout that is a terminal. */
   readonly readable?: boolean | undefined;
+  /** The number of the worker that writes, in each line; undefined in a process that is no worker. */
+  readonly worker?: number | undefined;
 }
 
 /**
@@ -43,10 +45,11 @@ const unreadBytesMax = 16 * 1_024 * 1_024;
 const stdout = 1;
 const significantDigits = 6;
 
-export function openLog({ level, destination, readable = !destination && isatty(stdout) }: LogOptions): Logger {
+export function openLog(log: LogOptions): Logger {
+  const { level, destination, readable = !destination && isatty(stdout), worker } = log;
   const options = {
     level,
-    base: null,
+    base: worker === undefined ? null : { worker },
     timestamp: stdTimeFunctions.isoTime,
     formatters: { log: rounded },
     hooks: { streamWrite: readable ? readableLine({ colorize: !destination }) : escapeLineEnds },

@@ -32,6 +32,16 @@ export interface Measured {
   readonly logBytes: () => number;
 }
 
+/** The other processes that serve the same port, as one of them sees them. */
+export interface Workers {
+  /** The number of this one. */
+  readonly number: number;
+  /** Has others ask for what this one has counted. */
+  answerWith(report: () => Promise<unknown>): void;
+  /** What all have counted, this one included. Never rejects. */
+  reports(): Promise<readonly unknown[]>;
+}
+
 /** Metrics as a scraper reads them. */
 export interface Exposition {
   readonly contentType: string;
@@ -131,6 +141,20 @@ export class Metrics implements Counters, Exposition {
 
   async text(): Promise<string> {
     return (await Promise.all(this.#registries.map((registry) => registry.metrics()))).join('\n');
+  }
+
+  /** The metrics of all workers, each with the worker's number as a label, since a scrape reaches any one of them. */
+  among(workers: Workers): Exposition {
+    const { AggregatorRegistry } = promClient();
+    for (const registry of this.#registries) registry.setDefaultLabels({ worker: String(workers.number) });
+    workers.answerWith(async () => {
+      const reports = await Promise.all(this.#registries.map((registry) => registry.getMetricsAsJSON()));
+      return reports.flat();
+    });
+    return {
+      contentType: this.contentType,
+      text: async () => AggregatorRegistry.aggregate([...(await workers.reports())] as object[]).metrics(),
+    };
   }
 
   /** Has scrapes ask this service too, until the result is disposed. */

@@ -27,6 +27,8 @@ export interface Refusal {
   readonly requestId: string;
   /** The caller's name; absent where the caller isn't known. */
   readonly caller?: string | undefined;
+  /** The request's trace; absent where nothing is traced. */
+  readonly traceId?: string | undefined;
 }
 
 const linesPerSecondMax = 10;

@@ -9,6 +9,7 @@ import { harmless, openLog, type LlmLogger, type LogDestination } from './log-li
 import type { AttemptCode, Counters } from './metrics.ts';
 import type { Message, TerminalEvent } from '../protocol.ts';
 import { RefusalLines, type Refusal, type RefusalDoor } from './refusal-lines.ts';
+import type { Traces } from './traces.ts';
 
 /** What is logged, and where. */
 export interface TelemetryOptions {
@@ -22,6 +23,8 @@ export interface TelemetryOptions {
   readonly logger?: LlmLogger;
   /** Whether lines are for a person to read rather than JSON. Unless given: true where they go to a stdout that is a terminal. */
   readonly readable?: boolean;
+  /** The number of the worker of `serve --workers` that writes, for each line. */
+  readonly worker?: number | undefined;
 }
 
 /** The facts for a generation's one log line. */
@@ -31,6 +34,8 @@ export interface GenerationEnd {
   /** The hash of the config that it began with. */
   readonly configHash: string;
   readonly simulated: boolean;
+  /** The trace of the request that started it; absent where nothing is traced. */
+  readonly traceId?: string | undefined;
   readonly terminal: TerminalEvent;
   /**
    * How often a viewer came while it ran. A viewer that reconnects counts again. Another instance counts once each time it gets
@@ -81,11 +86,12 @@ export class Telemetry {
   readonly #refusals: RefusalLines;
   /** Undefined where nobody reads metrics. */
   #counters: Counters | undefined;
+  #traces: Traces | undefined;
 
   constructor(options: TelemetryOptions) {
     this.logsContent = options.logContent;
-    const { logLevel: level, destination, readable, logger } = options;
-    this.#lines = logger ? undefined : openLog({ level, destination, readable });
+    const { logLevel: level, destination, readable, logger, worker } = options;
+    this.#lines = logger ? undefined : openLog({ level, destination, readable, worker });
     this.#log = logger ? harmless(logger) : this.#lines!;
     this.#refusals = new RefusalLines(this.#log);
   }
@@ -93,6 +99,16 @@ export class Telemetry {
   /** Has everything that happens from now on counted, too. */
   countIn(counters: Counters): void {
     this.#counters = counters;
+  }
+
+  /** Has everything that happens from now on traced, too. */
+  traceBy(traces: Traces): void {
+    this.#traces = traces;
+  }
+
+  /** Undefined where nothing is traced. */
+  get traces(): Traces | undefined {
+    return this.#traces;
   }
 
   /** Settles when all lines until now are written, or can't be written any more. */
@@ -211,6 +227,17 @@ export class Telemetry {
   /** The keys of the issuer of tokens can't be read now. Those that were read before stay for a while. */
   keySetUnread(error: unknown): void {
     this.#log.error({ cause: causeOf(error, () => false) }, 'the keys at LLM_JWKS_URL can’t be read');
+  }
+
+  /** Spans can't be sent to the collector, and are dropped. Logged once, until `traceExportWorks`. */
+  traceExportFails(error: unknown): void {
+    const { code } = error as { readonly code?: unknown };
+    const status = typeof code === 'number' ? { status: code } : {};
+    this.#log.warn({ ...status, cause: causeOf(error, () => false) }, 'traces can’t be sent, and are lost');
+  }
+
+  traceExportWorks(): void {
+    this.#log.info({}, 'traces are sent again');
   }
 
   generationEnded(end: GenerationEnd): void {

@@ -4,6 +4,7 @@
  */
 import type { Caller } from '../caller.ts';
 import type { CallAnswer, ContentBlock, ToolCallEvent } from '../protocol.ts';
+import type { GenerationTrace } from '../telemetry/generation-trace.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { BetweenSteps, ToolAnswers } from '../upstream/steps.ts';
 import { blockOf, eventOf, failed, resultOf, type CallResult } from './call-result.ts';
@@ -36,6 +37,8 @@ export interface ToolCallsOptions {
    */
   readonly admitWaiting: () => Disposable;
   readonly telemetry: Pick<Telemetry, 'toolCalled' | 'toolFailed'>;
+  /** Makes the spans of calls; undefined where nothing is traced. */
+  readonly trace?: GenerationTrace | undefined;
 }
 
 /** A call, and what is to be done about it. */
@@ -46,6 +49,9 @@ interface Call {
   readonly given: Omit<ToolContext, 'signal'>;
   readonly verdict: Verdict;
 }
+
+/** A call that is to be executed. */
+type Execution = Pick<Call, 'use' | 'given'> & { readonly tool: ConfigTool; readonly input: unknown };
 
 type Verdict =
   | { readonly do: 'execute'; readonly input: unknown }
@@ -111,8 +117,10 @@ export class ToolCalls implements ToolAnswers {
   // ------------------------------------------------------------------------------------------------------- judging
 
   #givenTo({ id: callId, name, input }: ToolUse): Call['given'] {
-    const { caller, variables, generationId } = this.#options;
-    return { caller, variables, generationId, callId, idempotencyKey: this.#keys.next(name, input) };
+    const { caller, variables, generationId, trace } = this.#options;
+    const idempotencyKey = this.#keys.next(name, input);
+    const traceparent = trace?.traceparent;
+    return { caller, variables, generationId, callId, idempotencyKey, ...(traceparent && { traceparent }) };
   }
 
   async #judge(use: ToolUse, given: Call['given'], at: number, signal: AbortSignal): Promise<Call> {
@@ -200,13 +208,23 @@ export class ToolCalls implements ToolAnswers {
       return tool!.by === 'client' ? undefined : failed('denied', 'Nobody has approved the call in time');
     }
     if (answer !== 'approved' || !('input' in verdict)) return answer as CallResult;
-    return this.#inTime(tool!, use, signal, async (own) => {
-      const value = await tool!.execute!(verdict.input, { ...given, signal: own });
-      const judged = tool!.output ? await tool!.output.validate(value) : { ok: true as const, value };
+    return this.#execute({ use, tool: tool!, given, input: verdict.input }, signal);
+  }
+
+  async #execute({ use, tool, given, input }: Execution, signal: AbortSignal): Promise<CallResult> {
+    const span = this.#options.trace?.tool(use.name, use.id, input);
+    const traceparent = span?.traceparent;
+    const context = traceparent ? { ...given, traceparent } : given;
+    const result = await this.#inTime(tool, use, signal, async (own) => {
+      const run = () => tool.execute!(input, { ...context, signal: own });
+      const value = await (span ? span.run(run) : run());
+      const judged = tool.output ? await tool.output.validate(value) : { ok: true as const, value };
       if (judged.ok) return resultOf(judged.value, this.#options.resultBytesMax);
       this.#report(use, 'invalid_output', { paths: judged.issues.map(({ path }) => path) });
       return failed('invalid_output', 'The tool gave a result that does not fit its schema');
     });
+    span?.end(result.ok ? { output: result.value } : { error: result.code });
+    return result;
   }
 
   #inTime<T>(tool: ConfigTool, use: ToolUse, signal: AbortSignal, work: (own: AbortSignal) => Promise<T>) {

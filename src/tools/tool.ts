@@ -105,6 +105,11 @@ export interface ToolContext {
    * input, and how many such calls were before it. For services that take an idempotency key.
    */
   readonly idempotencyKey: string;
+  /**
+   * The header by which a server that the tool asks goes on with the trace. Absent where nothing is traced. The active span of
+   * OpenTelemetry is the call's, too, so whatever is instrumented needs no header.
+   */
+  readonly traceparent?: string | undefined;
 }
 
 /** What all tools declare. */

@@ -7,6 +7,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { outputTool } from '../configs/config-keys.ts';
 import type { Config } from '../configs/configs.ts';
+import { LlmError } from '../errors.ts';
 import type { Sink } from '../flow/sink.ts';
 import type { LlmEvent } from '../protocol.ts';
 import type { AnswerRoom } from './answer-room.ts';
@@ -16,9 +17,12 @@ import type { Ledger } from './ledger.ts';
 import type { MessageReader } from './messages-api/message-reader.ts';
 import type { StepContent } from './messages-api/step-content.ts';
 import { RetryPlan, type NextAttempt, type RetryTiming } from './retry.ts';
+import type { ChatResult, ChatSpan } from '../telemetry/generation-trace.ts';
 import type { AttemptCode } from '../telemetry/metrics.ts';
 import type { AttemptFailure } from '../telemetry/telemetry.ts';
+import { cancelledOutcome, plainFactsOf } from './outcome.ts';
 import { ownWord, withoutRequest } from './upstream-words.ts';
+import type { AttemptUsage } from './usage.ts';
 import { Watchdog, type TimeoutName } from './watchdog.ts';
 
 export interface AttemptsOptions {
@@ -30,7 +34,13 @@ export interface AttemptsOptions {
   /** When it aborts, the attempt that runs stops at once, and no other begins. */
   readonly signal: AbortSignal;
   /** Makes the function that sends an attempt's request. Called for each attempt. */
-  readonly senderFor: (config: Config, freshSocket: boolean) => AttemptOptions['send'];
+  readonly senderFor: (
+    config: Config,
+    freshSocket: boolean,
+    traceHeaders?: ChatSpan['headers'],
+  ) => AttemptOptions['send'];
+  /** Begins the span of a message; undefined where nothing is traced. */
+  readonly chatSpan?: ((config: Config) => ChatSpan) | undefined;
   /** Makes what keeps the message of an attempt; undefined where no step may follow. */
   readonly contentFor?: ((config: Config) => StepContent | undefined) | undefined;
   /** Resolves to all texts of a request with this config that upstream might quote and nobody else may read. */
@@ -48,12 +58,16 @@ export class Attempts implements Disposable {
   #config: Config;
   #count = 0;
   #latest: Attempt | undefined;
+  /** What the latest attempt used. */
+  #usage: AttemptUsage | undefined;
   /** The failure of the latest attempt, without any words of the request. */
   #failure: UpstreamFailure | undefined;
   /** The attempt to be made next; undefined once a failure is final. */
   #next: NextAttempt | undefined;
   readonly #stop = (): void => this.#latest?.stop();
   #onExpired: (() => void) | undefined;
+  /** The span of the message that is being written; undefined where nothing is traced. */
+  #span: ChatSpan | undefined;
 
   constructor(options: AttemptsOptions) {
     const { config, retryTiming, signal } = options;
@@ -113,7 +127,36 @@ export class Attempts implements Disposable {
   }
 
   /** Makes the attempts, and hands the events of each read to the sink. Rejects with what the sink throws. */
-  async pipe(sink: Sink<LlmEvent[]>): Promise<void> {
+  pipe(sink: Sink<LlmEvent[]>): Promise<void> {
+    const { chatSpan } = this.#options;
+    return chatSpan ? this.#trace(chatSpan, sink) : this.#pipe(sink);
+  }
+
+  /** One span for all attempts of a message. */
+  async #trace(chatSpan: (config: Config) => ChatSpan, sink: Sink<LlmEvent[]>): Promise<void> {
+    if (!this.#next || this.#options.signal.aborted) return;
+    const span = (this.#span = chatSpan(this.#next.config));
+    try {
+      await this.#pipe(span.keepText(sink));
+      span.end(this.#result());
+    } catch (error) {
+      span.end({ error: LlmError.from(error).code });
+      throw error;
+    } finally {
+      this.#span = undefined;
+    }
+  }
+
+  /** How the message ended, for its span. */
+  #result(): ChatResult {
+    const usage = this.#usage?.usage;
+    const { message } = this;
+    if (message) return { ...plainFactsOf(message, this.#config), usage };
+    if (this.failure) return { error: this.failure.code, usage };
+    return { cancelled: cancelledOutcome(this.#options.signal).reason, usage };
+  }
+
+  async #pipe(sink: Sink<LlmEvent[]>): Promise<void> {
     while (this.#next && !this.#options.signal.aborted) {
       const attempt = this.#begin(this.#next.config);
       await this.#run(attempt, sink);
@@ -146,7 +189,7 @@ export class Attempts implements Disposable {
       ...(config.output ? { output: config.outputMode === 'tool' ? { tool: outputTool.name } : {} } : {}),
       room,
       step: this.#options.contentFor?.(config),
-      send: senderFor(config, freshSocket),
+      send: senderFor(config, freshSocket, this.#span?.headers),
     });
     if (this.#watchdog.expired) this.#timeOut('total_ms');
     return this.#latest;
@@ -160,7 +203,10 @@ export class Attempts implements Disposable {
       // After a complete message the socket can take a moment until it can be reused, so that its events go first.
       if (!attempt.message.complete) await attempt.close();
       ledger.output(attempt.outputAtMs);
-      if (attempt.usage) ledger.add(this.#config, attempt.usage);
+      const { usage } = attempt;
+      this.#usage = usage;
+      if (usage) ledger.add(this.#config, usage);
+      if (attempt.outputAtMs !== undefined) this.#span?.firstToken(attempt.outputAtMs);
       onAttempt(this.#config.name, codeOf(attempt));
     }
   }
@@ -178,6 +224,8 @@ export class Attempts implements Disposable {
     this.#next = next;
     const { name: config, model } = this.#config;
     const said = error.said === undefined ? undefined : withoutRequest(error.said, texts);
+    const { code, requestId } = error;
+    this.#span?.failed({ attempt: this.#count, code, requestId, next }, this.#config);
     onFailure({ config, model, attempt: this.#count, error, said, ...(next ? { retryInMs: next.delayMs } : {}) });
   }
 

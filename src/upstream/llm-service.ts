@@ -12,6 +12,7 @@ import { LlmError } from '../errors.ts';
 import { iterate, type Sink } from '../flow/sink.ts';
 import { laterTurn } from '../flow/turns.ts';
 import type { LlmEvent, Message, TerminalEvent } from '../protocol.ts';
+import type { GenerationTrace } from '../telemetry/generation-trace.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { AnswerRoom } from './answer-room.ts';
 import type { AttemptOptions } from './attempt.ts';
@@ -23,7 +24,7 @@ import { wellFormedJson } from './messages-api/well-formed.ts';
 import { cancelledOutcome, doneOutcome, errorOutcome } from './outcome.ts';
 import { PreparedRequests, preparedRequestsMax } from './prepared-requests.ts';
 import { defaultRetryTiming, type RetryTiming } from './retry.ts';
-import { sendRequest } from './send-request.ts';
+import { sendRequest, type SendOptions } from './send-request.ts';
 import { Steps, type ToolAnswers } from './steps.ts';
 
 export interface LlmServiceOptions {
@@ -45,6 +46,8 @@ export interface LlmRequest {
   readonly room?: AnswerRoom;
   /** Answers the calls of the config's tools. Absent: a call ends the answer. */
   readonly tools?: ToolAnswers | undefined;
+  /** Makes the spans of the generation; absent where nothing is traced. */
+  readonly trace?: GenerationTrace | undefined;
   /** When the generation began, on the clock of `performance.now()`; its timing counts from here. Now, by default. */
   readonly startedAtMs?: number;
 }
@@ -99,7 +102,7 @@ export class LLMService implements AsyncDisposable {
     const { telemetry, retryTiming = defaultRetryTiming } = this.#options;
     const { config, room = new AnswerRoom(), startedAtMs = performance.now() } = request;
     const ledger = new Ledger(startedAtMs);
-    const { messages, variables, caller, tools } = request;
+    const { messages, variables, caller, tools, trace } = request;
     const steps = new Steps({ messages, tools, room, ledger, signal });
     const ofStep = () => ({ messages: steps.messages, variables, caller, steps });
     const attempts = new Attempts({
@@ -110,7 +113,8 @@ export class LLMService implements AsyncDisposable {
       signal,
       // First what the step keeps, which knows the limits.
       contentFor: (of) => steps.contentFor(of),
-      senderFor: (of, freshSocket) => this.#senderFor(of, ofStep(), freshSocket),
+      senderFor: (of, freshSocket, traceHeaders) => this.#senderFor(of, ofStep(), { freshSocket, traceHeaders }),
+      chatSpan: trace && ((of) => trace.chat(of, steps.messages)),
       secretTexts: (of) => this.#secretTexts(of, ofStep()),
       onFailure: (failed) => telemetry?.upstreamAttemptFailed(failed),
       onAttempt: (of, code) => telemetry?.upstreamAttempted(of, code),
@@ -144,7 +148,7 @@ export class LLMService implements AsyncDisposable {
   #senderFor(
     config: Config,
     { messages, variables, caller, steps }: StepRequest,
-    freshSocket: boolean,
+    sending: Pick<SendOptions, 'freshSocket' | 'traceHeaders'>,
   ): AttemptOptions['send'] {
     const address = this.#options.resolveUpstream(config);
     const { headers, body: built } = buildMessageRequest(config, messages, variables, {
@@ -155,7 +159,7 @@ export class LLMService implements AsyncDisposable {
     return async (signal) => {
       const prepared = await this.#prepared.for(address, headers);
       const json = wellFormedJson(JSON.stringify(body));
-      return sendRequest(this.#sockets, prepared, json, { signal, freshSocket });
+      return sendRequest(this.#sockets, prepared, json, { signal, ...sending });
     };
   }
 

@@ -24,6 +24,18 @@ const stopReasons: ReadonlySet<string> = new Set([
 /** Ids and models of Anthropic's. */
 const plainWord = /^(?:msg_|claude-)[\w.-]{1,100}$/;
 
+/** What a message says of itself, without the words that would have to be compared with the request first. */
+export function plainFactsOf(
+  { stopReason, about: { id, model } }: MessageReader,
+  config: Config,
+): { readonly id?: string; readonly model?: string; readonly stopReason?: string } {
+  return {
+    ...(id !== undefined && plainWord.test(id) ? { id } : {}),
+    ...(model !== undefined && (model === config.model || plainWord.test(model)) ? { model } : {}),
+    ...(stopReason !== null && stopReasons.has(stopReason) ? { stopReason } : {}),
+  };
+}
+
 /**
  * The outcome of a complete message. A stop reason that the API doesn't have may quote the request, so it is checked; ids
  * and models of other servers too. Of stop sequences only one of the config's is passed on.

@@ -4,7 +4,13 @@
  */
 import { FailureCause, parseShouldRetry, UpstreamFailure } from './failures.ts';
 import type { ResponseBody } from './http/body.ts';
-import { readRefusal, type PreparedRequest, type UpstreamResponse, type UpstreamSockets } from './http/sockets.ts';
+import {
+  readRefusal,
+  withHeaders,
+  type PreparedRequest,
+  type UpstreamResponse,
+  type UpstreamSockets,
+} from './http/sockets.ts';
 import { headerOf, refusalOf } from './refusal.ts';
 
 /** The response to a request that upstream did not refuse. Its body must be drained or closed. */
@@ -22,6 +28,8 @@ export interface SendOptions {
   readonly signal: AbortSignal;
   /** Set after upstream closed a kept socket under the last attempt: it has most likely closed the other kept ones too. */
   readonly freshSocket: boolean;
+  /** Headers by which upstream can go on with the trace; undefined where nothing is traced. */
+  readonly traceHeaders?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
@@ -34,9 +42,11 @@ export async function sendRequest(
   sockets: UpstreamSockets,
   request: PreparedRequest,
   json: string,
-  { signal, freshSocket }: SendOptions,
+  { signal, freshSocket, traceHeaders }: SendOptions,
 ): Promise<SuccessfulResponse> {
-  const response = await sockets.send(request, json, signal, freshSocket).catch(rethrowAsFailure);
+  const response = await sockets
+    .send(traceHeaders ? withHeaders(request, traceHeaders) : request, json, signal, freshSocket)
+    .catch(rethrowAsFailure);
   if (response.status < 200 || response.status >= 300) {
     throw refusalOf(response, await readRefusal(response.body, signal), request);
   }

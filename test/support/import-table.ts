@@ -30,6 +30,15 @@ const partOf: Readonly<Record<string, string>> = { 'define-configs': 'configs' }
 /** The modules that alone may import a package, or one of its subpaths. */
 const packageUsers: Readonly<Record<string, readonly string[]>> = {
   '@anthropic-ai/sdk': ['upstream/llm-service'],
+  '@opentelemetry/api': [
+    'telemetry/traces',
+    'telemetry/generation-trace',
+    'telemetry/trace-export',
+    'service',
+    'embed',
+  ],
+  '@opentelemetry/core': ['telemetry/traces'],
+  '@opentelemetry': ['telemetry/trace-export'],
   '@trpc/client': ['client', 'cli'],
   '@trpc/server': ['doors/trpc', 'client', 'ag-ui'],
   'node:process': ['cli'],

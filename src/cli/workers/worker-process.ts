@@ -2,13 +2,17 @@
 import cluster, { type Worker } from 'node:cluster';
 import type { Readable } from 'node:stream';
 import type { Output } from '../host.ts';
-import { dismissal, type Announcement } from './member.ts';
+import { within } from '../../flow/within.ts';
+import { numberVariable, type FromWorker, type ToWorker } from './member.ts';
 
 /** How a process ended: by which exit code, or else by which signal. */
 export interface Ending {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }
+
+/** How long a worker has to say what it has counted. */
+const reportMs = 2_000;
 
 export class WorkerProcess {
   readonly startedAtMs = performance.now();
@@ -17,15 +21,18 @@ export class WorkerProcess {
   /** Settles when it has ended and all that it wrote is written. Never rejects. */
   readonly ended: Promise<Ending>;
   readonly #worker: Worker;
+  readonly #reports = new Map<number, (counted: unknown) => void>();
+  #listens = false;
 
   /**
    * Starts it.
    *
+   * @param number Which of the workers it is.
    * @param port On which port it is to listen.
    * @param output Where its log lines go. Whole lines are written, so that those of several workers don't mix.
    */
-  constructor(port: number, output: Output) {
-    const worker = cluster.fork({ PORT: port });
+  constructor(number: number, port: number, output: Output) {
+    const worker = cluster.fork({ PORT: port, [numberVariable]: number });
     this.#worker = worker;
     // A message to a worker that has just died can't be sent.
     worker.on('error', () => {});
@@ -38,7 +45,16 @@ export class WorkerProcess {
     });
     this.ended = Promise.all([exited, written]).then(([ending]) => ending);
     this.listening = Promise.race([
-      new Promise<string>((resolve) => worker.once('message', ({ listening }: Announcement) => resolve(listening))),
+      new Promise<string>((resolve) => {
+        worker.on('message', (message: FromWorker) => {
+          if ('scrape' in message) this.onScrape(message.scrape);
+          else if ('report' in message) this.#reports.get(message.report)?.(message.counted);
+          else {
+            this.#listens = true;
+            resolve(message.listening);
+          }
+        });
+      }),
       exited.then(() => undefined),
     ]);
   }
@@ -52,7 +68,31 @@ export class WorkerProcess {
    * are just waiting for a request.
    */
   dismiss(): void {
-    if (this.#worker.isConnected()) this.#worker.send(dismissal);
+    this.#send({ dismissed: true });
+  }
+
+  /** Called when it wants to know what all workers have counted. Does nothing at first. */
+  onScrape: (scrape: number) => void = () => {};
+
+  /** Sends it what all have counted. */
+  scraped(scrape: number, reports: readonly unknown[]): void {
+    this.#send({ scraped: scrape, reports });
+  }
+
+  /** What it has counted; undefined where it doesn't listen yet, or doesn't say. Never rejects. */
+  async counted(scrape: number): Promise<unknown> {
+    if (!this.#listens || !this.#worker.isConnected()) return undefined;
+    const counted = new Promise<unknown>((resolve) => this.#reports.set(scrape, resolve));
+    this.#send({ report: scrape });
+    try {
+      return await within(reportMs, counted);
+    } finally {
+      this.#reports.delete(scrape);
+    }
+  }
+
+  #send(message: ToWorker): void {
+    if (this.#worker.isConnected()) this.#worker.send(message);
   }
 
   /** Sends it a signal. Does nothing where it has ended. */

@@ -1,7 +1,7 @@
 /**
  * `serve --workers`: several processes that serve one port over one Redis, so that one machine's cores are used. This process serves
  * nothing itself. It deals connections to its workers, starts another for one that dies, replaces them one after the other, passes
- * signals on and writes their log lines.
+ * signals on, writes their log lines, and collects what they have counted.
  */
 import cluster from 'node:cluster';
 import { once } from 'node:events';
@@ -74,6 +74,7 @@ class Workers {
   readonly #places: Place[] = [];
   /** All that haven't ended, those included that are being replaced. */
   readonly #alive = new Set<WorkerProcess>();
+  #scrapes = 0;
   #started = false;
   #stopping = false;
   #replacing = false;
@@ -93,7 +94,7 @@ class Workers {
    * the exit code is its own, and the result is undefined.
    */
   async start(): Promise<string | undefined> {
-    const first = this.#fork();
+    const first = this.#fork(1);
     const url = await first.listening;
     if (url === undefined) {
       const { code } = await first.ended;
@@ -102,7 +103,7 @@ class Workers {
     }
     this.#settle(1, first);
     if (this.#stopping) return undefined;
-    const others = Array.from({ length: this.count - 1 }, () => this.#fork());
+    const others = Array.from({ length: this.count - 1 }, (_, at) => this.#fork(at + 2));
     others.forEach((worker, at) => this.#settle(at + 2, worker));
     await Promise.all(others.map(({ listening: listens }) => listens));
     this.#started = true;
@@ -136,7 +137,7 @@ class Workers {
 
   async #replaceEach(): Promise<void> {
     for (const place of this.#places) {
-      const next = this.#fork();
+      const next = this.#fork(place.number);
       if ((await next.listening) === undefined) {
         if (!this.#stopping) this.#host.note('The new worker did not start; the workers stay as they are');
         return;
@@ -155,11 +156,23 @@ class Workers {
     this.#host.note('All workers are replaced');
   }
 
-  #fork(): WorkerProcess {
-    const worker = new WorkerProcess(this.#port, this.#host.stdout);
+  #fork(number: number): WorkerProcess {
+    const worker = new WorkerProcess(number, this.#port, this.#host.stdout);
+    worker.onScrape = (scrape) => void this.#collect(scrape, worker);
     this.#alive.add(worker);
     void worker.ended.then(() => this.#alive.delete(worker));
     return worker;
+  }
+
+  /** A scrape has reached one of the workers, which shows what all of them have counted. */
+  async #collect(scrape: number, asker: WorkerProcess): Promise<void> {
+    this.#scrapes += 1;
+    const id = this.#scrapes;
+    const counted = await Promise.all([...this.#alive].map((worker) => worker.counted(id)));
+    asker.scraped(
+      scrape,
+      counted.filter((each) => each !== undefined),
+    );
   }
 
   /** Gives a worker its place. */
@@ -179,7 +192,7 @@ class Workers {
       const said = `Worker ${place.number}: process ${worker.pid} ended by ${inWords(ending)}`;
       this.#host.note(`${said}; another starts in ${waitMs / 1_000} s`);
       place.restart = setTimeout(() => {
-        place.worker = this.#fork();
+        place.worker = this.#fork(place.number);
         this.#watch(place);
       }, waitMs);
     });

@@ -11,6 +11,7 @@ import type { FollowRequest, InputSchemas } from '../../protocol.ts';
 import { generationNotFound } from '../../stream-log/stream-log.ts';
 import { sendEvents, type EventDialect } from '../event-response.ts';
 import { plainBody, type HttpRefusals } from '../http-refusals.ts';
+import type { HttpTraces } from '../http-traces.ts';
 import { emptyBody } from '../json-body.ts';
 import { parseInput } from '../parse-input.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
@@ -27,9 +28,10 @@ export interface AgUiOptions {
   readonly schemas: InputSchemas;
   readonly sse: SseOptions;
   readonly refusals: HttpRefusals;
+  readonly traces: HttpTraces;
 }
 
-const entrance = { door: 'ag-ui' } as const;
+const door = 'ag-ui';
 /** Of the caller's newest generations, among which a run is looked for whose client knows the thread no more. */
 const searchedMax = 100;
 
@@ -40,8 +42,9 @@ interface Query {
 
 /** Adds the routes under `/api/llm/ag-ui`. The scope must be the door's own. */
 export function registerAgUi(scope: FastifyInstance, options: AgUiOptions): void {
-  const { generations, schemas, authenticate, sse, refusals } = options;
-  scope.setErrorHandler(refusals.handler({ door: () => 'ag-ui', body: plainBody }));
+  const { generations, schemas, authenticate, sse, refusals, traces } = options;
+  const entranceOf = (request: FastifyRequest) => ({ door, trace: traces.of(request) }) as const;
+  scope.setErrorHandler(refusals.handler({ door: () => door, body: plainBody }));
 
   scope.post<{ Params: { config: string } }>('/api/llm/ag-ui/:config', async (request, reply) => {
     const caller = authenticate(request);
@@ -54,11 +57,13 @@ export function registerAgUi(scope: FastifyInstance, options: AgUiOptions): void
     // A client that has seen an event never starts a generation.
     if (cursor) {
       const asked = followed(generationId, cursor);
-      return await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal, entrance));
+      return await sendEvents(reply, sse, dialect, (signal) =>
+        generations.follow(caller, asked, signal, entranceOf(request)),
+      );
     }
     const known = mayUse(caller, config) ? options.configs().get(config) : undefined;
     const asked = { ...requestOf(input, known, generationId, schemas), config };
-    await sendEvents(reply, sse, dialect, (signal) => generations.stream(caller, asked, signal, entrance));
+    await sendEvents(reply, sse, dialect, (signal) => generations.stream(caller, asked, signal, entranceOf(request)));
   });
 
   scope.get<{ Querystring: Query }>('/api/llm/ag-ui/:config', async (request, reply) => {
@@ -72,7 +77,9 @@ export function registerAgUi(scope: FastifyInstance, options: AgUiOptions): void
     const cursor = cursorOf(request);
     const dialect = dialectFor(new AgUiFrames(run, cursor));
     const asked = followed(run.generationId, cursor);
-    return await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal, entrance));
+    return await sendEvents(reply, sse, dialect, (signal) =>
+      generations.follow(caller, asked, signal, entranceOf(request)),
+    );
   });
 }
 

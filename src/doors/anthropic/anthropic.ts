@@ -36,7 +36,7 @@ export function registerAnthropic(scope: FastifyInstance, options: ForeignDoorOp
   scope.post('/v1/messages', async (request, reply) => {
     const caller = authenticate(request);
     const asked = messageRequest(request.body, request.headers, caller, { schemas, configs: configs() });
-    const view = startForeign(options, caller, asked, door);
+    const view = startForeign(options, request, caller, asked, door);
     if (asked.stream) return streamForeign(reply, options, caller, messageFrames(), view);
     const events = new MessageEvents();
     const whole = new WholeMessage();

@@ -67,6 +67,7 @@ export function messageRequest(
     generationId,
     lastEventId: undefined,
     thread: undefined,
+    traceparent: undefined,
   });
   const bound = boundOf(config, fields.max_tokens);
   return {

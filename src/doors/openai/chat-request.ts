@@ -57,6 +57,7 @@ export function chatRequest(
     generationId,
     lastEventId: undefined,
     thread: undefined,
+    traceparent: undefined,
   });
   return {
     request,

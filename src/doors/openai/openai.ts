@@ -70,7 +70,7 @@ function registerChat(scope: FastifyInstance, options: ForeignDoorOptions): void
   scope.post('/v1/chat/completions', async (request, reply) => {
     const caller = authenticate(request);
     const asked = chatRequest(request.body, request.headers, caller, { schemas, configs: configs() });
-    const view = startForeign(options, caller, asked, door);
+    const view = startForeign(options, request, caller, asked, door);
     if (asked.stream) return streamForeign(reply, options, caller, chatFrames(asked.withUsage), view);
     const fold = new ChatCompletion();
     const ended = await answerForeign(reply, options, caller, fold, { view, named: asked.named });

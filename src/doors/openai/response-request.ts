@@ -98,6 +98,7 @@ export function responseRequest(
     generationId,
     lastEventId: undefined,
     thread: undefined,
+    traceparent: undefined,
   });
   const { stream = false, background = false } = fields;
   return { request, named: generationId !== undefined, stream, background };

@@ -29,7 +29,7 @@ export function registerResponses(scope: FastifyInstance, options: ForeignDoorOp
   scope.post('/v1/responses', async (request, reply) => {
     const caller = authenticate(request);
     const asked = responseRequest(request.body, request.headers, caller, { schemas, configs: configs() });
-    const view = startForeign(options, caller, asked, door);
+    const view = startForeign(options, request, caller, asked, door);
     if (asked.stream) return streamForeign(reply, options, caller, responseFrames(), view);
     if (asked.background) return startOnly(view);
     const fold = new ResponseEvents();

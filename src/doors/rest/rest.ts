@@ -13,6 +13,7 @@ import type { InputSchemas, PageRequest } from '../../protocol.ts';
 import { onceForBatch } from '../../stream-log/stream-log.ts';
 import { sendEvents, type EventDialect } from '../event-response.ts';
 import { plainBody, type HttpRefusals } from '../http-refusals.ts';
+import type { HttpTraces } from '../http-traces.ts';
 import { emptyBody } from '../json-body.ts';
 import { parseInput } from '../parse-input.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
@@ -31,6 +32,7 @@ export interface RestOptions {
   readonly roomForResponses: () => ResponseRoom;
   /** The schema of the body of the AI SDK's door, for the OpenAPI document. */
   readonly uiChatRequest: z.ZodType;
+  readonly traces: HttpTraces;
 }
 
 const dialect: EventDialect = {
@@ -44,11 +46,10 @@ const dialect: EventDialect = {
   heartbeat: ':\n',
 };
 
-const entrance = { door: 'rest' } as const;
-
 /** Adds the routes under `/api/llm`, and `/openapi.json`, which describes them. The scope must be REST's own. */
 export function registerRest(scope: FastifyInstance, options: RestOptions): void {
-  const { generations, schemas, authenticate, sse, refusals } = options;
+  const { generations, schemas, authenticate, sse, refusals, traces } = options;
+  const entranceOf = (request: FastifyRequest) => ({ door: 'rest', trace: traces.of(request) }) as const;
   scope.setErrorHandler(refusals.handler({ door: () => 'rest', body: plainBody }));
 
   const openApi = createOpenApiDocument(schemas, options.uiChatRequest);
@@ -77,19 +78,19 @@ export function registerRest(scope: FastifyInstance, options: RestOptions): void
       config: request.params.config,
       ...cursor(request),
     };
-    await sendEvents(reply, sse, dialect, (signal) => generations.stream(caller, asked, signal, entrance));
+    await sendEvents(reply, sse, dialect, (signal) => generations.stream(caller, asked, signal, entranceOf(request)));
   });
 
   scope.get<{ Params: { id: string } }>('/api/llm/generations/:id/events', async (request, reply) => {
     const caller = authenticate(request);
     const asked = { generationId: parseInput(schemas.generationId, request.params.id, 'id'), ...cursor(request) };
-    await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal, entrance));
+    await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal, entranceOf(request)));
   });
 
   scope.get<{ Querystring: { thread?: unknown } }>('/api/llm/events', async (request, reply) => {
     const caller = authenticate(request);
     const asked = { thread: parseInput(schemas.thread, request.query.thread, 'thread'), ...cursor(request) };
-    await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal, entrance));
+    await sendEvents(reply, sse, dialect, (signal) => generations.follow(caller, asked, signal, entranceOf(request)));
   });
 
   scope.get<{ Querystring: Partial<Record<keyof PageRequest, unknown>> }>('/api/llm/generations', (request, reply) => {

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Credentials } from '../../access/access.ts';
 import type { Caller } from '../../caller.ts';
 import type { RefusalDoor } from '../../telemetry/refusal-lines.ts';
+import type { RequestTrace } from '../../telemetry/traces.ts';
 
 /** What `authenticate` of `createLlmRouter` is called with. */
 export interface AuthRequest extends Credentials {
@@ -19,6 +20,8 @@ export interface RequestNote {
   readonly requestId: string;
   /** The caller's name. The procedures set it as soon as the credentials are judged. */
   caller?: string | undefined;
+  /** The request's span. Absent where nothing is traced. */
+  readonly trace?: RequestTrace | undefined;
   /** @throws LlmError where the request may attach to a generation, but start none. */
   readonly checkStart?: (() => void) | undefined;
   /** Counts long answers until they have left the socket. Absent where the door can't know when that is. */

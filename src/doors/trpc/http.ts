@@ -8,6 +8,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ResponseRoom } from '../../access/response-room.ts';
 import { ownTurn } from '../../flow/turns.ts';
 import { invalidRequest, type HttpRefusals } from '../http-refusals.ts';
+import type { HttpTraces } from '../http-traces.ts';
 import { checkJsonBounds, isJson, readBody } from '../json-body.ts';
 import type { RequestNote } from './context.ts';
 import { isSubscription, serveSubscription, type SseDoorOptions } from './sse.ts';
@@ -15,6 +16,7 @@ import { errorOnWire, logRefusal } from './wire-errors.ts';
 
 export interface HttpDoorOptions extends SseDoorOptions {
   readonly refusals: HttpRefusals;
+  readonly traces: HttpTraces;
   /** Makes the account of the answers to one request. */
   readonly roomForResponses: () => ResponseRoom;
   /** The `vary` header of every response. tRPC's handler replaces the one that is set before. */
@@ -28,7 +30,7 @@ type Request = FastifyRequest<{ Params: { '*': string } }>;
 
 /** Adds `/trpc/*`. The scope must be this door's own. */
 export function registerTrpc(scope: FastifyInstance, options: HttpDoorOptions): void {
-  const { router, telemetry, refusals } = options;
+  const { router, telemetry, refusals, traces } = options;
   const pathOf = (request: FastifyRequest) => (request as Request).params['*'];
   const doorOf = (request: FastifyRequest) =>
     isSubscription(router, pathOf(request), request.headers.accept) ? 'sse' : 'trpc';
@@ -48,9 +50,10 @@ export function registerTrpc(scope: FastifyInstance, options: HttpDoorOptions): 
 
   async function handler(request: Request, reply: FastifyReply): Promise<void> {
     const path = pathOf(request);
+    const trace = traces.of(request);
     if (doorOf(request) === 'sse') {
       reply.hijack();
-      await serveSubscription(request.raw, reply.raw, { path, requestId: request.id }, options);
+      await serveSubscription(request.raw, reply.raw, { path, requestId: request.id, trace }, options);
       return;
     }
     // Listens for the close before the first await: a response that closes meanwhile would keep its room for ever.
@@ -61,7 +64,7 @@ export function registerTrpc(scope: FastifyInstance, options: HttpDoorOptions): 
     if (path.includes(',')) await ownTurn();
     reply.hijack();
     if (request.raw.socket.destroyed) return;
-    const note: RequestNote = { door: 'trpc', requestId: request.id, room };
+    const note: RequestNote = { door: 'trpc', requestId: request.id, trace, room };
     await nodeHTTPRequestHandler({
       router,
       path,

@@ -2,6 +2,7 @@
  * The tRPC procedures. They validate the input, ask `generations`, and yield each event under its id; they keep nothing. What
  * happens after `start` is an event. What is thrown before it has a code, and goes out as wire-errors.ts writes it.
  */
+import { randomUUID } from 'node:crypto';
 import { initTRPC, type TrackedEnvelope } from '@trpc/server';
 import type { z } from 'zod';
 import { mayUse, type Caller } from '../../caller.ts';
@@ -10,6 +11,7 @@ import type { Generations } from '../../generations/generations.ts';
 import type { LogView } from '../../generations/view.ts';
 import type { InputSchemas, StreamRequest } from '../../protocol.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
+import type { RequestTrace } from '../../telemetry/traces.ts';
 import { untilRoom, type FlowLimits } from '../flow-control.ts';
 import { parseInput } from '../parse-input.ts';
 import type { AuthRequest, LlmContext } from './context.ts';
@@ -79,12 +81,20 @@ export function createRouter<C>(options: RouterOptions) {
   // `errors` formats the errors of these procedures whatever the formatter of the host is. It also puts a generator around what a
   // subscription returns. The service's own doors need neither, and pipe the `EventBatches` that a subscription returns.
   const first = options.embedded ? t.procedure.errors(errorFormatter) : t.procedure;
-  const procedure = first.use(async ({ ctx, next }) => {
-    const caller = await callerOf(ctx, options);
-    if (ctx?.note) ctx.note.caller = caller.name;
-    const result = await next({ ctx: { caller } });
-    if (!result.ok) throw publicError(result.error, options, caller);
-    return result;
+  const procedure = first.use(async ({ ctx, next, path, type }) => {
+    // The doors of this service trace their requests themselves.
+    const trace = options.embedded ? requestTrace(ctx, path, options) : undefined;
+    let goesOn = false;
+    try {
+      const caller = await callerOf(ctx, options, trace);
+      if (ctx?.note) ctx.note.caller = caller.name;
+      const result = await next({ ctx: { caller, trace: trace ?? ctx?.note?.trace } });
+      if (!result.ok) throw publicError(result.error, options, { caller, trace });
+      goesOn = type === 'subscription';
+      return result;
+    } finally {
+      if (!goesOn) trace?.end();
+    }
   });
   const byId = procedure.input(parse(schemas.generation));
   // Clients see config names and variables as literal types. On the wire they are strings, and `generations` looks them up.
@@ -94,14 +104,19 @@ export function createRouter<C>(options: RouterOptions) {
     ctx.note?.room?.take(ctx.caller, bytes);
   // To clients, the events have the types of the tools that the configs declare.
   const eventsOf = (
-    ctx: LlmContext & { readonly caller: Caller },
+    ctx: LlmContext & { readonly caller: Caller; readonly trace: RequestTrace | undefined },
     signal: AbortSignal,
     view: LogView,
-  ): AsyncIterable<TrackedEnvelope<AnyEvent<C>>, void, unknown> =>
-    new EventBatches(view, {
-      refusal: (thrown) => publicError(thrown, options, ctx.caller),
+  ): AsyncIterable<TrackedEnvelope<AnyEvent<C>>, void, unknown> => {
+    const { caller, trace } = ctx;
+    // In a later turn: a view that is refused closes before its refusal is known.
+    if (options.embedded && trace) view.onClose(() => setImmediate(() => trace.end()));
+    return new EventBatches(view, {
+      refusal: (thrown) => publicError(thrown, options, { caller, trace }),
       ready: () => webSocketReady(ctx, signal, options.flow),
     }) as AsyncIterable<TrackedEnvelope<never>, void, unknown>;
+  };
+  const entranceOf = ({ note, trace }: LlmContext & { readonly trace: RequestTrace | undefined }) => note ?? { trace };
 
   return t.router({
     llm: t.router({
@@ -115,13 +130,13 @@ export function createRouter<C>(options: RouterOptions) {
       stream: procedure
         .input(parseStream as (input: unknown) => StreamInput<C>)
         .subscription(({ ctx, input, signal = neverAborts() }) =>
-          eventsOf(ctx, signal, generations.stream(ctx.caller, input, signal, ctx.note)),
+          eventsOf(ctx, signal, generations.stream(ctx.caller, input, signal, entranceOf(ctx))),
         ),
 
       follow: procedure
         .input(parse(schemas.follow))
         .subscription(({ ctx, input, signal = neverAborts() }) =>
-          eventsOf(ctx, signal, generations.follow(ctx.caller, input, signal, ctx.note)),
+          eventsOf(ctx, signal, generations.follow(ctx.caller, input, signal, entranceOf(ctx))),
         ),
 
       cancel: byId.mutation(async ({ ctx, input }) => ({
@@ -145,12 +160,23 @@ function parse<T>(schema: z.ZodType<T>): (input: unknown) => T {
   return (input) => parseInput(schema, input);
 }
 
-async function callerOf(context: LlmContext, options: RouterOptions): Promise<Caller> {
+async function callerOf(context: LlmContext, options: RouterOptions, trace: RequestTrace | undefined): Promise<Caller> {
   try {
     return await options.authenticate(authRequest(context));
   } catch (error) {
-    throw publicError(error, options);
+    throw publicError(error, options, { trace });
   }
+}
+
+/** The span of a call in somebody else's app; undefined where nothing is traced. */
+function requestTrace(context: LlmContext, path: string, { telemetry }: RouterOptions): RequestTrace | undefined {
+  const { headers, connectionParams } = authRequest(context);
+  return telemetry.traces?.request({
+    name: path,
+    requestId: randomUUID(),
+    attributes: { 'rpc.system': 'trpc', 'rpc.method': path },
+    carrier: connectionParams?.['traceparent'] ? connectionParams : headers,
+  });
 }
 
 function authRequest(context: LlmContext | null | undefined): AuthRequest {

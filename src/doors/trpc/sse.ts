@@ -12,6 +12,7 @@ import { lastEventIdOf } from '../sse-cursor.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { onceForBatch } from '../../stream-log/stream-log.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
+import type { RequestTrace } from '../../telemetry/traces.ts';
 import type { Liveness } from '../liveness.ts';
 import { callProcedure } from './procedure-call.ts';
 import { wrapJson } from './wire.ts';
@@ -27,6 +28,14 @@ export interface SseDoorOptions {
   /** Called for each subscription, since the configs may have changed. */
   readonly liveness: () => Liveness;
   readonly telemetry: Telemetry;
+}
+
+/** What is known of a request for a subscription. */
+interface SubscriptionRequest {
+  readonly path: string;
+  readonly requestId: string;
+  /** Its span; undefined where nothing is traced. */
+  readonly trace: RequestTrace | undefined;
 }
 
 /** These frames are tRPC's own, to the byte. tRPC's links look at the event's name alone; other clients may expect the empty data. */
@@ -55,13 +64,13 @@ export function isSubscription(router: AnyTRPCRouter, path: string, accept: stri
 export async function serveSubscription(
   request: IncomingMessage,
   response: ServerResponse,
-  { path, requestId }: { readonly path: string; readonly requestId: string },
+  { path, requestId, trace }: SubscriptionRequest,
   options: SseDoorOptions,
 ): Promise<void> {
   const { router, sse, telemetry } = options;
   const { heartbeatMs, silenceMs, graceMs } = options.liveness();
   const stream = new SseResponse(response, heartbeat, { ...sse, heartbeatMs });
-  const note: RequestNote = { door: 'sse', requestId, checkStart: () => options.checkStart(request) };
+  const note: RequestNote = { door: 'sse', requestId, trace, checkStart: () => options.checkStart(request) };
   const context = { req: request, res: response, info: {}, note };
   let input: unknown;
   let events: EventBatches | undefined;

@@ -18,6 +18,7 @@ import { leaveTogether, untilRoom, type FlowLimits } from '../flow-control.ts';
 import type { LlmContext, RequestNote } from './context.ts';
 import { onceForBatch } from '../../stream-log/stream-log.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
+import type { RequestTrace } from '../../telemetry/traces.ts';
 import type { Intake } from './intake.ts';
 import type { Liveness } from '../liveness.ts';
 import { callProcedure, type ProcedureCall } from './procedure-call.ts';
@@ -189,7 +190,7 @@ class TrpcSocket {
 
   async #respond(message: CallMessage): Promise<void> {
     const room = new ResponseRoom(this.#options.held, this.#options.answerBytesMax);
-    const context = this.#context(room);
+    const context = this.#context(message, room);
     // The reply to a query may be long, so other calls wait. The reply to a mutation is short, and the mutation may take a while.
     const answered = this.#intake.begin(message.method === 'query');
     this.#calls += 1;
@@ -200,6 +201,7 @@ class TrpcSocket {
       room[Symbol.dispose]();
       this.#refuse(message.id, error, callOf(message), context);
     } finally {
+      context.note.trace?.end();
       answered();
       this.#calls -= 1;
       this.#leaveIfIdle();
@@ -209,7 +211,7 @@ class TrpcSocket {
   async #subscribe(message: CallMessage): Promise<void> {
     const { id } = message;
     const left = new AbortController();
-    const context = this.#context();
+    const context = this.#context(message);
     let events: EventBatches | undefined;
     const begun = this.#intake.begin();
     try {
@@ -236,6 +238,7 @@ class TrpcSocket {
     } catch (error) {
       this.#refuse(id, events ? events.refusal(error) : error, callOf(message), context);
     } finally {
+      context.note.trace?.end();
       begun();
       if (this.#subscriptions.get(id) === left) this.#subscriptions.delete(id);
       this.#leaveIfIdle();
@@ -256,10 +259,27 @@ class TrpcSocket {
   }
 
   /** A context for one call: its note has a request id of its own. */
-  #context(room?: ResponseRoom): Context {
+  #context(message?: CallMessage, room?: ResponseRoom): Context {
     const info = { connectionParams: this.#connectionParams };
-    const note: RequestNote = { door: 'websocket', requestId: randomUUID(), ...(room ? { room } : {}) };
+    const requestId = randomUUID();
+    const trace = this.#trace(requestId, message);
+    const note: RequestNote = { door: 'websocket', requestId, ...(room ? { room } : {}), ...(trace ? { trace } : {}) };
     return { req: this.#request, res: this.#webSocket, info, note };
+  }
+
+  /** The span of one call. A socket carries many calls, so the call's own traceparent outranks that of the socket. */
+  #trace(requestId: string, message: CallMessage | undefined): RequestTrace | undefined {
+    const { telemetry, router } = this.#options;
+    if (!telemetry.traces || !message) return undefined;
+    const { path } = message.params;
+    const name = path in router._def.procedures ? path : 'unknown';
+    return telemetry.traces.request({
+      name,
+      requestId,
+      attributes: { 'rpc.system': 'trpc', 'rpc.method': name, 'network.protocol.name': 'websocket' },
+      carrier: this.#connectionParams?.['traceparent'] ? this.#connectionParams : this.#request.headers,
+      shared: true,
+    });
   }
 
   #ready(signal: AbortSignal): Promise<void> | undefined {

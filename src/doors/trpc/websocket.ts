@@ -21,7 +21,7 @@ export interface WebSocketDoorOptions extends TrpcSocketOptions, IntakeLimits, S
   /** Has `close` called when the key of a caller is no longer taken. Disposing the result prevents that. */
   readonly onKeyGone: (caller: Caller, close: () => void) => Disposable | undefined;
   /** Refuses an upgrade by an HTTP response. */
-  readonly refuse: (socket: Duplex, error: LlmError) => void;
+  readonly refuse: (request: IncomingMessage, socket: Duplex, error: LlmError) => void;
   /** Bytes that one message from a client may have. */
   readonly bodyBytesMax: number;
   readonly held: HeldBytes;
@@ -146,7 +146,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
       refuseBody(request);
       caller = places.admit(request);
     } catch (error) {
-      return options.refuse(socket, LlmError.from(error));
+      return options.refuse(request, socket, LlmError.from(error));
     }
     server.handleUpgrade(request, socket, head, (webSocket) => server.emit('connection', webSocket, request, caller));
   };
@@ -208,7 +208,7 @@ export function refuseUpgrade(
   requestId: string,
   status: number = error.traits.status,
 ): void {
-  const body = JSON.stringify({ error: error.data });
+  const body = JSON.stringify({ error: { ...error.data, requestId } });
   // Node has detached its own listeners, and an 'error' event without a listener would end the process.
   socket.on('error', () => socket.destroy());
   // A client that never closes its side would keep the socket open.

@@ -21,6 +21,7 @@ import type { Caller } from '../../caller.ts';
 import { LlmError } from '../../errors.ts';
 import type { ErrorCode, ErrorData } from '../../protocol.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
+import type { RequestTrace } from '../../telemetry/traces.ts';
 import type { LlmContext, RequestNote } from './context.ts';
 import type { ProcedureCall } from './procedure-call.ts';
 
@@ -103,8 +104,14 @@ export function errorOnWire(
 }
 
 /** Logs that a request was refused. A door calls it once for each refused request, when it knows of the refusal. */
-export function logRefusal(telemetry: Telemetry, cause: unknown, { door, requestId, caller }: RequestNote): void {
-  telemetry.refused({ door, code: codedError(cause).code, requestId, caller });
+export function logRefusal(
+  telemetry: Telemetry,
+  cause: unknown,
+  { door, requestId, caller, trace }: RequestNote,
+): void {
+  const { code } = codedError(cause);
+  trace?.refused(code);
+  telemetry.refused({ door, code, requestId, caller, ...(trace && { traceId: trace.traceId }) });
 }
 
 export interface PublicErrorOptions {
@@ -117,12 +124,20 @@ export interface PublicErrorOptions {
  * The error that a procedure throws at a client. tRPC's links don't run a call again on its code. It has neither a cause nor a
  * stack, since the error formatter of a host may send everything that it finds on an error.
  */
-export function publicError(thrown: unknown, { telemetry, embedded }: PublicErrorOptions, caller?: Caller): TRPCError {
+export function publicError(
+  thrown: unknown,
+  { telemetry, embedded }: PublicErrorOptions,
+  { caller, trace }: { readonly caller?: Caller; readonly trace?: RequestTrace | undefined } = {},
+): TRPCError {
   const error = codedError(thrown);
   if (error.code === 'internal') telemetry.internalError('procedure', error.cause);
   const { code, retryAfterMs, issues } = error;
-  const requestId = embedded ? randomUUID() : undefined;
-  if (requestId !== undefined) telemetry.refused({ door: 'embedded', code, requestId, caller: caller?.name });
+  const requestId = embedded ? (trace?.requestId ?? randomUUID()) : undefined;
+  if (requestId !== undefined) {
+    trace?.refused(code);
+    const traceId = trace && { traceId: trace.traceId };
+    telemetry.refused({ door: 'embedded', code, requestId, caller: caller?.name, ...traceId });
+  }
   const bare = new LlmError(code, error.message, { retryAfterMs, issues, requestId });
   bare.stack = `${bare.name}: ${bare.message}`;
   const wrapped = toTrpcError(bare);

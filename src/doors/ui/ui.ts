@@ -16,6 +16,7 @@ import { movedAway, type LogView } from '../../generations/view.ts';
 import type { InputSchemas } from '../../protocol.ts';
 import { generationNotFound } from '../../stream-log/stream-log.ts';
 import { plainBody, type HttpRefusals } from '../http-refusals.ts';
+import type { HttpTraces } from '../http-traces.ts';
 import { emptyBody } from '../json-body.ts';
 import { parseInput } from '../parse-input.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
@@ -30,11 +31,12 @@ export interface UiOptions {
   readonly schemas: InputSchemas;
   readonly sse: SseOptions;
   readonly refusals: HttpRefusals;
+  readonly traces: HttpTraces;
   /** The schema of the body. */
   readonly bodySchema: UiBodySchema;
 }
 
-const entrance = { door: 'ui' } as const;
+const door = 'ui';
 /** A comment, which parsers of event streams skip. */
 const heartbeat = ':\n';
 
@@ -44,9 +46,10 @@ interface ChatParams {
 
 /** Adds the routes under `/api/llm/ui`. The scope must be this door's own. */
 export function registerUi(scope: FastifyInstance, options: UiOptions): void {
-  const { generations, configs, schemas, bodySchema, authenticate, refusals } = options;
+  const { generations, configs, schemas, bodySchema, authenticate, refusals, traces } = options;
+  const entranceOf = (request: FastifyRequest) => ({ door, trace: traces.of(request) }) as const;
   const sse = { ...options.sse, headers: uiStreamHeaders };
-  scope.setErrorHandler(refusals.handler({ door: () => 'ui', body: plainBody }));
+  scope.setErrorHandler(refusals.handler({ door: () => door, body: plainBody }));
 
   const newestOf = async (caller: Caller, chatId: string) => {
     const thread = parseInput(schemas.thread, chatId, 'chatId');
@@ -67,7 +70,7 @@ export function registerUi(scope: FastifyInstance, options: UiOptions): void {
     refuseUnread(body, config, (name) => tools?.get(name) !== undefined);
     await sendChunks(reply, sse, async (watch) => {
       const continued = await goOn(takerFor(caller), body.messages, (generationId) =>
-        watch((signal) => generations.follow(caller, { generationId }, signal, entrance)),
+        watch((signal) => generations.follow(caller, { generationId }, signal, entranceOf(request))),
       );
       if (continued) {
         const { batches, answered } = continued;
@@ -75,7 +78,7 @@ export function registerUi(scope: FastifyInstance, options: UiOptions): void {
       }
       const asked = streamRequestOf(body, config, schemas);
       return {
-        batches: watch((signal) => generations.stream(caller, asked, signal, entrance)),
+        batches: watch((signal) => generations.stream(caller, asked, signal, entranceOf(request))),
         chunks: new UiChunks({ ...forLine6, messageId: continuedMessageId(body) }),
       };
     });
@@ -87,7 +90,7 @@ export function registerUi(scope: FastifyInstance, options: UiOptions): void {
     if (newest?.state !== 'running') return reply.code(204).send();
     const { generationId } = newest;
     return sendChunks(reply, sse, async (watch) => ({
-      batches: watch((signal) => generations.follow(caller, { generationId }, signal, entrance)),
+      batches: watch((signal) => generations.follow(caller, { generationId }, signal, entranceOf(request))),
       chunks: new UiChunks(forLine6),
     }));
   });

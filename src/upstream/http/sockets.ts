@@ -74,6 +74,12 @@ export function prepareRequest(
   return { secure: proxy.protocol === 'https:', proxied: true, tunnel: undefined, path, options };
 }
 
+/** The same request with more headers, which replace those of the same names. */
+export function withHeaders(request: PreparedRequest, more: Readonly<Record<string, string>>): PreparedRequest {
+  const { options } = request;
+  return { ...request, options: { ...options, headers: { ...options.headers, ...more } } };
+}
+
 interface Agents {
   readonly kept: http.Agent;
   /** Opens a new socket for each request. */
