@@ -10,11 +10,13 @@ import { findProgram } from './test/support/programs.ts';
 const onOneNode = [
   'test/adapters-ag-ui.test.ts',
   'test/aimock.test.ts',
+  'test/answer-fold.test.ts',
   'test/architecture.test.ts',
   'test/bench-*.test.ts',
   'test/canary.test.ts',
   'test/cli-words.test.ts',
   'test/client-browser.test.ts',
+  'test/client-package.test.ts',
   'test/client-runtimes.test.ts',
   'test/config-combinations.test.ts',
   'test/config-schema.test.ts',

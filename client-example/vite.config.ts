@@ -11,7 +11,10 @@ export default defineConfig({
   plugins: [react()],
   // An app of its own has it from npm, by the conditions of its bundler.
   resolve: {
-    alias: { 'llm-service/client': fileURLToPath(new URL('../src/client/llm-client.ts', import.meta.url)) },
+    alias: {
+      'llm-service/client': fileURLToPath(new URL('../src/client/llm-client.ts', import.meta.url)),
+      'llm-service/react': fileURLToPath(new URL('../src/react.ts', import.meta.url)),
+    },
   },
   build: {
     target: 'es2022',

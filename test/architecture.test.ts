@@ -140,6 +140,12 @@ describe('the check', () => {
       "import { isTerminal } from '../protocol.ts';",
     ],
     [
+      'react.ts',
+      'imports ./protocol.ts: react imports types of protocol and doors/trpc',
+      "import { isTerminal } from './protocol.ts';",
+    ],
+    ['client.ts', 'imports react: only react may', "import { useState } from 'react';"],
+    [
       'doors/trpc/router.ts',
       'imports @anthropic-ai/sdk: only upstream/llm-service may',
       "import Anthropic from '@anthropic-ai/sdk';",
@@ -152,7 +158,7 @@ describe('the check', () => {
     ['stream-log/memory.ts', 'imports redis: only stream-log/redis may', "import { createClient } from 'redis';"],
     [
       'doors/rest/rest.ts',
-      'imports @trpc/server: only doors/trpc, client, ag-ui may',
+      'imports @trpc/server: only doors/trpc, client, react, ag-ui may',
       "import { initTRPC } from '@trpc/server';",
     ],
     ['service.ts', 'imports @trpc/client: only client, cli may', "import { createTRPCClient } from '@trpc/client';"],

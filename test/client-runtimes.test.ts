@@ -3,8 +3,10 @@ import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type * as Client from '../src/client.ts';
 import { createLlmClient, type LlmClient } from '../src/client.ts';
+import type * as Live from '../src/react/live-answer.ts';
 import { bundleClient, sourceOf } from './support/client-bundle.ts';
 import type { AnyConfigRouter } from './support/doors.ts';
+import { eventually } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { ask, serviceForEachTest } from './support/service.ts';
 
@@ -109,6 +111,24 @@ describe('a feature that a runtime lacks is named in one sentence, under one cod
     const llm = create<AnyConfigRouter>({ url, transport: 'sse' });
     expect(await llm.stream(ask('hi', { generationId: crypto.randomUUID() })).text()).toBe('ok');
   });
+});
+
+it('useAnswer reads where the engine has no Symbol.asyncIterator', async () => {
+  const { upstream, url } = test.current;
+  const context = createContext({ ...common, performance });
+  const bundle = await bundleClient({
+    entries: [await sourceOf(['react-native']), './src/react/live-answer.ts'],
+    define: { 'Symbol.asyncIterator': 'undefined' },
+  });
+  runInContext(bundle, context);
+  const { createLlmClient: create, LiveAnswer } = (context as { client: typeof Client & typeof Live }).client;
+  upstream.enqueue({ kind: 'text', text: ['Hel', 'lo'] });
+  const live = new LiveAnswer(ask('hi'));
+  const llm = create<AnyConfigRouter>({ url, transport: 'sse' });
+  const leave = live.subscribe(llm as never, () => {});
+  await eventually(() => expect(live.get().answer).toMatchObject({ status: 'done', text: 'Hello' }));
+  leave();
+  await llm.close();
 });
 
 it('a URL object that has only href is enough', async () => {

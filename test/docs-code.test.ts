@@ -16,33 +16,47 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const ofTheReader = {
   'db.ts':
     'export declare const pool: { query(sql: string, values: readonly unknown[]): Promise<{ rows: { id: string; product: string; state: string }[] }> };',
+  'llm.config.ts': /^```ts\n(\/\/ llm\.config\.ts\n.*?)^```/ms.exec(read('README.md'))![1]!,
+  'polyfills.d.ts': "declare module 'react-native-get-random-values';",
   'mailer.ts':
     'export declare const mailer: { send(mail: Readonly<Record<"from" | "to" | "subject" | "text", string>>, options: { signal: AbortSignal }): Promise<void> };',
 };
 
-it.each(['docs/tools.md'])('the TypeScript of %s compiles', async (page) => {
-  const examples = [...read(page).matchAll(/^```tsx?\n(.*?)^```/gms)].map(([, code]) => code!);
-  expect(examples.length).toBeGreaterThan(3);
+/** Other people's clients are installed for test/front-ends alone, which runs the examples that need them. */
+const othersClients = /from '(?:ai|@ai-sdk|@ag-ui|@assistant-ui|@tanstack|@trpc\/react-query|openai|rxjs)\b/;
+/** A folder of a framework is a part of its name. */
+const inFolders = /^\/\/ \S+\//;
+
+function isOurs(code: string): boolean {
+  return !othersClients.test(code) && !inFolders.test(code);
+}
+
+it.each(['README.md', 'docs/tools.md', 'docs/front-ends.md'])('the TypeScript of %s compiles', async (page) => {
+  const examples = [...read(page).matchAll(/^```tsx?\n(.*?)^```/gms)].map(([, code]) => code!).filter(isOurs);
+  expect(examples.length).toBeGreaterThan(1);
   // Within the project, so that the examples find the packages that they name.
   const parent = join(root, 'node_modules/.cache');
   await mkdir(parent, { recursive: true });
   const folder = await mkdtemp(join(parent, 'docs-code-'));
   try {
     const named = examples.map(
-      (code, index) => [/^\/\/ (\S+\.m?ts)\n/.exec(code)?.[1] ?? `example-${index}.ts`, code] as const,
+      (code, index) => [/^\/\/ (\S+\.(?:m?ts|tsx))\n/.exec(code)?.[1] ?? `example-${index}.ts`, code] as const,
     );
     for (const [name, code] of [...Object.entries(ofTheReader), ...named]) await writeFile(join(folder, name), code);
     const source = (entry: string) => [join(root, 'src', entry)];
     const project = {
       extends: join(root, 'tsconfig.json'),
       compilerOptions: {
+        jsx: 'react-jsx',
         paths: {
           'llm-service': source('index.ts'),
           'llm-service/config': source('define-configs.ts'),
           'llm-service/client': source('client.ts'),
+          'llm-service/react': source('react.ts'),
+          '@llm-service/client': source('client.ts'),
         },
       },
-      include: ['*.ts', '*.mts'],
+      include: ['*.ts', '*.tsx', '*.mts'],
       exclude: [],
     };
     await writeFile(join(folder, 'package.json'), '{"type": "module"}');

@@ -70,12 +70,14 @@ function recut(events: readonly LlmEvent[], random: () => number): LlmEvent[] {
     if (event.type !== 'text' && event.type !== 'thinking') return [event];
     return Array.from(event.text, (letter): LlmEvent => ({ ...event, text: letter }));
   });
-  return pieces.reduce<LlmEvent[]>((merged, event) => {
+  const merged: LlmEvent[] = [];
+  for (const event of pieces) {
     const last = merged.at(-1);
     const isSame = last && 'text' in last && 'text' in event && last.type === event.type && last.index === event.index;
-    if (!isSame || random() < 0.4) return [...merged, event];
-    return [...merged.slice(0, -1), { ...last, text: last.text + event.text }];
-  }, []);
+    if (isSame && random() >= 0.4) merged[merged.length - 1] = { ...last, text: last.text + event.text };
+    else merged.push(event);
+  }
+  return merged;
 }
 
 describe('of the Responses API', () => {
@@ -255,7 +257,9 @@ describe('of Chat Completions', () => {
     const chunks = new ChatChunks(true);
     const sent = answer.flatMap((event) => chunks.push(event)) as { choices: { delta: Record<string, unknown> }[] }[];
     const deltas = sent.flatMap(({ choices }) => choices.map(({ delta }) => delta));
-    expect(deltas.map((delta) => delta['content'] ?? '').join('')).toBe('I look it up 🌍.Found.');
+    expect(deltas.map((delta) => (delta['content'] as string | undefined) ?? '').join('')).toBe(
+      'I look it up 🌍.Found.',
+    );
     expect(deltas.flatMap((delta) => delta['tool_calls'] ?? [])).toMatchObject([
       { index: 0, id: 'toolu_mine', type: 'function', function: { name: 'show', arguments: '{"at":1}' } },
     ]);

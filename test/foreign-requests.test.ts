@@ -129,7 +129,7 @@ it('the service’s own calls go back to upstream in steps, beside calls that th
   expect(sent([thinking, ownCall('a'), mine, ownResult('a', found)], [result])).toEqual([
     { role: 'user', content: [{ type: 'text', text: 'hi' }] },
     { role: 'assistant', content: [thinking, { type: 'tool_use', id: 'a', name: 'search', input: { q: 'a' } }, mine] },
-    { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'a', content: found }, result] },
+    { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'a', content: '2' }, result] },
   ]);
   expect(sent([ownCall('a'), ownResult('a', found), { type: 'text', text: 'Two.' }]).map(({ role }) => role)).toEqual([
     'user',

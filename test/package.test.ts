@@ -205,7 +205,9 @@ async function install(project: string): Promise<void> {
     workspaces: _workspaces,
     ...installed
   } = manifest as Manifest & Record<string, unknown>;
-  const peers = new Set(Object.keys(installed['peerDependencies'] as object).map((name) => `node_modules/${name}`));
+  // React is an optional one: npm installs it for nobody.
+  const required = Object.keys(installed['peerDependencies'] as object).filter((name) => name !== 'react');
+  const peers = new Set(required.map((name) => `node_modules/${name}`));
   const kept = Object.entries(packages).filter(
     ([path, { dev, link }]) => path.startsWith('node_modules/') && !link && (!dev || peers.has(path)),
   );

@@ -1,10 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { Page } from 'playwright-core';
 import { browserForEachTest } from './support/browser.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { answerEnded, answerShown, askAndSteer, askOnPage, useTransport } from './support/page.ts';
 import { startNginx, startPrefixProxy } from './support/prefix-proxy.ts';
-import { serviceForEachTest } from './support/service.ts';
+import { ask, serviceForEachTest } from './support/service.ts';
+import { startShippedNginx } from './support/shipped-nginx.ts';
 import { requires, requiresBrowser } from './support/skip.ts';
 
 finishesCleanly();
@@ -93,16 +94,43 @@ requiresBrowser()('in a browser', () => {
     const upgrading = `proxy_http_version 1.1; proxy_set_header Host $http_host;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;`;
 
-    describe.each(['/ai/', '/a/b/'])('under %s', (prefix) => {
-      it('the page works, also without the slash at the end', async () => {
-        const { url } = test.current;
-        await using nginx = await startNginx(`location ${prefix} { proxy_pass ${url}/; ${upgrading} }`);
-        const root = `${nginx.url}${prefix}`;
-        const page = await browser.open(root.slice(0, -1));
-        expect(page.url()).toBe(root);
-        await usePage(page, root);
-        await page.close();
-      });
+    it('with the location that README shows, the page works, also without the slash at the end', async () => {
+      const { url } = test.current;
+      await using nginx = await startNginx(`location /a/b/ { proxy_pass ${url}/; ${upgrading} }`);
+      const root = `${nginx.url}/a/b/`;
+      const page = await browser.open(root.slice(0, -1));
+      expect(page.url()).toBe(root);
+      await usePage(page, root);
+      await page.close();
+    });
+
+    it('with the file of deploy/, over TLS and under a path, the page works, and twenty answers of a tab run at once', async () => {
+      const { url, upstream } = test.current;
+      const port = Number(new URL(url).port);
+      await using nginx = await startShippedNginx({ instances: [port, port], prefix: '/ai/' });
+      const page = await browser.open(nginx.secureUrl, { ignoreHTTPSErrors: true });
+      expect(page.url()).toBe(`${nginx.secureUrl}/`);
+      await usePage(page, page.url());
+
+      expect(await page.evaluate(`performance.getEntriesByType('navigation')[0].nextHopProtocol`)).toBe('h2');
+      const answers = Array.from({ length: 20 }, () => ({ kind: 'manual' }) as const);
+      upstream.enqueue(...answers);
+      const body = JSON.stringify(JSON.stringify(ask('hi')));
+      const read = page.evaluate(`
+        Promise.all(Array.from({ length: ${answers.length} }, async () => {
+          const headers = { 'content-type': 'application/json' };
+          const response = await fetch('api/llm/process_stream/default', { method: 'POST', headers, body: ${body} });
+          return response.text();
+        }))`) as Promise<string[]>;
+      // Over HTTP/1.1 the seventh would wait in the browser, and never come here.
+      const requests = [];
+      for (const _ of answers) requests.push(await upstream.nextRequest());
+      for (const request of requests) {
+        await request.text('together');
+        request.finish();
+      }
+      for (const text of await read) expect(text).toMatch(/"together".*"done"/s);
+      await page.close();
     });
 
     it('that passes no upgrades on, the page goes on over SSE', async () => {

@@ -102,14 +102,17 @@ requiresBrowser()('in a browser', () => {
           index: 3,
           id: 'toolu_1',
           name: 'timeIn',
+          state: 'failed',
           draft: '{"ci',
-          call: { input: { city: 'Oslo' }, by: 'service', approval: true },
-          result: { error: { code: 'failed', message: 'No clock' } },
+          input: { city: 'Oslo' },
+          by: 'service',
+          approval: true,
+          error: { code: 'failed', message: 'No clock' },
         },
       );
       const answers = [
         ...damaged(answer),
-        ...damaged({ parts: [], refusal: { code: 'conflict', message: '', retryable: true } }),
+        ...damaged({ status: 'error', parts: [], error: { code: 'conflict', message: '', retryable: true } }),
       ];
       expect(answers.length).toBeGreaterThan(200);
       await page.evaluate(`

@@ -38,6 +38,7 @@ describe('settings', () => {
       trustedProxies: [],
       auth: undefined,
       logLevel: 'info',
+      openAiDoor: false,
       logContent: false,
       page: true,
       metricsHost: '127.0.0.1',
@@ -282,7 +283,7 @@ describe('the reference', () => {
   it('has a row for every variable, with its default', () => {
     const rows = settingsReference().split('\n');
     const names = rows.flatMap((row) => /^\| `([A-Z_]+)`/.exec(row)?.[1] ?? []);
-    expect(names).toHaveLength(36 + Object.keys(readSettings({}).limits).length);
+    expect(names).toHaveLength(37 + Object.keys(readSettings({}).limits).length);
     expect(rows).toContain('| `PORT` | `3000` | The port to listen on; 0 takes any free port |');
     expect(rows).toContain(
       '| `LLM_DRAIN_MS` | `30000` (30 s) | `0` | Time that running generations have to finish when the process is asked to end |',

@@ -36,7 +36,7 @@ async function compile(file: string, folder: string, compilerOptions: object = {
 // Each test runs the compiler, which is slow on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
 
-it.each(['types', 'client', 'tools', 'host'])(
+it.each(['types', 'client', 'tools', 'host', 'react'])(
   'the compiler knows what clients may send and refuses the rest: %s',
   async (name) => {
     expect(await compile(join(root, `test/${name}.test-d.ts`), await temporaryFolder())).toBe('');

@@ -25,7 +25,7 @@ export type { DeepPartial } from './answer-object.ts';
 export { LlmClientError } from './error.ts';
 export type { FailureEvent, LlmClientErrorCode, LlmClientErrorOptions } from './error.ts';
 export type { Reconnect, ReconnectLimits } from './reconnect-link.ts';
-export type { Run, RunOptions } from './run.ts';
+export type { ConnectionState, Run, RunOptions } from './run.ts';
 export type { ClientTools, NoHandlers, ToolCallContext, ToolHandler, ToolHandlers } from './tool-handlers.ts';
 export type { WebSocketConstructor } from './runtime-websocket.ts';
 export type { Fetch, Token } from './service-fetch.ts';

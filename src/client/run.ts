@@ -76,6 +76,12 @@ export interface Run<Event = LlmEvent, Object = unknown> extends AsyncIterable<E
   messages(): Promise<Message[]>;
 }
 
+/**
+ * The state of a connection: `connecting` before the service has answered, `live` since, `reconnecting` after it was lost, until the
+ * service has answered again.
+ */
+export type ConnectionState = 'connecting' | 'live' | 'reconnecting';
+
 /** Options of one answer. */
 export interface RunOptions<Handlers = object> {
   /** When it aborts, the subscription is closed, and iterations, `text()` and its like throw its reason. */
@@ -85,6 +91,8 @@ export interface RunOptions<Handlers = object> {
    * Calls that need an approval have no handler: see `resolve`.
    */
   readonly tools?: Handlers | undefined;
+  /** Called when the state of the connection changes over which the run is iterated. */
+  readonly onConnection?: ((state: ConnectionState) => void) | undefined;
 }
 
 /** The procedures that a run calls, with types that fit the configs of any service. */
@@ -109,7 +117,7 @@ const known: Readonly<Record<LlmEvent['type'], true>> = {
 export function createRun(
   procedures: Procedures,
   request: FollowRequest | (StreamRequest & { readonly generationId: string }),
-  { signal, tools = {} }: RunOptions,
+  { signal, tools = {}, onConnection }: RunOptions,
 ): Run {
   const cursor = request.lastEventId ?? undefined;
   // In lower case, as the service writes it in `start`. Empty for a thread of which nothing is known yet.
@@ -133,6 +141,10 @@ export function createRun(
       },
       onError: (error: unknown) => queue.fail(refusal(LlmClientError.from(error))),
       onComplete: () => queue.end(),
+      onConnectionStateChange: ({ state, error }: { readonly state: string; readonly error: unknown }) => {
+        if (state === 'pending') onConnection?.('live');
+        else if (state === 'connecting') onConnection?.(error ? 'reconnecting' : 'connecting');
+      },
     };
     // A request that names an event is for an answer that has begun.
     if (!begun && after === cursor) return procedures.stream.subscribe(request as never, handlers);

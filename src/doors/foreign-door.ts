@@ -114,6 +114,17 @@ function refusalOf({ code, message, retryAfterMs, requestId }: ErrorEvent): LlmE
 
 const shouldRetry = 'x-should-retry';
 
+const unprocessable = 422;
+
+/**
+ * The status of a refusal. SDKs that read no `x-should-retry` repeat every failure of a server, so one that no repetition mends has a
+ * status of the 400s: the answers that a second and a third request would bring cost as much as the first.
+ */
+export function retryStatus({ code, traits }: LlmError): number {
+  const isFinal = !traits.retryable && traits.status >= 500 && code !== 'internal';
+  return isFinal ? unprocessable : traits.status;
+}
+
 /**
  * The headers of a refusal by which the SDKs of OpenAI and Anthropic decide whether to send the request again. By its status alone
  * they would repeat a `conflict`, and every failure that no repetition mends.

@@ -27,12 +27,14 @@ export interface ForeignRequest {
 // ----------------------------------------------------------------------------------------------------------- fields
 
 /** The parameters by which clients of other APIs would set what a config owns. */
-const owned: ReadonlySet<string> = new Set([
-  ...['temperature', 'top_p', 'top_k', 'stop', 'stop_sequences', 'seed', 'logit_bias', 'frequency_penalty'],
-  ...['presence_penalty', 'max_tokens', 'max_output_tokens', 'max_completion_tokens', 'max_tool_calls', 'verbosity'],
-  ...['system', 'instructions', 'thinking', 'reasoning', 'reasoning_effort', 'service_tier', 'speed', 'effort'],
-  ...['mcp_servers', 'container', 'context_management', 'betas', 'fallbacks', 'inference_geo', 'web_search_options'],
-]);
+const owned: ReadonlySet<string> = new Set(
+  (
+    'temperature top_p top_k stop stop_sequences seed logit_bias frequency_penalty presence_penalty ' +
+    'max_tokens max_output_tokens max_completion_tokens max_tool_calls verbosity system instructions thinking ' +
+    'reasoning reasoning_effort service_tier speed effort mcp_servers container context_management betas fallbacks ' +
+    'inference_geo web_search_options'
+  ).split(' '),
+);
 
 /**
  * The fields of a body, judged by the schemas of those that the door takes. A field that is null counts as absent.

@@ -16,6 +16,8 @@ export interface RefusalStyle {
   readonly door: (request: FastifyRequest) => RefusalDoor;
   /** The JSON that the client reads. */
   readonly body: (error: LlmError, request: FastifyRequest) => object;
+  /** The HTTP status; unless given, the one that the table of errors has for the code. */
+  readonly status?: (error: LlmError) => number;
   /** More headers of the response. Those that the route has set stay. */
   readonly headers?: (error: LlmError) => Readonly<Record<string, string>>;
 }
@@ -62,7 +64,7 @@ export class HttpRefusals {
     for (const [name, value] of Object.entries(style.headers?.(error) ?? {})) {
       if (!reply.hasHeader(name)) reply.header(name, value);
     }
-    return reply.code(status ?? error.traits.status).send(style.body(error, request));
+    return reply.code(status ?? style.status?.(error) ?? error.traits.status).send(style.body(error, request));
   }
 
   #log(request: FastifyRequest, { code, cause }: LlmError, door: RefusalDoor): void {

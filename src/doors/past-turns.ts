@@ -15,45 +15,49 @@ interface Turn {
 
 export class PastTurns {
   readonly #turns: Turn[] = [];
-  /** Results of the calls in the last message, which go into the next one of the user. */
+  /** Results of calls in the last message, which go into the next one of the user. */
   #results: ContentBlock[] = [];
   /** Whether the result of a call is unknown, so that the call was left out. */
   #incomplete = false;
 
-  /** Adds to the conversation. Adjacent messages of one role become one. */
+  /** Adds to the conversation. Adjacent messages of one role become one. What follows results begins a new step. */
   add(role: Role, blocks: readonly ContentBlock[]): void {
-    const isCalls = role === 'assistant' && blocks.every(({ type }) => type === 'tool_use');
-    // Calls beside those that have their results belong to the same step; all else comes after the results.
-    if (!isCalls) this.#flush();
+    this.endStep();
     if (blocks.length > 0 || role !== 'assistant') this.#append(role, blocks);
   }
 
-  /** Adds a call of the service's own tools. Where its result isn't known here, upstream would refuse the call. */
-  addOwnCall(call: ContentBlock, result: ContentBlock | undefined): void {
-    if (!result) {
-      this.#incomplete = true;
-      return;
-    }
+  /** Adds a call to the step that is not over: to the message of the model whose other calls may have their results. */
+  addCall(call: ContentBlock): void {
     this.#append('assistant', [call]);
+  }
+
+  /** Adds the result of a call of the service's own. */
+  addResult(result: ContentBlock): void {
     this.#results.push(result);
+  }
+
+  /** Notes that a call is missing, since its result isn't known here: upstream would refuse it. */
+  leaveOut(): void {
+    this.#incomplete = true;
+  }
+
+  /** Puts the results into a message of the user. */
+  endStep(): void {
+    if (this.#results.length === 0) return;
+    const results = this.#results;
+    this.#results = [];
+    this.#append('user', results);
   }
 
   /** The whole conversation. Upstream takes thinking only behind everything that came before it, so where a call was left out, all thinking is too. */
   get messages(): Message[] {
-    this.#flush();
+    this.endStep();
     if (!this.#incomplete) return this.#turns;
     const isKept = ({ type }: ContentBlock) => type !== 'thinking' && type !== 'redacted_thinking';
     return this.#turns.flatMap(({ role, content }) => {
       const kept = role === 'assistant' ? content.filter(isKept) : content;
       return kept.length === 0 && content.length > 0 ? [] : [{ role, content: kept }];
     });
-  }
-
-  #flush(): void {
-    if (this.#results.length === 0) return;
-    const results = this.#results;
-    this.#results = [];
-    this.#append('user', results);
   }
 
   #append(role: Role, blocks: readonly ContentBlock[]): void {

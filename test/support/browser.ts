@@ -13,6 +13,8 @@ export interface TestBrowser {
 export interface TabOptions {
   readonly colorScheme?: 'light' | 'dark';
   readonly viewport?: { readonly width: number; readonly height: number };
+  /** Accepts a certificate that nobody has signed. */
+  readonly ignoreHTTPSErrors?: boolean;
 }
 
 const flags = [

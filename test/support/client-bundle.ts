@@ -5,14 +5,19 @@ import { readFile } from 'node:fs/promises';
 export interface BundleOptions {
   /** The export conditions of a bundler for that runtime, in addition to `import`, `module` and `default`. */
   readonly conditions?: readonly string[];
-  /** A file of the client, in place of the package's export. */
-  readonly entry?: string;
+  /** Files of the client, in place of the package's export. */
+  readonly entries?: readonly string[];
+  /** Expressions that stand for others, as a runtime has them. */
+  readonly define?: Readonly<Record<string, string>>;
 }
 
 /** One minified text without imports. Running it sets `globalThis.client`. Fails if anything can't be resolved. */
-export async function bundleClient({ conditions = ['browser'], entry }: BundleOptions = {}): Promise<string> {
+export async function bundleClient(options: BundleOptions = {}): Promise<string> {
+  const { conditions = ['browser'], define = {} } = options;
+  const entries = options.entries ?? [await sourceOf(conditions)];
   const { outputFiles } = await build({
-    stdin: { contents: `export * from ${JSON.stringify(entry ?? (await sourceOf(conditions)))};`, resolveDir: '.' },
+    stdin: { contents: entries.map((entry) => `export * from ${JSON.stringify(entry)};`).join('\n'), resolveDir: '.' },
+    define,
     bundle: true,
     write: false,
     minify: true,

@@ -40,10 +40,11 @@ const packageUsers: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/core': ['telemetry/traces'],
   '@opentelemetry': ['telemetry/trace-export'],
   '@trpc/client': ['client', 'cli'],
-  '@trpc/server': ['doors/trpc', 'client', 'ag-ui'],
+  '@trpc/server': ['doors/trpc', 'client', 'react', 'ag-ui'],
   'node:process': ['cli'],
   process: ['cli'],
   'prom-client': ['telemetry/metrics', 'service', 'embed'],
+  react: ['react'],
   redis: ['stream-log/redis'],
 };
 
@@ -54,7 +55,9 @@ const fileUsers: Readonly<Record<string, readonly string[]>> = {
   'stream-log/redis': ['core', 'index'],
 };
 
-/** The client runs in browsers, so it imports only types: the values of protocol.ts would add zod to its bundle. */
+/** Modules that run in browsers. */
+const ofBrowsers = new Set(['client', 'react']);
+/** They import only types of the service: the values of protocol.ts would add zod to their bundles. */
 const clientImports = new Set(['protocol', 'doors/trpc']);
 /** Files that it may run, since they import nothing. */
 const clientValues = new Set(['flow/retry-after.ts']);
@@ -132,8 +135,13 @@ function breachesOfImport(path: string, { specifier, typeOnly }: Import, table: 
   if (fileRule && !fileRule[1].includes(table.moduleOf(path))) return breach(`only ${fileRule[1].join(', ')} may`);
   const [from, to] = [table.moduleOf(path), table.moduleOf(target)];
   if (from === to) return [];
-  if (from === 'client' && !clientValues.has(target) && !(typeOnly && clientImports.has(to))) {
-    return breach('client imports types of protocol and doors/trpc');
+  if (
+    ofBrowsers.has(from) &&
+    !ofBrowsers.has(to) &&
+    !clientValues.has(target) &&
+    !(typeOnly && clientImports.has(to))
+  ) {
+    return breach(`${from} imports types of protocol and doors/trpc`);
   }
   if (from === 'adapters' && !(typeOnly && to === 'protocol')) return breach('adapters imports types of protocol');
   if (to === 'stream-log' && !fileRule && !isWithin(target, 'stream-log/stream-log')) {

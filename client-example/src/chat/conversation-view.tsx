@@ -49,7 +49,7 @@ export function ConversationView(props: ConversationViewProps) {
 
   // All answers before the last have ended, so the request stays the same while its answer arrives.
   const request = useMemo(() => requestOf(turns, (each) => answerStore(each).get().answer), [turns]);
-  const { answer, link, running, stop, reopen, resolve } = useLlmStream(request, {
+  const { answer, link, running, stop, reopen, resolve } = useLlmStream(connection.llm, request, {
     askedAtMs: last?.askedAtMs,
     onEvent: (event) => meter.record(event),
   });
@@ -86,7 +86,7 @@ export function ConversationView(props: ConversationViewProps) {
     return () => removeEventListener('keydown', onKeyDown);
   }, [running, shown, stop]);
 
-  const keyRefused = answer.refusal?.code === 'unauthorized';
+  const keyRefused = answer.error?.code === 'unauthorized';
   useEffect(() => {
     if (keyRefused) onKeyNeeded();
   }, [keyRefused, onKeyNeeded]);

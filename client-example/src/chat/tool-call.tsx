@@ -11,18 +11,18 @@ export interface ToolCallProps {
 }
 
 export function ToolCall({ part, running, onResolve }: ToolCallProps) {
-  const { id, name, draft, call, result } = part;
+  const { id, name, draft, input, output, error } = part;
   const waits = running && waitsForReader(part);
   return (
     <details className="aside tool" open={waits}>
       <summary>
         <code>{name}</code> {stateOf(part, running)}
       </summary>
-      {(call !== undefined || draft !== undefined) && <Json label="Input" value={call?.input ?? draft} />}
-      {result?.output !== undefined && <Json label="Result" value={result.output} />}
-      {result?.error !== undefined && <p>{result.error.message}</p>}
+      {(input !== undefined || draft !== undefined) && <Json label="Input" value={input ?? draft} />}
+      {output !== undefined && <Json label="Result" value={output} />}
+      {error !== undefined && <p>{error.message}</p>}
       {waits &&
-        (call?.approval ? (
+        (part.approval ? (
           <Approval onAnswer={(answer) => onResolve({ id, ...answer })} />
         ) : (
           <Reply onAnswer={(answer) => onResolve({ id, ...answer })} />
@@ -31,13 +31,13 @@ export function ToolCall({ part, running, onResolve }: ToolCallProps) {
   );
 }
 
-function stateOf({ call, result }: CallPart, running: boolean): string {
-  if (result?.error !== undefined) return errorWords[result.error.code] ?? 'failed';
-  if (result !== undefined) return 'done';
+function stateOf({ state, approval, error }: CallPart, running: boolean): string {
+  if (error !== undefined) return errorWords[error.code] ?? 'failed';
+  if (state === 'done') return 'done';
   if (!running) return 'without a result';
-  if (call === undefined) return 'is being called…';
-  if (call.approval) return 'waits for your approval';
-  return call.by === 'client' ? 'waits for your answer' : 'runs…';
+  if (state === 'writing') return 'is being called…';
+  if (state === 'running') return 'runs…';
+  return approval ? 'waits for your approval' : 'waits for your answer';
 }
 
 const errorWords: Readonly<Record<string, string>> = {

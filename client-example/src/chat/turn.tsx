@@ -5,7 +5,7 @@ import { CopyButton } from '../page/copy-button.tsx';
 import { ErrorBoundary } from '../page/error-boundary.tsx';
 import { Icon } from '../page/icon.tsx';
 import { useKeeping } from '../page/storage.ts';
-import { textOf, waitsForReader, type Answer, type Part } from '../stream/answer.ts';
+import { textOf, type Answer, type Part } from '../stream/answer.ts';
 import { answerStore, type Link } from '../stream/answer-store.ts';
 import type { ToolAnswer } from '../page/trpc.ts';
 import type { Turn } from './conversations.ts';
@@ -72,7 +72,6 @@ function AnswerView({ turn, last, running, onAskAgain, onReopen, onResolve }: Tu
       {running && <Waiting link={link} begun={answer.parts.length > 0} />}
       <Ending
         answer={answer}
-        link={link}
         canAskAgain={last && !running}
         onAskAgain={() => onAskAgain(turn.prompt)}
         onReopen={onReopen}
@@ -265,21 +264,18 @@ function Waiting({ link, begun }: { link: Link; begun: boolean }) {
 
 interface EndingProps {
   readonly answer: Answer;
-  readonly link: Link;
   readonly canAskAgain: boolean;
   readonly onAskAgain: () => void;
   readonly onReopen: () => void;
 }
 
-function Ending({ answer: { terminal, refusal, parts }, link, canAskAgain, onAskAgain, onReopen }: EndingProps) {
+function Ending({ answer: { status, terminal, error, parts }, canAskAgain, onAskAgain, onReopen }: EndingProps) {
   const told = { begun: parts.length > 0, canAskAgain, onAskAgain, onReopen };
-  if (refusal?.code === 'generation_not_found') {
-    // If the reader has pressed Stop, the stop came before the start, so there is no answer. Otherwise the message
-    // would only name an id, which means nothing to the reader.
-    return <FailureNote failure={link.stopping ? stoppedEarly : { ...refusal, message: '' }} {...told} />;
-  }
-  const failure = refusal ?? (terminal?.type === 'error' ? terminal : undefined);
-  if (failure) return <FailureNote failure={failure} {...told} />;
+  // The stop came before the start, so there is no answer.
+  if (status === 'cancelled' && !terminal) return <FailureNote failure={stoppedEarly} {...told} />;
+  // The message would only name an id, which means nothing to the reader.
+  if (error?.code === 'generation_not_found') return <FailureNote failure={{ ...error, message: '' }} {...told} />;
+  if (error) return <FailureNote failure={error} {...told} />;
   let note: string | undefined;
   if (terminal?.type === 'cancelled') note = cancelNotes[terminal.reason];
   else if (terminal?.type === 'done') {
@@ -314,8 +310,8 @@ const limitNotes: Readonly<Record<string, string>> = {
 };
 
 /** The text for screen readers, announced politely when an answer begins and ends, and never for each piece. */
-export function spokenStatus({ terminal, refusal, start, parts }: Answer, running: boolean): string {
-  if (refusal) return `No answer: ${refusal.message}`;
+export function spokenStatus({ terminal, error, start, pending }: Answer, running: boolean): string {
+  if (error && !terminal) return `No answer: ${error.message}`;
   switch (terminal?.type) {
     case 'done':
       return `The answer is complete: ${formatCount(terminal.usage.outputTokens)} tokens.`;
@@ -324,8 +320,8 @@ export function spokenStatus({ terminal, refusal, start, parts }: Answer, runnin
     case 'error':
       return `The answer failed: ${terminal.message}`;
     default: {
-      const waiting = parts.find((part) => part.kind === 'call' && waitsForReader(part));
-      if (running && waiting?.kind === 'call') return `${waiting.name} waits for you.`;
+      const [waiting] = pending;
+      if (running && waiting) return `${waiting.name} waits for you.`;
       return running && start ? 'The answer has begun.' : '';
     }
   }

@@ -1,6 +1,6 @@
 /**
- * The connection to the service that serves this page: llm-service's client, with a way to cut it. The React hooks are
- * tRPC's own; they use the tRPC client inside.
+ * The connection to the service that serves this page: llm-service's client, with a way to cut it. tRPC's own hooks use the
+ * tRPC client inside.
  */
 import { createLlmClient, LlmClientError, type LlmClient } from 'llm-service/client';
 import type { AppRouter } from '../../../llm.config.ts';
@@ -11,6 +11,7 @@ export type Transport = 'sse' | 'ws';
 export interface Connection {
   readonly transport: Transport;
   readonly token: string | undefined;
+  readonly llm: LlmClient<AppRouter>;
   readonly trpc: LlmClient<AppRouter>['trpc'];
   /** Breaks every open connection, as a tunnel or a proxy would. Running streams reconnect by themselves. */
   readonly cut: () => void;
@@ -55,6 +56,7 @@ export function connect({ transport, token, onNoWebSocket }: ConnectionOptions):
     }
   }
 
-  const { trpc } = createLlmClient<AppRouter>({ url, transport, token, WebSocket: PageWebSocket, fetch: cutter.fetch });
-  return { transport, token, trpc, cut: () => cutter.cut() };
+  const llm = createLlmClient<AppRouter>({ url, transport, token, WebSocket: PageWebSocket, fetch: cutter.fetch });
+  const { trpc } = llm;
+  return { transport, token, llm, trpc, cut: () => cutter.cut() };
 }

@@ -1,16 +1,14 @@
 /**
- * Answers by generation id, outside of React. The store takes events as fast as they arrive, notifies its listeners
- * once per frame, and saves the answer in the browser's storage, with text and cursor in one entry. Knows nothing of
- * tRPC.
+ * Answers by generation id, outside of React. The store takes what `useAnswer` shows, and saves it in the browser's storage,
+ * with text and cursor in one entry. Knows nothing of connections.
  *
- * It also decides whether a subscription may start an answer: only one that the person has just asked for in this tab.
- * All other answers are only followed. So opening a conversation costs nothing, whatever has happened to its answers.
+ * It also decides whether a request may start an answer: only one that the person has just asked for in this tab. All other
+ * answers are only followed. So opening a conversation costs nothing, whatever has happened to its answers.
  */
-import type { LlmEvent } from 'llm-service/client';
+import { emptyAnswer, type Answer, type AnswerError, type LiveAnswerState } from 'llm-service/react';
 import { readStored, removeStored, storedKeys, writeStored } from '../page/storage.ts';
-import { applyEvent, emptyAnswer, hasEnded, type Answer, type Refusal } from './answer.ts';
-import { FramePacer } from './frame-pacer.ts';
-import { answerFrom } from './stored-answer.ts';
+import { hasEnded } from './answer.ts';
+import { answerFrom, storedOf } from './stored-answer.ts';
 
 /** The state of the connection. The state of the answer is in `Answer`. */
 export interface Link {
@@ -26,8 +24,6 @@ export interface Link {
   readonly heardMs: number;
   /** Whether the reader has asked to stop, and the terminal event has not arrived yet. */
   readonly stopping: boolean;
-  /** A new number makes the hook subscribe again. */
-  readonly attempt: number;
 }
 
 export interface LiveAnswer {
@@ -58,14 +54,15 @@ export class AnswerStore {
   #link: Link;
   #kept = true;
   #shown: LiveAnswer;
-  readonly #pacer = new FramePacer(() => this.#show());
   #saveTimer: ReturnType<typeof setTimeout> | undefined;
   /** When the person asked in this tab. Undefined when the service has confirmed the question. */
   #askedAtMs: number | undefined;
+  /** Undefined until the answer is opened. */
+  #starts: boolean | undefined;
 
   constructor(generationId: string) {
     this.#id = generationId;
-    this.#answer = readStored(answerKey(generationId), answerFrom) ?? emptyAnswer;
+    this.#answer = { ...(readStored(answerKey(generationId), answerFrom) ?? emptyAnswer), generationId };
     this.#askedAtMs = readStored(askedKey(generationId), timeFrom, 'tab');
     const resumed = this.#answer.lastEventId !== undefined && !hasEnded(this.#answer);
     this.#link = {
@@ -73,13 +70,11 @@ export class AnswerStore {
       resumes: 0,
       heardMs: performance.now(),
       stopping: false,
-      attempt: 0,
       ...(resumed && this.#resumePoint()),
     };
     this.#shown = { answer: this.#answer, link: this.#link, kept: true };
   }
 
-  /** What the page shows. While text arrives this is the state at the last frame, otherwise the current state. */
   readonly get = (): LiveAnswer => this.#shown;
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -87,89 +82,50 @@ export class AnswerStore {
     return () => this.#listeners.delete(listener);
   };
 
-  /** The event id after which a subscription has to continue now. */
-  get cursor(): string | undefined {
-    return this.#answer.lastEventId;
-  }
-
-  /** Whether a subscription may start the answer. If not, it may only follow it. */
-  get mayStart(): boolean {
-    return this.cursor === undefined && this.#askedAtMs !== undefined && isRecent(this.#askedAtMs);
+  /** Whether the request for the answer may start it. If not, it may only follow it. Decided once, when the answer is opened. */
+  get starts(): boolean {
+    return (this.#starts ??= this.#mayStart);
   }
 
   /** Call this when the person asks for the answer, and never otherwise. */
   ask(): void {
+    this.#starts = undefined;
     this.#askedAtMs = Date.now();
     writeStored(askedKey(this.#id), this.#askedAtMs, 'tab');
   }
 
-  push(id: string, event: LlmEvent): void {
-    const first = this.cursor === undefined;
-    this.#answer = applyEvent(this.#answer, id, event);
-    this.#found();
-    if (first) this.#confirmed();
-    if (first || hasEnded(this.#answer)) this.save();
-    else this.#saveTimer ??= setTimeout(this.save, saveMs);
-    if (hasEnded(this.#answer)) this.#show();
-    else this.#pacer.request();
-  }
-
-  /** Call this when a subscription begins, perhaps on another connection than the one before. */
-  seek(): void {
-    if (this.#link.state !== 'live') return;
-    this.#link = { ...this.#link, state: 'connecting', ...this.#resumePoint() };
-    this.#show();
-  }
-
-  /** Call this when the service was reached, also if it has sent no event. */
-  linked(): void {
-    this.#found();
-    this.#show();
-  }
-
-  /** Call this when the connection was lost and the client is reconnecting. */
-  lost(): void {
-    this.#link = { ...this.#link, state: 'reconnecting', ...this.#resumePoint() };
-    this.#show();
-  }
-
-  refuse(refusal: Refusal): void {
-    this.#answer = { ...this.#answer, refusal };
-    // If only the connection was lost, the page asks for the answer again after a reload.
-    if (refusal.code !== 'unreachable') {
-      this.#confirmed();
-      this.save();
-    }
+  /** Takes what the hook shows. */
+  take({ answer, connection, stopping }: Pick<LiveAnswerState, 'answer' | 'connection' | 'stopping'>): void {
+    const begun = this.#begun;
+    this.#answer = answer;
+    if (this.#begun && !begun) this.#confirmed();
+    if (answer.error && !answer.terminal) this.#refused(answer.error);
+    else if (hasEnded(answer) || this.#begun !== begun) this.save();
+    else if (begun) this.#saveTimer ??= setTimeout(this.save, saveMs);
+    this.#link = { ...this.#linkTo(connection), stopping };
     this.#show();
   }
 
   /** Asks for the remaining events again after a refusal, because the person wants it. */
   reopen(): void {
-    const { refusal: _refusal, ...answer } = this.#answer;
-    this.#answer = answer;
+    const { error: _error, ...answer } = this.#answer;
+    this.#answer = { ...answer, status: this.#begun ? 'running' : 'waiting' };
+    this.#starts = undefined;
     if (this.#askedAtMs !== undefined) this.ask();
     this.#link = { ...this.#link, state: 'reconnecting', ...this.#resumePoint() };
     this.#show();
   }
 
   /**
-   * A question that another tab has asked may not have reached the service yet. In that case this looks for the answer
-   * again a little later.
+   * A question that another tab has asked may not have reached the service yet. In that case this calls `look` a little later,
+   * which looks for the answer again.
    *
    * @returns false if the answer can't still be on its way.
    */
-  awaitStart(askedAtMs: number | undefined): boolean {
-    if (this.cursor !== undefined || this.mayStart || askedAtMs === undefined || !isRecent(askedAtMs)) return false;
-    setTimeout(() => {
-      this.#link = { ...this.#link, attempt: this.#link.attempt + 1 };
-      this.#show();
-    }, awaitStartMs);
+  awaitStart(askedAtMs: number | undefined, look: () => void): boolean {
+    if (this.#begun || this.#mayStart || askedAtMs === undefined || !isRecent(askedAtMs)) return false;
+    setTimeout(look, awaitStartMs);
     return true;
-  }
-
-  /** Call this when the subscription has ended. Without a terminal event, that is a failure. */
-  completed(): void {
-    if (!hasEnded(this.#answer)) this.refuse(unreachable('The stream ended without its end'));
   }
 
   /**
@@ -177,22 +133,18 @@ export class AnswerStore {
    * whether to ask again.
    */
   thaw(): void {
-    if (this.#askedAtMs === undefined || this.mayStart || hasEnded(this.#answer)) return;
-    this.refuse(unreachable('The question may not have been sent'));
-  }
-
-  setStopping(stopping: boolean): void {
-    this.#link = { ...this.#link, stopping };
+    if (this.#askedAtMs === undefined || this.#mayStart || hasEnded(this.#answer)) return;
+    this.#answer = { ...this.#answer, status: 'error', error: unsent };
     this.#show();
   }
 
   readonly save = (): void => {
     clearTimeout(this.#saveTimer);
     this.#saveTimer = undefined;
-    const kept = writeStored(answerKey(this.#id), this.#answer);
+    const kept = writeStored(answerKey(this.#id), storedOf(this.#answer));
     if (kept === this.#kept) return;
     this.#kept = kept;
-    this.#pacer.request();
+    this.#show();
   };
 
   /** Call this when the page may go away, and when the browser may have room again. */
@@ -203,7 +155,6 @@ export class AnswerStore {
   /** Call this when nobody needs the answer any more. */
   forget(): void {
     clearTimeout(this.#saveTimer);
-    this.#pacer.cancel();
     removeStored(answerKey(this.#id));
     this.#confirmed();
   }
@@ -213,14 +164,32 @@ export class AnswerStore {
     removeStored(askedKey(this.#id), 'tab');
   }
 
-  #found(): void {
-    const { state, resumes } = this.#link;
-    const found = state === 'reconnecting' ? resumes + 1 : resumes;
-    this.#link = { ...this.#link, state: 'live', resumes: found, heardMs: performance.now() };
+  get #mayStart(): boolean {
+    return !this.#begun && this.#askedAtMs !== undefined && isRecent(this.#askedAtMs);
+  }
+
+  /** Whether the service has confirmed the question. */
+  get #begun(): boolean {
+    return this.#answer.lastEventId !== undefined;
+  }
+
+  /** If only the connection was lost, the page asks for the answer again after a reload. */
+  #refused({ code }: AnswerError): void {
+    if (code === 'unreachable') return;
+    this.#confirmed();
+    this.save();
+  }
+
+  #linkTo(state: Link['state']): Link {
+    const { state: before, resumes } = this.#link;
+    // `reopen` is such a reconnect, too.
+    if (state === 'connecting' && before === 'reconnecting') return this.#link;
+    const link = { ...this.#link, state };
+    if (state !== 'live') return before === 'live' ? { ...link, ...this.#resumePoint() } : link;
+    return { ...link, resumes: before === 'reconnecting' ? resumes + 1 : resumes, heardMs: performance.now() };
   }
 
   #show(): void {
-    this.#pacer.cancel();
     this.#shown = { answer: this.#answer, link: this.#link, kept: this.#kept };
     for (const listener of this.#listeners) listener();
   }
@@ -272,9 +241,7 @@ function timeFrom(value: unknown): number | undefined {
   return typeof value === 'number' ? value : undefined;
 }
 
-function unreachable(message: string): Refusal {
-  return { code: 'unreachable', message, retryable: true, retryAfterMs: undefined };
-}
+const unsent: AnswerError = { code: 'unreachable', message: 'The question may not have been sent', retryable: true };
 
 /** False for a time in the future, too: then the clock was set back. */
 function isRecent(askedAtMs: number): boolean {

@@ -91,6 +91,7 @@ export interface AgUiTextEnd {
 
 /** Opens or closes thinking, or one message of it. */
 export interface AgUiReasoningBound {
+  /** Which end of which part of it. */
   type: 'REASONING_START' | 'REASONING_MESSAGE_END' | 'REASONING_END';
   /** The message of the thinking. */
   messageId: string;

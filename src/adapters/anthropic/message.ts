@@ -52,16 +52,16 @@ export class WholeMessage {
 
   #add(delta: Block): void {
     const open = this.#open;
-    const append = (field: string, text: unknown) => {
-      this.chars += String(text).length;
-      return String(open[field] ?? '') + String(text);
+    const append = (before: unknown, text: unknown) => {
+      this.chars += (text as string).length;
+      return `${(before as string | undefined) ?? ''}${text as string}`;
     };
     switch (delta['type']) {
       case 'text_delta':
-        open['text'] = append('text', delta['text']);
+        open['text'] = append(open['text'], delta['text']);
         break;
       case 'thinking_delta':
-        open['thinking'] = append('thinking', delta['thinking']);
+        open['thinking'] = append(open['thinking'], delta['thinking']);
         break;
       case 'signature_delta':
         open['signature'] = delta['signature'];

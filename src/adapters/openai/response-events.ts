@@ -18,7 +18,7 @@ import type {
 import { clientCallOf, inputText, ownServerName, resultText, type ClientCall } from '../calls.ts';
 import { failureOf } from '../failure.ts';
 import { promptTokens } from './chat-chunks.ts';
-import { annotationOf, encryptedRedacted } from './response-items.ts';
+import { annotationOf, callItemId, encryptedRedacted } from './response-items.ts';
 
 /** An event as the stream of the Responses API has it. */
 export interface ResponseEvent {
@@ -55,6 +55,7 @@ export class ResponseEvents {
   #open: OpenItem | undefined;
   #generationId = '';
   #clientCalls = 0;
+  #step = 1;
   /** Characters that are held of the answer, for whoever counts them. */
   chars = 0;
 
@@ -93,6 +94,7 @@ export class ResponseEvents {
       case 'tool_result':
         return this.#ownResult(event);
       case 'step':
+        this.#step = event.step;
         return this.#close();
       case 'done':
       case 'cancelled':
@@ -126,8 +128,8 @@ export class ResponseEvents {
     this.#emit(type, { response: { ...this.#response, output: [...this.#output] } });
   }
 
-  #add(type: string, prefix: string, key: string | number, fields: Fields): { item: Item; at: number } {
-    const item: Item = { id: `${prefix}_${this.#generationId}_${key}`, type, status: 'in_progress', ...fields };
+  #add(type: string, id: string, fields: Fields): { item: Item; at: number } {
+    const item: Item = { id, type, status: 'in_progress', ...fields };
     this.#output.push(item);
     const at = this.#output.length - 1;
     this.#emit('response.output_item.added', { output_index: at, item: { ...item } });
@@ -176,7 +178,7 @@ export class ResponseEvents {
   #openMessage(index: number): OpenItem {
     const open = this.#opened('message', index);
     if (open) return open;
-    const { item, at } = this.#add('message', 'msg', index, { role: 'assistant', content: [] });
+    const { item, at } = this.#add('message', `msg_${this.#generationId}_${index}`, { role: 'assistant', content: [] });
     const place = { item_id: item.id, output_index: at };
     const part = { type: 'output_text', text: '', annotations: [], logprobs: [] };
     this.#emit('response.content_part.added', { ...place, content_index: 0, part: { ...part, annotations: [] } });
@@ -192,7 +194,7 @@ export class ResponseEvents {
   #openReasoning(index: number): OpenItem {
     const open = this.#opened('reasoning', index);
     if (open) return open;
-    const { item, at } = this.#add('reasoning', 'rs', index, { summary: [] });
+    const { item, at } = this.#add('reasoning', `rs_${this.#generationId}_${index}`, { summary: [] });
     const place = { item_id: item.id, output_index: at };
     const part = { type: 'summary_text', text: '' };
     this.#emit('response.reasoning_summary_part.added', { ...place, summary_index: 0, part: { ...part } });
@@ -254,16 +256,21 @@ export class ResponseEvents {
   #hiddenReasoning(index: number, encrypted: string): void {
     this.#close();
     this.chars += encrypted.length;
-    const { item, at } = this.#add('reasoning', 'rs', index, { summary: [], encrypted_content: encrypted });
+    const fields = { summary: [], encrypted_content: encrypted };
+    const { item, at } = this.#add('reasoning', `rs_${this.#generationId}_${index}`, fields);
     this.#finish(item, at);
   }
 
   // ----------------------------------------------------------------------------------------------------------- calls
 
+  #callItemId(prefix: 'fc' | 'mcp', callId: string): string {
+    return callItemId(prefix, this.#generationId, this.#step, callId);
+  }
+
   #clientCall({ id, name, input }: ClientCall): void {
     this.#close();
     this.#clientCalls += 1;
-    const { item, at } = this.#add('function_call', 'fc', id, { call_id: id, name, arguments: '' });
+    const { item, at } = this.#add('function_call', this.#callItemId('fc', id), { call_id: id, name, arguments: '' });
     const text = inputText(input);
     const place = { item_id: item.id, output_index: at };
     this.#emitText('response.function_call_arguments.delta', place, text);
@@ -275,7 +282,7 @@ export class ResponseEvents {
   #ownCall({ id, name, input }: ToolCallEvent): void {
     this.#close();
     const call = { name, server_label: ownServerName, arguments: '', output: null, error: null };
-    const { item, at } = this.#add('mcp_call', 'mcp', id, call);
+    const { item, at } = this.#add('mcp_call', this.#callItemId('mcp', id), call);
     const text = inputText(input);
     const place = { item_id: item.id, output_index: at };
     this.#emit('response.mcp_call.in_progress', place);
@@ -286,7 +293,8 @@ export class ResponseEvents {
 
   #ownResult(result: ToolResultEvent): void {
     this.#close();
-    const at = this.#output.findIndex(({ id }) => id === `mcp_${this.#generationId}_${result.id}`);
+    const itemId = this.#callItemId('mcp', result.id);
+    const at = this.#output.findIndex(({ id }) => id === itemId);
     const item = this.#output[at];
     // A client of another door has answered a call that this one shows as the client's.
     if (!item) return;

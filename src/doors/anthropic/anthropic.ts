@@ -9,6 +9,7 @@ import type { LlmEvent } from '../../protocol.ts';
 import {
   answerForeign,
   retryHeaders,
+  retryStatus,
   sendCancelled,
   startForeign,
   streamForeign,
@@ -23,6 +24,7 @@ const door = 'anthropic';
 const style: RefusalStyle = {
   door: () => door,
   body: ({ data }: LlmError, { id }) => ({ ...apiErrorBody(data), request_id: id }),
+  status: retryStatus,
   headers: retryHeaders,
 };
 

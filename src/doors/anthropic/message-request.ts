@@ -134,14 +134,23 @@ function addBlocks(past: PastTurns, role: Message['role'], blocks: readonly Cont
   const results = new Map(blocks.filter(isOwnResult).map((block) => [block['tool_use_id'], block]));
   if (role !== 'assistant' || own.size === 0) return past.add(role, blocks);
   for (const block of blocks) {
-    if (isOwnResult(block)) continue;
-    if (!isOwnCall(block)) past.add(role, [block]);
-    else {
-      const id = String(block['id']);
-      const { content, is_error: isError } = (results.get(block['id']) ?? {}) as Partial<ContentBlock>;
-      const known = Array.isArray(content) && content.length > 0;
-      const result = known ? toolResult(id, content, isError === true) : undefined;
-      past.addOwnCall(toolUse(id, String(block['name']), block['input']), result);
-    }
+    const { id, name, input, tool_use_id: of, content, is_error: isError } = block;
+    if (isOwnResult(block)) {
+      if (isKnown(block)) past.addResult(toolResult(String(of), asSent(content), isError === true));
+    } else if (!isOwnCall(block)) past.add(role, [block]);
+    else if (isKnown(results.get(id))) past.add(role, [toolUse(String(id), String(name), input)]);
+    else past.leaveOut();
   }
+}
+
+/** The model has seen the text alone: what upstream has in its cache holds only if it stays so. */
+function asSent(content: unknown): unknown {
+  const [first, ...others] = content as readonly ContentBlock[];
+  return first?.type === 'text' && others.length === 0 ? first['text'] : content;
+}
+
+/** The service sends no content where the tool doesn't declare its output. */
+function isKnown(result: ContentBlock | undefined): boolean {
+  const content = result?.['content'];
+  return Array.isArray(content) && content.length > 0;
 }

@@ -1,7 +1,7 @@
 /** The conversation of a request to OpenAI's APIs as messages of the service. Each part is named where it can't be taken. */
 import { z } from 'zod';
 import { ownServerName } from '../../adapters/calls.ts';
-import { thinkingOf } from '../../adapters/openai/response-items.ts';
+import { callOf, thinkingOf } from '../../adapters/openai/response-items.ts';
 import { LlmError } from '../../errors.ts';
 import type { ContentBlock, Message } from '../../protocol.ts';
 import { PastTurns, toolResult, toolUse } from '../past-turns.ts';
@@ -28,7 +28,7 @@ type Content = z.output<typeof content>;
 
 const roles = z.enum(['user', 'assistant', 'system', 'developer']);
 const messageItem = z.object({ type: z.literal('message').optional(), role: roles, content });
-const callItem = z.object({ call_id: z.string(), name: z.string(), arguments: z.string() });
+const callItem = z.object({ id: z.string().nullish(), call_id: z.string(), name: z.string(), arguments: z.string() });
 const resultItem = z.object({ call_id: z.string(), output: content });
 const reasoningItem = z.object({
   summary: z.array(text).optional(),
@@ -54,11 +54,26 @@ export function messagesOfInput(input: unknown): Message[] {
   if (typeof input === 'string') return [{ role: 'user', content: input }];
   if (!Array.isArray(input)) throw problem('input', 'expected text or a list of items');
   const past = new PastTurns();
-  input.forEach((item: unknown, at) => addItem(past, item, `input[${at}]`, at));
+  const steps = new Steps();
+  input.forEach((item: unknown, at) => addItem(past, steps, item, at));
   return past.messages;
 }
 
-function addItem(past: PastTurns, item: unknown, path: string, at: number): void {
+/** Which step of which answer the calls belong to that follow each other. Calls of one step stand in one message of the model. */
+class Steps {
+  #current: string | undefined;
+
+  isOf(itemId: string | null | undefined): boolean {
+    return this.#current !== undefined && typeof itemId === 'string' && callOf(itemId).step === this.#current;
+  }
+
+  enter(itemId: string): void {
+    this.#current = callOf(itemId).step;
+  }
+}
+
+function addItem(past: PastTurns, steps: Steps, item: unknown, at: number): void {
+  const path = `input[${at}]`;
   const type = typeOf(item) ?? 'message';
   switch (type) {
     case 'message': {
@@ -66,8 +81,9 @@ function addItem(past: PastTurns, item: unknown, path: string, at: number): void
       return past.add(roleOf(role, at, path), blocksOf(given, `${path}.content`));
     }
     case 'function_call': {
-      const { call_id: id, name, arguments: json } = judge(callItem, item, path);
-      return past.add('assistant', [toolUse(id, name, parsed(json))]);
+      const { id, call_id: callId, name, arguments: json } = judge(callItem, item, path);
+      const call = toolUse(callId, name, parsed(json));
+      return steps.isOf(id) ? past.addCall(call) : past.add('assistant', [call]);
     }
     case 'function_call_output': {
       const { call_id: id, output } = judge(resultItem, item, path);
@@ -81,13 +97,14 @@ function addItem(past: PastTurns, item: unknown, path: string, at: number): void
       return past.add('assistant', [thinkingOf(encrypted, shown) as ContentBlock]);
     }
     case 'mcp_call': {
-      const { id: itemId, name, arguments: json, output, error } = judge(ownCallItem, item, path);
-      // The item's id ends with upstream's id of the call.
-      const id = itemId.slice(itemId.indexOf('_', itemId.indexOf('_') + 1) + 1);
+      const { id, name, arguments: json, output, error } = judge(ownCallItem, item, path);
       const failed = typeof error === 'string';
       const result = failed ? error : output;
-      const known = typeof result === 'string' ? toolResult(id, result, failed) : undefined;
-      return past.addOwnCall(toolUse(id, name, parsed(json)), known);
+      if (typeof result !== 'string') return past.leaveOut();
+      if (!steps.isOf(id)) past.endStep();
+      steps.enter(id);
+      past.addCall(toolUse(callOf(id).id, name, parsed(json)));
+      return past.addResult(toolResult(callOf(id).id, result, failed));
     }
     default:
       throw problem(`${path}.type`, `expected ${itemTypes}`);

@@ -15,6 +15,7 @@ import { quote } from '../../settings/problems.ts';
 import {
   answerForeign,
   retryHeaders,
+  retryStatus,
   sendCancelled,
   startForeign,
   streamForeign,
@@ -32,6 +33,7 @@ export function registerOpenAi(scope: FastifyInstance, options: ForeignDoorOptio
     options.refusals.handler({
       door: () => door,
       body: ({ data }, request) => (isOfAnthropic(request) ? anthropicErrorBody(data) : apiErrorBody(data)),
+      status: retryStatus,
       headers: retryHeaders,
     }),
   );

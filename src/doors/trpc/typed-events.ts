@@ -86,8 +86,11 @@ export type EventOf<C, Name extends ConfigNames<C>> =
 /** The events of an answer of any config. */
 export type AnyEvent<C> = EventOf<C, ConfigNames<C>>;
 
-/** The key under which the input for a config carries the types of its answer. No value has it. */
-export declare const answers: unique symbol;
+/**
+ * The key under which the input for a config carries the types of its answer. No value has it. A text and no symbol, so that the
+ * package `@llm-service/client` finds under it the types of a service that has declarations of its own.
+ */
+export declare const answers: '~answers';
 
 /** The types of a config's answer. */
 export interface Answers<Event, Object, Tools> {
