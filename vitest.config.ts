@@ -82,6 +82,7 @@ const onRedisAlone = [
   'test/embedding-on-redis.test.ts',
   'test/redis-{cluster,connections,era,fitness,histories,hop,kills,log-lines,lost-answers,memory,shutdown}.test.ts',
   'test/rolling-deploy.test.ts',
+  'test/shared-budgets.test.ts',
   'test/shared-limits.test.ts',
   'test/two-instances-tools.test.ts',
 ];

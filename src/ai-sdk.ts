@@ -107,13 +107,15 @@ export function createChatTransport<TRouter extends AnyAppRouter, const Name ext
   function reader({ chatId, abortSignal }: ChatRequest) {
     const abort = new AbortController();
     let run: Run | undefined;
+    let batches: Batches | undefined;
     const leave = () => {
       if (abort.signal.aborted) return;
       abort.abort(abortSignal?.reason ?? Object.assign(new Error('Nobody reads the stream'), { name: 'AbortError' }));
+      // Between two chunks nobody waits for an event, so nobody would see the signal.
+      batches?.return?.().catch(() => undefined);
+      ended(true);
       if (onAbort === 'cancel') run?.cancel().catch(() => undefined);
     };
-    if (abortSignal?.aborted) leave();
-    abortSignal?.addEventListener('abort', leave, { once: true });
     const ended = (whole: boolean) => {
       abortSignal?.removeEventListener('abort', leave);
       if (!run) return;
@@ -121,15 +123,18 @@ export function createChatTransport<TRouter extends AnyAppRouter, const Name ext
       if (whole || abort.signal.aborted) broken.delete(chatId);
       else broken.set(chatId, run.generationId);
     };
+    if (abortSignal?.aborted) leave();
+    abortSignal?.addEventListener('abort', leave, { once: true });
     return {
       /** The events of a run that ends when nobody reads it any more. */
       begin(open: (options: { readonly signal: AbortSignal }) => Run): Batches {
         run = open({ signal: abort.signal });
         reading.set(chatId, run);
-        return oneByOne(run[Symbol.asyncIterator]());
+        batches = oneByOne(run[Symbol.asyncIterator]());
+        return batches;
       },
       /** Nothing is sent before the stream is read. */
-      stream: (batches: Batches, chunks: UiChunks) => pulled(chunksOf(batches, chunks, ended), leave),
+      stream: (events: Batches, chunks: UiChunks) => pulled(chunksOf(events, chunks, ended), leave),
       ended,
     };
   }

@@ -4,7 +4,7 @@
  */
 import { secretIn } from './upstream/address/headers.ts';
 import { Access } from './access/access.ts';
-import { MemoryBudgets } from './access/budgets.ts';
+import { DayBudgets } from './access/budgets.ts';
 import type { LiveCredentials } from './access/live-credentials.ts';
 import type { Caller } from './caller.ts';
 import type { Config, ConfigSnapshot } from './configs/configs.ts';
@@ -71,7 +71,8 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
   });
   const logs = createLogs(parts);
   const held = new HeldBytes(limits);
-  const budgets = hasBudgets(parts) ? new MemoryBudgets(limits) : undefined;
+  const shared = logs instanceof RedisStreamLogs ? logs.callerCounts : undefined;
+  const budgets = hasBudgets(parts) ? new DayBudgets(limits, shared) : undefined;
   const access = new Access({
     keys: parts.credentials?.keys,
     tokens: parts.credentials?.tokens,
@@ -81,7 +82,7 @@ export function assembleCore<C = never>(parts: CoreParts): Core<C> {
     loopback: settings.loopback,
     limits,
     held,
-    shared: logs instanceof RedisStreamLogs ? logs.callerCounts : undefined,
+    shared,
   });
   const { onGenerationEnd } = parts;
   const generations = new Generations({

@@ -2,7 +2,7 @@
  * Answers as React state, for React 18 and 19: `useAnswer`. It needs a client of `llm-service/client` and no React package of
  * tRPC's. The state is folded from the events by `answer`, which apps with events from elsewhere can use by itself.
  */
-import { useCallback, useEffect, useState, useSyncExternalStore } from 'react';
+import { useCallback, useInsertionEffect, useState, useSyncExternalStore } from 'react';
 import type { AnyTRPCRouter } from '@trpc/server';
 import type { LlmClient } from './client/llm-client.ts';
 import type { ConnectionState } from './client/run.ts';
@@ -102,7 +102,8 @@ export function useAnswer<TRouter extends AnyTRPCRouter, const Name extends Conf
   }
   const subscribe = useCallback((listener: () => void) => live.subscribe(client, listener), [live, client]);
   const shown = useSyncExternalStore(subscribe, live.get, live.getFirst);
-  useEffect(() => {
+  // The first effect of a commit, and none on a server: from then on a handler sees what is on the screen.
+  useInsertionEffect(() => {
     live.options = given;
   });
   const { stop, reopen, resolve } = live;

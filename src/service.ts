@@ -174,7 +174,10 @@ async function startTracing(
   telemetry: Telemetry,
 ): Promise<TraceExport | undefined> {
   const content = settings.logContent;
-  if (tracerProvider) return void telemetry.traceBy(new Traces(tracerProvider, { content }));
+  if (tracerProvider) {
+    telemetry.traceBy(new Traces(tracerProvider, { content }));
+    return undefined;
+  }
   const place = tracePlace(settings);
   if (!place) return undefined;
   const opened = await openTraceExport({ ...place, lines: telemetry });
@@ -255,12 +258,13 @@ export async function createCore(options: CoreOptions, metrics?: Metrics): Promi
       : undefined;
   const snapshot = liveConfigs?.snapshot() ?? parseConfigs(options.configs, { env, readPrompt: promptReader(cwd) });
   telemetry.configsDoubted(settings.configFile, snapshot.warnings);
-  const credentials = await openCredentials({ settings, cwd, telemetry });
+  const configs = () => liveConfigs?.snapshot() ?? snapshot;
+  const credentials = await openCredentials({ settings, cwd, telemetry, configNames: () => configs().names });
   const simulator = settings.simulate ? await startSimulator() : undefined;
   const core = assembleCore({
     settings,
     env,
-    configs: () => liveConfigs?.snapshot() ?? snapshot,
+    configs,
     telemetry,
     metrics,
     credentials,

@@ -69,7 +69,8 @@ it('the same run is one generation, and one bill, whoever asks for it again', as
   const run = input('/sim echo Hello', { runId: 'run-1' });
   const first = framesIn(await postJson(door(), run));
   const again = framesIn(await postJson(door(), run));
-  expect(again).toEqual(first);
+  expect(words(again)).toBe(words(first));
+  expect(again.at(-1)).toEqual(first.at(-1));
   expect(test.current.upstream.requestCount).toBe(1);
   // The same id in another thread is another run.
   framesIn(await postJson(door(), { ...run, threadId: 'thread 2' }));

@@ -84,7 +84,7 @@ requires('nginx')('behind the nginx of deploy/', () => {
     }
     for (const { door, generationId, view } of asked) {
       // The stock clients of the other two come back by themselves.
-      if (door.name === 'rest') await expect(view.completed).rejects.toThrow();
+      if (door.name === 'rest') await expect(view.completed).rejects.toThrow('terminated');
       const seen = await readAll(view).catch(() => view.seen);
       const lastEventId = seen.at(-1)!.id;
       const rest = door.name === 'rest' ? await readAll(door.follow(root.url, { generationId, lastEventId })) : [];

@@ -125,7 +125,7 @@ it('useAnswer reads where the engine has no Symbol.asyncIterator', async () => {
   upstream.enqueue({ kind: 'text', text: ['Hel', 'lo'] });
   const live = new LiveAnswer(ask('hi'));
   const llm = create<AnyConfigRouter>({ url, transport: 'sse' });
-  const leave = live.subscribe(llm as never, () => {});
+  const leave = live.subscribe(llm, () => {});
   await eventually(() => expect(live.get().answer).toMatchObject({ status: 'done', text: 'Hello' }));
   leave();
   await llm.close();

@@ -119,6 +119,50 @@ describe.each(doors)('over $name', (door) => {
     expect(issuer.reads).toBeLessThanOrEqual(6);
   });
 
+  it('a rotated key of the issuer is taken at once, and no start is taken any more by the one before', async () => {
+    await using parts = await start();
+    const { service, signer, issuer } = parts;
+    const before = await signer.token();
+    service.upstream.enqueue({ kind: 'manual' });
+    const running = door.stream(service.url, ask('hi'), before);
+    const request = await service.upstream.nextRequest();
+    issuer.keys = [];
+    const next = await issuer.addSigner('two');
+    expect(terminalOf(await readAll(door.stream(service.url, ask('hi'), await next.token()))).type).toBe('done');
+    const refused = await refusalOf(door.stream(service.url, ask('hi'), before));
+    expect(refused).toMatchObject({
+      code: 'unauthorized',
+      message: 'This token is not signed by a key of its issuer',
+    });
+    request.finish();
+    expect(terminalOf(await readAll(running)).type).toBe('done');
+    expect(service.upstream.requestCount).toBe(2);
+  });
+
+  it('while the issuer is down a token is refused as at_capacity, a key is taken, and so is the token afterwards', async () => {
+    await using issuer = await startIssuer();
+    const signer = await issuer.addSigner('one');
+    issuer.answer = (response) => void response.destroy();
+    await using service = await startTestService({
+      env: { ...issuer.env, LLM_API_KEYS: `bob:${sha256('key-of-bob')}` },
+    });
+    const token = await signer.token();
+    if (door.name === 'websocket') {
+      using socket = await openSocket(service.url, '?connectionParams=1');
+      socket.send({ method: 'connectionParams', data: { token } });
+      // "Try again later": clients connect again by themselves.
+      expect(await socket.closed).toBe(1013);
+    } else {
+      const refused = await refusalOf(door.stream(service.url, ask('hi'), token));
+      expect(refused).toMatchObject({ code: 'at_capacity', retryable: true });
+      expect(refused.retryAfterMs).toBeGreaterThan(0);
+      expect(refused.message).not.toContain('127.0.0.1');
+    }
+    expect(terminalOf(await readAll(door.stream(service.url, ask('hi'), 'key-of-bob'))).type).toBe('done');
+    issuer.answer = undefined;
+    expect(terminalOf(await readAll(door.stream(service.url, ask('hi'), token))).type).toBe('done');
+  });
+
   it('a stream outlives its token and goes on to its end, and no new one starts with it', async () => {
     await using parts = await start();
     const { service, signer } = parts;
@@ -160,6 +204,23 @@ describe('tokens', () => {
     const { service, issuer } = parts;
     const signer = await issuer.addSigner('other', alg);
     expect(await verdictOn(service, await signer.token())).toBe('ok');
+  });
+
+  it('that name no key are tried with those of the set that fit, and with no more than a few', async () => {
+    await using parts = await start();
+    const { service, signer, issuer } = parts;
+    const second = await issuer.addSigner('two');
+    // A token that names a key which the service doesn't have has it read the set again.
+    expect(await verdictOn(service, await second.token())).toBe('ok');
+    expect(await verdictOn(service, await signer.token({}, null))).toBe('ok');
+    expect(await verdictOn(service, await second.token({}, null))).toBe('ok');
+    expect(await verdictOn(service, await second.token({ aud: 'other' }, null))).toBe('unauthorized');
+    expect(await verdictOn(service, await (await createSigner('one')).token({}, null))).toBe('unauthorized');
+    for (let count = 3; count <= 9; count += 1) await issuer.addSigner(`number-${count}`);
+    const last = await issuer.addSigner('last');
+    // Named it is found, and has the set read again; unnamed it is the tenth to be tried.
+    expect(await verdictOn(service, await last.token())).toBe('ok');
+    expect(await verdictOn(service, await last.token({}, null))).toBe('unauthorized');
   });
 
   it('stand beside keys', async () => {

@@ -139,6 +139,26 @@ describe('the file', () => {
 
   it.each([
     ['no JSON', '[{', /expected JSON: .* in line 1, column 3/],
+    ['nothing in it', '', /expected JSON: .* in line 1, column 1/],
+    ['a comment', '[\n  // of alice\n]', /expected JSON: .* in line 2, column 3; JSON has no comments/],
+    ['a comma too many', `[${JSON.stringify(key('a'))},\n]`, /expected JSON: .* in line 2, column 1/],
+    ['text in UTF-16', Buffer.from('\uFEFF[]', 'utf16le'), /expected UTF-8, found UTF-16/],
+    [
+      'a map of names',
+      { alice: sha256('a') },
+      /expected a list of keys, as \[\{"name": …, "sha256": …\}\], found an object/,
+    ],
+    [
+      'entries of LLM_API_KEYS',
+      [`alice:${sha256('the-key')}`],
+      /\[0\]: expected an object, found text, not shown here/,
+    ],
+    [
+      'a digest that lacks a digit',
+      [{ ...key('a'), sha256: sha256('a').slice(1) }],
+      /\[0\]\.sha256: expected the 64 hex/,
+    ],
+    ['a field twice', `[{"name":"a","name":"b","sha256":"${sha256('a')}"}]`, /a key that its map has twice in line 1/],
     ['no list', {}, /expected a list of keys/],
     ['no name', [{ sha256: sha256('a') }], /\[0\]\.name: expected 1 to 64 letters/],
     ['a name that no entry can bear', [{ name: 'a b', sha256: sha256('a') }], /\[0\]\.name: expected 1 to 64 letters/],
@@ -163,6 +183,53 @@ describe('the file', () => {
     await expect(start).rejects.toThrow(SettingsError);
     await expect(start).rejects.toThrow(problem);
     await expect(start).rejects.not.toThrow(/the-key/);
+  });
+
+  it.each([
+    ['begins with a byte order mark', (text: string) => `\uFEFF${text}`],
+    ['has its digests in capitals', (text: string) => text.replaceAll(/[0-9a-f]{64}/g, (hex) => hex.toUpperCase())],
+    ['has them as sha256sum prints them', (text: string) => text.replaceAll(/[0-9a-f]{64}/g, '$&  -')],
+    ['has line ends of Windows', (text: string) => text.replaceAll(',', ',\r\n')],
+    ['names a caller twice, for a rotation', (text: string) => text.replace('"bob"', '"alice"')],
+  ])('that %s is taken', async (_how, rewritten) => {
+    await using service = await startWith(rewritten(JSON.stringify([key('alice'), key('bob')])));
+    for (const name of ['alice', 'bob']) expect(await statusOf(service, tokenOf(name)), name).toBe(200);
+  });
+
+  it('that has the digest of a key with a line break behind it refuses the key, and says so to whoever has it', async () => {
+    await using service = await startWith([key('alice', 'key-of-alice\n'), key('bob', 'key-of-bob\r\n')]);
+    const answerTo = async (token: string) =>
+      (await send(`${service.url}/api/llm/configs`, { headers: { authorization: `Bearer ${token}` } })).text;
+    for (const name of ['alice', 'bob']) expect(await answerTo(tokenOf(name))).toContain('with a line break behind it');
+    expect(await answerTo('key-of-carol')).toContain('This key is not known here"');
+  });
+
+  it('that names a config that there isn’t, or a key that has expired, is taken with a warning', async () => {
+    const lines: string[] = [];
+    const telemetry = new Telemetry({
+      logLevel: 'warn',
+      logContent: false,
+      destination: { write: (line) => void lines.push(line) },
+    });
+    await using _service = await startWith(
+      [
+        { ...key('alice'), configs: ['default', 'welcom'] },
+        { ...key('bob'), expires_at: '2020-01-01T00:00:00Z' },
+      ],
+      telemetry,
+    );
+    await telemetry.flush();
+    const line = lines.map((each) => JSON.parse(each) as { msg: string }).find(({ msg }) => msg.startsWith('keys'));
+    expect(line).toMatchObject({
+      msg: 'keys are taken with warnings',
+      warnings: [
+        {
+          path: '[0].configs[1]',
+          message: 'expected the name of a config, found "welcom"; did you mean "welcome"?',
+        },
+        { path: '[1].expires_at', message: 'expected a time to come, found one that is over' },
+      ],
+    });
   });
 
   it('that is missing stops the start', async () => {

@@ -1,4 +1,5 @@
 /** Metrics are served to programs of this machine, or on a listener of their own, and to nobody else. */
+import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { samplesIn } from './support/prometheus.ts';
@@ -121,6 +122,22 @@ describe.each([
       expect([answer.status, answer.headers.connection]).toEqual([status, 'close']);
     }
     expect((await send(metricsUrl, { headers: { connection: 'keep-alive' } })).headers.connection).toBe('keep-alive');
+  });
+
+  it('a connection that asks for many at once loses it, and one that asks for two gets both', async () => {
+    const { hostname, port } = new URL(test.current.service.metricsUrl!);
+    const answersTo = async (requests: number) => {
+      const socket = connect({ host: hostname, port: Number(port) });
+      let text = '';
+      socket.setEncoding('latin1').on('data', (more: string) => (text += more));
+      const last = 'GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n';
+      socket.write('GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n'.repeat(requests - 1) + last);
+      socket.on('error', () => {});
+      await new Promise((resolve) => socket.once('close', resolve));
+      return text.match(/HTTP\/1\.1 200/g)?.length ?? 0;
+    };
+    expect(await answersTo(2)).toBe(2);
+    expect(await answersTo(1_000)).toBeLessThan(10);
   });
 
   it('they are served until the service has drained', async () => {

@@ -1,19 +1,31 @@
-/** After a load with every outcome over all doors, each metric is exactly what the clients and the simulator have counted. */
-import { createHash } from 'node:crypto';
+/**
+ * After a load of 500 generations with every outcome over all doors, with refusals, retries, tools and reloads, each metric is exactly
+ * what the clients and the simulator have counted. `METRICS_REPORT=1` prints both.
+ */
 import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { TerminalEvent } from '../src/protocol.ts';
 import type { FaultName, Reply } from '../src/simulator.ts';
 import { doors, readAll, refusalOf, terminalOf, type Door, type View } from './support/doors.ts';
 import { until } from './support/eventually.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
-import { labelsByMetric, sample, scrape } from './support/prometheus.ts';
+import { keyFileForEachTest, sha256 } from './support/key-file.ts';
+import { labelsByMetric, sample, scrape, type Samples } from './support/prometheus.ts';
 import { postJson, send, upgrade, type RawAnswer } from './support/raw-http.ts';
 import { ask, plainConfig, startTestService, type TestService } from './support/service.ts';
+import { call, message, text } from './support/tool-scripts.ts';
 
 finishesCleanly();
+const keys = keyFileForEachTest();
 
+const generationsTotal = 500;
+/** Each is a load over each door. */
+const rounds = 13;
 const key = 'sk-alice';
+/** Of a caller that may not spend anything. */
+const poorKey = 'sk-poor';
 const authorization = `Bearer ${key}`;
 const overloaded: Reply = { kind: 'fault', fault: 'overloaded' };
 const answer: Reply = { kind: 'text', text: ['Hello ', 'from ', 'upstream.'] };
@@ -25,11 +37,37 @@ const configs = {
   spare: { ...plainConfig, model: 'claude-haiku-5-5' },
   unpriced: { ...plainConfig, model: 'claude-mythos-5' },
 };
-const env = {
-  LLM_API_KEYS: `alice:${createHash('sha256').update(key).digest('hex')}`,
-  LLM_METRICS_PORT: '0',
-  LLM_LOG_BYTES_MAX: '20000',
-};
+const toolModule = JSON.stringify(new URL('../src/tools/tool.ts', import.meta.url).pathname);
+
+/** The text of a file with the configs, and one with tools: `works`, and `fails`, which throws. */
+function configFileOf(description: string): string {
+  const input = {
+    type: 'object',
+    properties: { city: { type: 'string' } },
+    required: ['city'],
+    additionalProperties: false,
+  };
+  const tool = (execute: string) =>
+    `tool({ description: 'A tool', input: ${JSON.stringify(input)} as never, execute: async () => { ${execute} } })`;
+  const tools = `{ works: ${tool('return 4')}, fails: ${tool("throw new Error('it fails')")} }`;
+  return `import { tool } from ${toolModule};
+export default {
+  ...${JSON.stringify({ ...configs, default: { ...plainConfig, description } })},
+  tools: { ...${JSON.stringify(plainConfig)}, tools: ${tools} },
+};`;
+}
+
+/** A service with these configs and keys, in files. */
+async function startWithFiles(): Promise<TestService & { readonly configFile: string }> {
+  const configFile = join(keys.path, '../llm.config.ts');
+  await writeFile(configFile, configFileOf('The first one'));
+  await keys.write([
+    { name: 'alice', sha256: sha256(key) },
+    { name: 'poor', sha256: sha256(poorKey), limits: { cost_per_caller_per_day_max: 0 } },
+  ]);
+  const env = { LLM_API_KEYS_FILE: keys.path, LLM_METRICS_PORT: '0', LLM_LOG_BYTES_MAX: '20000' };
+  return Object.assign(await startTestService({ configFile, env }), { configFile });
+}
 
 /** What the clients and the test's upstream have seen. */
 class Tally {
@@ -43,6 +81,10 @@ class Tally {
 
   attempt(config: string, code: string): void {
     this.count('llm_upstream_attempts_total', { config, code });
+  }
+
+  tool(tool: string, outcome: string): void {
+    this.count('llm_tool_calls_total', { config: 'tools', tool, outcome });
   }
 
   refusal(door: string, code: string): void {
@@ -119,11 +161,23 @@ async function load(service: TestService, tally: Tally, door: Door): Promise<voi
   tally.terminal(terminalOf(await readAll(stopped.view)));
   tally.attempt('default', 'cancelled');
 
+  const calling = message(call('a', 'works', { city: 'Oslo' }), call('b', 'fails', { city: 'Oslo' }));
+  const misspelt = message(call('c', 'works', { town: 'Oslo' }));
+  expect(await ends('tools', calling, misspelt, message(text('Done.')))).toMatchObject({ type: 'done', steps: 3 });
+  for (let step = 0; step < 3; step += 1) tally.attempt('tools', 'ok');
+  tally.tool('works', 'ok');
+  tally.tool('fails', 'failed');
+  tally.tool('works', 'invalid_input');
+
   const left = await held(service, () => start('brief'));
   left.view.close();
   await until(() => service.service.core.generations.running === 0);
   tally.terminal(terminalOf(await readAll(door.follow(url, { generationId: left.id }, key))));
   tally.attempt('brief', 'cancelled');
+
+  const refusal = async (view: View) => tally.refusal(door.name, (await refusalOf(view)).code);
+  await refusal(door.stream(url, ask('something else', { generationId: left.id }), key));
+  await refusal(door.stream(url, ask('hi'), poorKey));
 }
 
 /** A generation whose upstream says nothing. */
@@ -167,15 +221,29 @@ const refused: readonly (readonly [door: string, code: string, come: Come])[] = 
 ];
 
 it('every outcome over all doors is counted once, and with the numbers that its client has read', async () => {
-  await using test = await startTestService({ configs, env });
+  await using test = await startWithFiles();
   const { url, upstream, service } = test;
   const tally = new Tally();
-  for (const door of doors) await load(test, tally, door);
+  for (let round = 0; round < rounds; round += 1) for (const door of doors) await load(test, tally, door);
+  for (let at = 0; tally.terminals.length + doors.length < generationsTotal; at += 1) {
+    upstream.enqueue(answer);
+    tally.terminal(terminalOf(await readAll(doors[at % doors.length]!.stream(url, ask('hi'), key))));
+    tally.attempt('default', 'ok');
+  }
   for (const [door, code, come] of refused) {
     for (const _twice of [1, 2]) {
       await come(url);
       tally.refusal(door, code);
     }
+  }
+  for (const [written, result] of [
+    [configFileOf('The second one'), 'applied'],
+    ['export default {', 'refused'],
+    [configFileOf('The third one'), 'applied'],
+  ] as const) {
+    await writeFile(test.configFile, written);
+    await service.reload();
+    tally.count('llm_config_reloads_total', { result });
   }
   const last: View[] = [];
   for (const door of doors) {
@@ -185,24 +253,25 @@ it('every outcome over all doors is counted once, and with the numbers that its 
   await service.core.generations.drain(0);
   for (const view of last) tally.terminal(terminalOf(await readAll(view)));
   for (const door of doors) tally.refusal(door.name, (await refusalOf(door.stream(url, ask('hi'), key))).code);
+  expect(tally.terminals).toHaveLength(generationsTotal);
 
   const samples = await scrape(service.metricsUrl);
   const buckets = [...samples.keys()].filter((each) => /^\w+_bucket\{/.test(each));
   const expected = new Map(tally.counts);
   for (const door of ['sse', 'websocket', 'rest', 'ui', 'ag-ui', 'openai', 'anthropic', 'embedded'])
     expected.set(sample('llm_viewers', { door }), 0);
-  for (const result of ['applied', 'refused']) expected.set(sample('llm_config_reloads_total', { result }), 0);
   expected.set('llm_generations_running', 0);
   expected.set('llm_stream_logs', tally.terminals.length);
   expected.set('llm_stream_log_bytes', service.core.logs.bytes);
+  if (process.env['METRICS_REPORT']) print(expected, samples, upstream.requestCount);
   expect([...samples.keys()].filter((each) => !buckets.includes(each)).toSorted()).toEqual(
     [...expected.keys()].toSorted(),
   );
   for (const [each, value] of expected) expect(samples.get(each), each).toBeCloseTo(value, 6);
 
   // The simulator has counted, too.
-  const attempts = [...samples].filter(([each]) => each.startsWith('llm_upstream_attempts_total'));
-  expect(attempts.reduce((sum, [, count]) => sum + count, 0)).toBe(upstream.requestCount);
+  expect(sumOf(samples, 'llm_upstream_attempts_total')).toBe(upstream.requestCount);
+  expect(sumOf(samples, 'llm_generations_total')).toBe(generationsTotal);
   // The last bucket of each histogram holds all of its values.
   for (const each of buckets.filter((name) => name.includes('le="+Inf"'))) {
     const counted = each.replace('_bucket', '_count').replace(/,?le="\+Inf"/, '');
@@ -210,12 +279,20 @@ it('every outcome over all doors is counted once, and with the numbers that its 
   }
   const outcomes = new Set(tally.terminals.map(({ type }) => type));
   expect(outcomes).toEqual(new Set(['done', 'cancelled', 'error']));
-
-  service.core.telemetry.toolCalled('default', 'search', 'ok');
-  const withTools = await scrape(service.metricsUrl);
-  expect(withTools.get(sample('llm_tool_calls_total', { config: 'default', tool: 'search', outcome: 'ok' }))).toBe(1);
-  expect(Object.fromEntries(labelsByMetric(withTools))).toEqual(labelsInReadme());
+  expect(Object.fromEntries(labelsByMetric(samples))).toEqual(labelsInReadme());
 });
+
+function sumOf(samples: Samples, name: string): number {
+  return [...samples].reduce((sum, [each, count]) => (each.startsWith(name) ? sum + count : sum), 0);
+}
+
+/** The load's own counts beside those of the metrics. */
+function print(counted: Samples, samples: Samples, requests: number): void {
+  const rows = [...counted].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const lines = rows.map(([each, value]) => `| ${each} | ${value} | ${samples.get(each)} |`);
+  const attempts = `| requests that the simulator received | ${requests} | ${sumOf(samples, 'llm_upstream_attempts_total')} |`;
+  console.log(['| metric | client and simulator | service |', '| --- | --- | --- |', ...lines, attempts].join('\n'));
+}
 
 /** The table of metrics in README, without the row of prom-client's own. */
 function labelsInReadme(): Readonly<Record<string, string>> {
@@ -225,7 +302,7 @@ function labelsInReadme(): Readonly<Record<string, string>> {
 }
 
 it('while a generation runs, it and its viewers are counted by their doors', async () => {
-  await using test = await startTestService({ configs, env });
+  await using test = await startWithFiles();
   const { url, service } = test;
   const { view: first, id } = await held(test, () => doors[0]!.stream(url, ask('hi'), key));
   const others = doors.map((door) => door.follow(url, { generationId: id }, key));

@@ -116,12 +116,12 @@ requiresBrowser()('in a browser', () => {
       const answers = Array.from({ length: 20 }, () => ({ kind: 'manual' }) as const);
       upstream.enqueue(...answers);
       const body = JSON.stringify(JSON.stringify(ask('hi')));
-      const read = page.evaluate(`
+      const read = page.evaluate<string[]>(`
         Promise.all(Array.from({ length: ${answers.length} }, async () => {
           const headers = { 'content-type': 'application/json' };
           const response = await fetch('api/llm/process_stream/default', { method: 'POST', headers, body: ${body} });
           return response.text();
-        }))`) as Promise<string[]>;
+        }))`);
       // Over HTTP/1.1 the seventh would wait in the browser, and never come here.
       const requests = [];
       for (const _ of answers) requests.push(await upstream.nextRequest());

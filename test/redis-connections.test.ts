@@ -3,7 +3,9 @@ import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { parseRedisUrl } from '../src/settings/redis-url.ts';
 import { startSimulator } from '../src/simulator.ts';
+import { connect } from '../src/stream-log/redis/connection.ts';
 import { doors, readAll as readView, terminalOf, textOf } from './support/doors.ts';
 import { finishesCleanly } from './support/finishes-cleanly.ts';
 import { cancelled, done, expectExactly, key, nobody, open, readAll, text } from './support/log-events.ts';
@@ -69,6 +71,30 @@ async function refuses(redis: { readonly url: string }, prefix: string, kind: st
   logs.connect().catch(() => {});
   await expect.poll(() => kinds).toContain(kind);
 }
+
+requires('redis-server')('a connection', () => {
+  it('that is closed while it is being made again is closed for good', async () => {
+    await using redis = await startRedis();
+    const { signal } = new AbortController();
+    const connection = await connect(parseRedisUrl(redis.url), { signal, callMs: 5_000, onError() {} });
+    const closed = new Promise<void>((resolve) => {
+      connection.onDown(() =>
+        // Within the same turn a socket is opened, which is connected in a later one.
+        queueMicrotask(() => {
+          connection.close();
+          resolve();
+        }),
+      );
+    });
+    const ready = new Promise<void>((resolve) => connection.onUp(resolve));
+    await redis.send('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await closed;
+    await ready;
+    await expect(connection.command('', 'PING')).rejects.toThrow('closed');
+    // Only the one that asks.
+    await expect.poll(async () => (await redis.send('CLIENT', 'LIST')).match(/^id=/gm)?.length).toBe(1);
+  });
+});
 
 requires('redis-server')('a Redis', () => {
   it('with TLS and a certificate of the operator’s own serves a process that knows the authority, and no other', async () => {

@@ -47,7 +47,7 @@ requires('redis-server', 'nginx')('two instances behind nginx', () => {
       await instance.until('stderr', /listens on/);
       return instance;
     };
-    const running = [await start(ports[0]!), await start(ports[1]!)];
+    const running = [await start(ports[0]), await start(ports[1])];
     const text = 'word '.repeat(60);
     upstream.respondWith({ kind: 'text', text });
     const load = steadyLoad(nginx.url, 3);

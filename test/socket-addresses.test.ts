@@ -55,6 +55,7 @@ describe('the address of a client', () => {
     ['the proxy that writes nonsense', '10.1.2.3', '203.0.113.9, unknown', '10.1.2.3'],
     ['without its port', '10.1.2.3', '203.0.113.9:4711', '203.0.113.9'],
     ['IPv4 in the form of IPv6', '::ffff:198.51.100.1', undefined, '198.51.100.1'],
+    ['IPv4 in that form, in hex digits', '10.1.2.3', '::ffff:cb00:7109', '203.0.113.9'],
     ['written by a proxy in that form', '::ffff:10.1.2.3', '203.0.113.9', '203.0.113.9'],
     ['a network of IPv6', '2001:db8:1:2:3:4:5:6', undefined, '2001:db8:1:2::/64'],
     ['the same network, written otherwise', '2001:DB8:1:2::1', undefined, '2001:db8:1:2::/64'],

@@ -42,7 +42,7 @@ async function bundle(ending: '.js' | '.d.ts', from: string, options: InputOptio
   await build.write({
     dir,
     format: 'esm',
-    entryFileNames: `[name]${ending === '.js' ? '.js' : '.ts'}`,
+    entryFileNames: `[name]${ending}`,
     chunkFileNames: `chunks/[name]${ending}`,
   });
   await build.close();
@@ -57,7 +57,7 @@ try {
   const tsc = [join(root, 'node_modules/typescript/bin/tsc'), '--project', join(root, 'tsconfig.build.json')];
   const options = ['--emitDeclarationOnly', '--sourceMap', 'false', '--outDir', declarations];
   await promisify(execFile)(process.execPath, [...tsc, ...options]);
-  await bundle('.d.ts', declarations, { plugins: [dts({ dtsInput: true })] });
+  await bundle('.d.ts', declarations, { plugins: [dts({ dtsInput: true, tsconfig: false })] });
 } finally {
   await rm(declarations, { recursive: true });
 }

@@ -75,6 +75,8 @@ export interface Credentials {
 /** A refusal repeats a host name of at most this length. */
 const namedHostCharsMax = 100;
 const capacityRetryAfterMs = 1_000;
+const lineBreakHint =
+  'but its digest with a line break behind it, which echo adds, is: `printf %s "$KEY" | sha256sum` makes the right one';
 /** The words for a caller's generations in a refusal. */
 const generationsAtOnce = 'generations at once';
 
@@ -194,7 +196,9 @@ export class Access {
     const caller = keys.find(shown.token);
     if (caller) return caller;
     if (tokens && isToken(shown.token)) return tokens.judge(shown.token, shown.holder);
-    throw new LlmError('unauthorized', 'This key is not known here');
+    // Only whoever has the key can learn this.
+    const hint = keys.knowsWithLineBreak(shown.token) ? `, ${lineBreakHint}` : '';
+    throw new LlmError('unauthorized', `This key is not known here${hint}`);
   }
 
   /**
@@ -215,8 +219,7 @@ export class Access {
    */
   async admitGeneration(caller: Caller, requestBytes: number): Promise<Disposable> {
     const { limits, held, budgets } = this.#options;
-    const checked = budgets?.check(caller);
-    if (checked) await checked;
+    budgets?.check(caller);
     if (this.#running >= limits.generationsMax) {
       throw new LlmError('at_capacity', 'The service runs as many generations as it can; try again shortly', {
         retryAfterMs: capacityRetryAfterMs,
@@ -234,6 +237,9 @@ export class Access {
       const taken = this.#takeGenerationPlace(caller);
       place = taken instanceof Promise ? await taken : taken;
       request = held.take(caller.name, requestBytes);
+      // While it has its place: only as many generations as there are places can then overrun a budget.
+      const checked = budgets?.checkAll(caller);
+      if (checked) await checked;
       await this.#countStart(caller);
     } catch (refused) {
       release();

@@ -24,10 +24,15 @@ export function isKeyName(name: string): boolean {
   return namePattern.test(name);
 }
 
+/** The digest in a text as `sha256sum` prints it, in lower case; undefined where there is none. */
+export function digestIn(text: string): string | undefined {
+  return digestPattern.exec(text.trim())?.[1]?.toLowerCase();
+}
+
 /** An entry of `LLM_API_KEYS`, `name:sha256`; undefined if the text is no such entry. */
 export function parseApiKey(entry: string): ApiKey | undefined {
   const { name, digest } = partsOf(entry);
-  const sha256 = digestPattern.exec(digest)?.[1]?.toLowerCase();
+  const sha256 = digestIn(digest);
   return isKeyName(name) && sha256 !== undefined && sha256 !== digestOfNothing ? { name, sha256 } : undefined;
 }
 
@@ -36,8 +41,7 @@ export function flawOfApiKey(entry: string): string {
   const { name, digest } = partsOf(entry);
   if (!entry.includes(':')) return 'no "name:" before a digest';
   if (!isKeyName(name)) return `a name that is not ${keyNameExpected}`;
-  if (digestPattern.exec(digest)?.[1]?.toLowerCase() === digestOfNothing)
-    return 'the digest of nothing, as of an unset $KEY,';
+  if (digestIn(digest) === digestOfNothing) return 'the digest of nothing, as of an unset $KEY,';
   if (/^[0-9a-f]+$/i.test(digest)) return `a digest of ${digest.length} digits`;
   return 'no digest (perhaps the key itself)';
 }
@@ -64,6 +68,7 @@ export function fileEntryOf(name: string, key: string): string {
   return `{ "name": ${JSON.stringify(name)}, "sha256": "${sha256Of(key)}" }`;
 }
 
-function sha256Of(text: string): string {
+/** In hex digits, in lower case. */
+export function sha256Of(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }

@@ -66,13 +66,18 @@ function addressIn(entry: string): string | undefined {
 
 function networkOf(address: string): string {
   if (isIP(address) === 4) return address;
-  const mapped = /^::ffff:([\d.]+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
   // In one spelling, without a zone, and without the `::` that stands for groups of zeros.
   const { hostname } = new URL(`http://[${address.replace(/%.*$/, '')}]`);
   const [before = '', after] = hostname.slice(1, -1).split('::');
   const head = before === '' ? [] : before.split(':');
   const tail = after === undefined || after === '' ? [] : after.split(':');
   const groups = [...head, ...Array<string>(8 - head.length - tail.length).fill('0'), ...tail];
+  // An address of IPv4 in the form of IPv6, for which there are two spellings.
+  if (groups.slice(0, 6).join(':') === '0:0:0:0:0:ffff') return dotted(groups.slice(6));
   return `${groups.slice(0, 4).join(':')}::/64`;
+}
+
+/** The two last groups of an address of IPv6 as one of IPv4. */
+function dotted(groups: readonly string[]): string {
+  return groups.flatMap((group) => [parseInt(group, 16) >> 8, parseInt(group, 16) & 255]).join('.');
 }

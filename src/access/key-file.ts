@@ -4,9 +4,9 @@ import type { CallerLimits } from '../caller.ts';
 import { parseJson, TextError } from '../configs/config-text.ts';
 import { formatPath } from '../protocol.ts';
 import { limitRule, limits, type Limit } from '../settings/limits.ts';
-import { ProblemsError, type Problem } from '../settings/problems.ts';
+import { ProblemsError, quote, suggestion, type Problem } from '../settings/problems.ts';
 import { closed, filledText, problemsIn, text } from '../settings/rules.ts';
-import { digestOfNothing, isKeyName, keyNameExpected } from './api-keys.ts';
+import { digestIn, digestOfNothing, isKeyName, keyNameExpected } from './api-keys.ts';
 import type { CallerKey } from './keys.ts';
 
 /** The limits that an entry may replace, by their names there: those of the settings in lower case, without `LLM_`. */
@@ -30,8 +30,8 @@ const configExpected = 'the name of a config';
 const entryRule = closed({
   name: text(keyNameExpected).refine(isKeyName, { error: keyNameExpected }),
   sha256: text(digestExpected)
-    .toLowerCase()
-    .regex(/^[0-9a-f]{64}$/, { error: digestExpected })
+    .overwrite((written) => digestIn(written) ?? '')
+    .min(1, { error: digestExpected })
     .refine((digest) => digest !== digestOfNothing, { error: 'the digest of a key, not that of an empty text' }),
   expires_at: z.iso.datetime({ offset: true, error: timeExpected }).optional(),
   configs: z.array(filledText(configExpected), { error: 'a list of names of configs' }).optional(),
@@ -60,6 +60,25 @@ export function parseKeyFile(written: string): CallerKey[] {
     ...(configs && { configs }),
     ...(own && { limits: Object.fromEntries(Object.entries(own).map(([key, max]) => [limitKeys.get(key)!, max])) }),
   }));
+}
+
+/** What is taken, and may not do what its author wants: names of configs that there aren't, keys that nobody can use any more. */
+export function doubtsOfKeys(keys: readonly CallerKey[], configNames: readonly string[]): Problem[] {
+  return keys.flatMap(({ configs = [], expiresAtMs = Infinity }, at) => [
+    ...configs.flatMap((name, index) =>
+      configNames.includes(name)
+        ? []
+        : [
+            {
+              path: formatPath([at, 'configs', index]),
+              message: `expected ${configExpected}, found ${quote(name)}${suggestion(name, configNames)}`,
+            },
+          ],
+    ),
+    ...(expiresAtMs <= Date.now()
+      ? [{ path: formatPath([at, 'expires_at']), message: 'expected a time to come, found one that is over' }]
+      : []),
+  ]);
 }
 
 function parsed(written: string): unknown {

@@ -128,8 +128,14 @@ export class RemoteKeySet implements KeySet {
     }
     if (this.#reads >= readsMax) return false;
     this.#reads += 1;
+    // Not `AbortSignal.any` with `AbortSignal.timeout`: Node may collect that timeout as garbage, and all tokens would wait for ever.
+    const giveUp = new AbortController();
+    const stop = () => giveUp.abort();
+    const late = setTimeout(stop, readMs);
+    this.#closed.signal.addEventListener('abort', stop);
+    if (this.#closed.signal.aborted) stop();
     try {
-      const text = await textAt(this.#options.url, AbortSignal.any([this.#closed.signal, AbortSignal.timeout(readMs)]));
+      const text = await textAt(this.#options.url, giveUp.signal);
       if (text !== this.#text) this.#given.take(text);
       this.#text = text;
       this.#readAtMs = this.#now();
@@ -137,6 +143,9 @@ export class RemoteKeySet implements KeySet {
     } catch (error) {
       if (!this.#closed.signal.aborted) this.#options.telemetry.keySetUnread(error);
       return false;
+    } finally {
+      clearTimeout(late);
+      this.#closed.signal.removeEventListener('abort', stop);
     }
   }
 

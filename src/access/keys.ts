@@ -5,7 +5,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Caller } from '../caller.ts';
 import { LlmError } from '../errors.ts';
-import type { ApiKey } from './api-keys.ts';
+import { sha256Of, type ApiKey } from './api-keys.ts';
 
 /** A key, and what its caller may do. */
 export interface CallerKey extends ApiKey, Pick<Caller, 'configs' | 'limits'> {
@@ -29,6 +29,7 @@ interface Open {
 
 export class Keys {
   #known: ReadonlyMap<string, Known> = new Map();
+  #digests: ReadonlySet<string> = new Set();
   /** The key of each caller that `find` has returned. */
   readonly #keyOf = new WeakMap<Caller, Known>();
   readonly #fixed: boolean;
@@ -42,6 +43,7 @@ export class Keys {
   /** Takes these keys from now on and no others, and closes what was opened under those that are gone. */
   replace(keys: readonly CallerKey[]): void {
     const before = this.#known;
+    this.#digests = new Set(keys.map(({ sha256 }) => sha256));
     this.#known = new Map(keys.map((key) => [idOf(key), this.#know(key, before.get(idOf(key)))]));
     for (const [id, { open }] of before) {
       if (this.#known.has(id)) continue;
@@ -58,6 +60,11 @@ export class Keys {
     for (const key of this.#known.values()) if (timingSafeEqual(digest, key.digest)) found = key;
     if (found && found.expiresAtMs <= Date.now()) throw new LlmError('unauthorized', 'This key has expired');
     return found?.caller;
+  }
+
+  /** Whether the digest of a token with a line break behind it is known. `echo` writes one, and whoever hashed that meant the token. */
+  knowsWithLineBreak(token: string): boolean {
+    return ['\n', '\r\n'].some((end) => this.#digests.has(sha256Of(token + end)));
   }
 
   /**

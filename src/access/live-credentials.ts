@@ -19,6 +19,8 @@ export interface LiveCredentialsOptions {
   /** The folder that the paths of files are relative to. */
   readonly cwd: string;
   readonly telemetry: Telemetry;
+  /** The configs that are served now, of which a key may name some. */
+  readonly configNames: () => readonly string[];
 }
 
 /**
@@ -52,9 +54,17 @@ export async function openCredentials(options: LiveCredentialsOptions): Promise<
   };
 }
 
-async function openKeyFile(file: string, keys: Keys, { cwd, telemetry }: LiveCredentialsOptions): Promise<LiveFile> {
-  const [{ openLiveFile }, { parseKeyFile }] = await Promise.all([import('./live-file.ts'), import('./key-file.ts')]);
-  const take = (text: string) => keys.replace(parseKeyFile(text));
+async function openKeyFile(file: string, keys: Keys, options: LiveCredentialsOptions): Promise<LiveFile> {
+  const { cwd, telemetry, configNames } = options;
+  const [{ openLiveFile }, { doubtsOfKeys, parseKeyFile }] = await Promise.all([
+    import('./live-file.ts'),
+    import('./key-file.ts'),
+  ]);
+  const take = (text: string) => {
+    const taken = parseKeyFile(text);
+    keys.replace(taken);
+    telemetry.fileDoubted('keys', file, doubtsOfKeys(taken, configNames()));
+  };
   return openLiveFile({ what: 'keys', variable: 'LLM_API_KEYS_FILE', file, cwd, telemetry, take });
 }
 

@@ -29,6 +29,8 @@ export interface LiveFile extends AsyncDisposable {
 }
 
 const bytesMax = 1_024 * 1_024;
+/** With which a text in UTF-16 begins. */
+const utf16Marks = [Buffer.from([0xff, 0xfe]), Buffer.from([0xfe, 0xff])];
 
 /**
  * Reads the file, and again whenever it changes, until disposal.
@@ -81,7 +83,13 @@ async function textOf(path: string): Promise<string> {
     const stats = await file.stat();
     if (!stats.isFile()) throw new ProblemsError('', [whole('expected a file, found none')]);
     if (stats.size > bytesMax) throw new ProblemsError('', [whole(`expected at most ${bytesMax} bytes`)]);
-    return (await file.readFile('utf8')).replace(/^\uFEFF/, '');
+    const bytes = await file.readFile();
+    if (utf16Marks.some((mark) => bytes.subarray(0, 2).equals(mark))) {
+      throw new ProblemsError('', [
+        whole('expected UTF-8, found UTF-16, which ">" writes in some versions of PowerShell'),
+      ]);
+    }
+    return bytes.toString().replace(/^\uFEFF/, '');
   } catch (error) {
     if (error instanceof ProblemsError) throw error;
     const code = (error as NodeJS.ErrnoException).code ?? 'an error';

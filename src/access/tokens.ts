@@ -22,6 +22,8 @@ const algorithms = 'ES256 ES384 ES512 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS38
 /** By how much the clocks of issuer and service may differ. */
 const skewS = 30;
 const nameCharsMax = 255;
+/** A token may name no key. Then so many keys of the set are tried that fit its algorithm. */
+const keysTriedMax = 8;
 
 /** What was found out about a token. */
 type Verdict =
@@ -65,11 +67,30 @@ export class Tokens {
     try {
       // Taken before: the keys may be replaced meanwhile.
       const { version } = this.#keySet;
-      const { payload } = await jwtVerify(token, this.#keySet.find, this.#rules);
+      const payload = await this.#payloadOf(token);
       const caller = { name: this.#nameIn(payload) };
       this.#verdicts.set(holder, { token, version, caller, expiresAtMs: (payload.exp! + skewS) * 1_000 });
     } catch (error) {
       this.#verdicts.set(holder, { token, refusal: refusalOf(error) });
+    }
+  }
+
+  /** Rejects as jose does. */
+  async #payloadOf(token: string): Promise<JWTPayload> {
+    try {
+      return (await jwtVerify(token, this.#keySet.find, this.#rules)).payload;
+    } catch (error) {
+      if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+      let tried = 0;
+      for await (const key of error) {
+        if ((tried += 1) > keysTriedMax) break;
+        try {
+          return (await jwtVerify(token, key, this.#rules)).payload;
+        } catch (wrong) {
+          if (!(wrong instanceof errors.JWSSignatureVerificationFailed)) throw wrong;
+        }
+      }
+      throw new errors.JWSSignatureVerificationFailed();
     }
   }
 

@@ -48,8 +48,8 @@ export async function serve(host: Host): Promise<void> {
     noteSimulator(host, settings);
     await over;
   }
-  if (crash.happened) return endAfter(await crash.error, service, host);
-  if (!member) noteDrain(host);
+  if (crash.happened) await endAfter(await crash.error, service, host);
+  else if (!member) noteDrain(host);
 }
 
 /** Gives every running generation its terminal event at once. Whoever disposes the service then closes it. */

@@ -16,7 +16,7 @@ import { adaptedConfig, type ForeignRequest } from './foreign-request.ts';
 import type { HttpRefusals } from './http-refusals.ts';
 import type { HttpTraces } from './http-traces.ts';
 import type { SseOptions } from './sse-response.ts';
-import { holdFold, readAnswer, type AnswerFold } from './whole-answer.ts';
+import { heldUntilSent, holdFold, readAnswer, type AnswerFold } from './whole-answer.ts';
 
 export interface ForeignDoorOptions {
   readonly generations: Generations;
@@ -91,8 +91,7 @@ export async function answerForeign(
   fold: AnswerFold,
   { view, named }: { readonly view: ViewUntil; readonly named: boolean },
 ): Promise<Exclude<TerminalEvent, ErrorEvent> | undefined> {
-  using hold = held.take(caller.name, 0);
-  const terminal = await readAnswer(reply, hold, fold, view);
+  const terminal = await heldUntilSent(held, caller, reply, (hold) => readAnswer(reply, hold, fold, view));
   if (!terminal) reply.hijack();
   if (terminal?.type !== 'error') return terminal;
   // Under the same id the same failure would be read again.

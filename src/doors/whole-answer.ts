@@ -1,8 +1,27 @@
 /** Reads a generation to its end for a response that is sent whole. Knows HTTP by the connection that may close meanwhile, and no shape. */
 import type { FastifyReply } from 'fastify';
-import type { Hold } from '../access/held-bytes.ts';
+import type { HeldBytes, Hold } from '../access/held-bytes.ts';
+import type { Caller } from '../caller.ts';
 import { movedAway, type LogView } from '../generations/view.ts';
 import { isTerminal, type LlmEvent, type TerminalEvent } from '../protocol.ts';
+
+/** Runs `make` with a hold on the caller's account, which lasts until the response that it makes has left, or its client has. */
+export async function heldUntilSent<T>(
+  held: HeldBytes,
+  { name }: Caller,
+  { raw }: FastifyReply,
+  make: (hold: Hold) => Promise<T>,
+): Promise<T> {
+  const hold = held.take(name, 0);
+  const release = () => hold[Symbol.dispose]();
+  raw.once('close', release);
+  try {
+    return await make(hold);
+  } finally {
+    // It may have closed before anybody listened for that.
+    if (raw.destroyed) release();
+  }
+}
 
 /** What is made of a generation's events, and how much of it there is. */
 export interface AnswerFold {

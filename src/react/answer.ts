@@ -180,7 +180,7 @@ export const emptyAnswer: Answer<never, never> = { status: 'idle', ...nothing };
  */
 export function answer<Event = LlmEvent, Object = unknown>(
   events: Iterable<Event | TrackedEvent<Event>>,
-  before: Answer<Event, Object> = emptyAnswer as unknown as Answer<Event, Object>,
+  before: Answer<Event, Object> = emptyAnswer,
 ): Answer<Event, Object> {
   // The types of a config's tools matter to the caller alone.
   const given = before as unknown as Answer;
@@ -270,7 +270,7 @@ function resultOf(event: ToolResultEvent): Partial<CallPart> {
 function change(parts: Part[], changeOf: (call: CallPart) => Partial<CallPart> | false): void {
   for (const [at, part] of parts.entries()) {
     const changed = part.kind === 'call' && changeOf(part);
-    if (changed) parts[at] = { ...(part as CallPart), ...changed };
+    if (changed) parts[at] = { ...part, ...changed };
   }
 }
 
@@ -304,7 +304,8 @@ const readers = new WeakMap<object, Reader>();
 
 /** The object is the text of the last text block. Only the end says whether the config has an `output`: until then `{` does. */
 function readObject(draft: Draft, before: Answer): void {
-  const last = draft.parts.filter((part): part is TextPart => part.kind === 'text').at(-1);
+  let last: TextPart | undefined;
+  for (const part of draft.parts) if (part.kind === 'text') last = part;
   const { terminal } = draft;
   if (
     last === undefined ||
@@ -322,6 +323,6 @@ function readObject(draft: Draft, before: Answer): void {
   }
   reader.json.push(last.text.slice(reader.chars));
   reader.chars = last.text.length;
-  if (reader.json.changed) draft.object = reader.json.take() as Draft['object'];
+  if (reader.json.changed) draft.object = reader.json.take();
   readers.set(draft, reader);
 }

@@ -4,7 +4,8 @@
  * listener nobody beyond this machine.
  */
 import { randomUUID } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from '../access/access.ts';
 import { hostNameOf } from '../access/origin.ts';
@@ -13,12 +14,17 @@ import { isLoopback } from '../settings/loopback.ts';
 import type { Exposition } from '../telemetry/metrics.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { urlOf } from './listening.ts';
+import { ReadingTurns } from './reading-turns.ts';
 
 const path = '/metrics';
 /** Connections to the listener of metrics. A few scrapers keep one each. */
 const connectionsMax = 100;
 /** How long a request may take to arrive. It has no body that anyone reads. */
 const requestTimeoutMs = 10_000;
+/** How often that is looked at. Node's own half a minute would let a hundred heads that never end keep scrapers out for as long. */
+const timeoutCheckMs = 2_000;
+/** Responses that a connection may owe. Scrapers ask once at a time; each response is made whole in memory. */
+const pipelinedMax = 4;
 /** How long a connection may be quiet: longer than the time between two scrapes. */
 const quietMs = 120_000;
 
@@ -60,11 +66,22 @@ export async function startMetricsListener(options: MetricsListenerOptions): Pro
     // Nobody reads a body here, so its sender can't keep the connection.
     if (coding !== undefined || Number(length) !== 0) reply.header('connection', 'close');
   };
+  const pipelines = new Pipelines();
   const app = fastify({
     forceCloseConnections: true,
     exposeHeadRoutes: false,
-    requestTimeout: requestTimeoutMs,
-    connectionTimeout: quietMs,
+    serverFactory(route) {
+      const times = {
+        requestTimeout: requestTimeoutMs,
+        connectionsCheckingInterval: timeoutCheckMs,
+        keepAliveTimeout: quietMs,
+      };
+      const server = createServer(times, (request, response) => {
+        if (pipelines.admit(request, response)) route(request, response);
+      });
+      server.on('connection', (socket: Socket) => pipelines.add(socket));
+      return server.setTimeout(quietMs);
+    },
     genReqId: () => randomUUID(),
     frameworkErrors(_error, request, reply) {
       prepare(request, reply);
@@ -84,9 +101,43 @@ export async function startMetricsListener(options: MetricsListenerOptions): Pro
   return {
     url: urlOf(app.server),
     async [Symbol.asyncDispose]() {
+      pipelines[Symbol.dispose]();
       await app.close();
     },
   };
+}
+
+/** Closes connections that ask for more at once than anybody needs, as `OpenResponses` does at the main listener. */
+class Pipelines implements Disposable {
+  /** The responses that each connection owes. */
+  readonly #owed = new Map<Socket, number>();
+  readonly #turns = new ReadingTurns(() => this.#owed.keys());
+
+  add(socket: Socket): void {
+    this.#owed.set(socket, 0);
+    socket.once('close', () => this.#owed.delete(socket));
+  }
+
+  /** Whether a request may be answered. */
+  admit({ socket }: IncomingMessage, response: ServerResponse): boolean {
+    const owed = this.#owed.get(socket);
+    if (owed === undefined || socket.destroyed) return false;
+    if (owed >= pipelinedMax) {
+      socket.destroy();
+      this.#turns.cut();
+      return false;
+    }
+    this.#owed.set(socket, owed + 1);
+    response.once('close', () => {
+      const left = this.#owed.get(socket);
+      if (left !== undefined) this.#owed.set(socket, left - 1);
+    });
+    return true;
+  }
+
+  [Symbol.dispose](): void {
+    this.#turns[Symbol.dispose]();
+  }
 }
 
 async function sendMetrics(reply: FastifyReply, metrics: Exposition): Promise<FastifyReply> {

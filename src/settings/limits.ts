@@ -105,7 +105,7 @@ export const limits = {
     min: 0,
     meaning:
       'Tokens of input and output, cached ones too, that a caller’s generations may take in a day of UTC, counted at their ends; then its starts are `rate_limited` until the day is over',
-    scope: 'each instance',
+    scope: 'all instances',
   },
   costPerCallerPerDayMax: {
     name: 'LLM_COST_PER_CALLER_PER_DAY_MAX',
@@ -113,7 +113,7 @@ export const limits = {
     min: 0,
     dollars: true,
     meaning: 'US dollars that they may cost in a day, in the same way; models without a known price count nothing',
-    scope: 'each instance',
+    scope: 'all instances',
   },
   heldBytesMax: {
     name: 'LLM_HELD_BYTES_MAX',

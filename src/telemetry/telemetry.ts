@@ -224,6 +224,11 @@ export class Telemetry {
     this.#log.error({ file, problems }, `${what} refused, the old ones stay`);
   }
 
+  /** Such a file was taken, and may not do what its author wants. Logs nothing without warnings. */
+  fileDoubted(what: string, file: string, warnings: readonly Problem[]): void {
+    if (warnings.length > 0) this.#log.warn({ file, warnings }, `${what} are taken with warnings`);
+  }
+
   /** The keys of the issuer of tokens can't be read now. Those that were read before stay for a while. */
   keySetUnread(error: unknown): void {
     this.#log.error({ cause: causeOf(error, () => false) }, 'the keys at LLM_JWKS_URL can’t be read');

@@ -123,7 +123,9 @@ class WatchedExporter implements SpanExporter {
 
   export(spans: ReadableSpan[], done: Done): void {
     this.#exporter.export(spans, (result) => {
-      if (!this.#closed) this.#note(result.code === exported ? undefined : (result.error ?? new Error('not exported')));
+      const { error = new Error('not exported') } = result;
+      const code: number = result.code;
+      if (!this.#closed) this.#note(code === exported ? undefined : error);
       done(result);
     });
   }

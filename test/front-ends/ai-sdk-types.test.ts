@@ -11,7 +11,7 @@ const tsc = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', impor
 it('the compiler takes it as a ChatTransport of the lines 6 and 7, and refuses what does not fit the config', async () => {
   // A project of one file: those of other front ends have tests of their own.
   const project = `${here}tsconfig.ai-sdk.json`;
-  await writeFile(project, JSON.stringify({ extends: './tsconfig.json', include: ['ai-sdk.types.ts'] }));
+  await writeFile(project, JSON.stringify({ extends: './tsconfig.json', include: ['ai-sdk.test-d.ts'] }));
   try {
     const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', project]).catch(
       (error: { readonly stdout: string }) => error,

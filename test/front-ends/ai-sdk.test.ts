@@ -325,10 +325,11 @@ describe.each(lines)('line $name', ({ ai, chat: chatOf }) => {
       const { generationId } = metadataOf(chat);
       await chat.addToolOutput({ tool: 'pick', toolCallId: 'toolu_p', output: 'a.txt' } as never);
       await chat.addToolApprovalResponse({ id: 'toolu_r', approved: true });
-      await chat.until((each) => partsOf(each).some((part) => 'state' in part && part.state === 'approval-requested'));
-      await chat.until((each) => each.status === 'ready' && each.finishes.length === 2);
+      const state = (each: PlainChat, id: string) =>
+        partsOf(each).map((part) => ('toolCallId' in part && part.toolCallId === id ? part.state : undefined));
+      await chat.until((each) => each.status === 'ready' && state(each, 'toolu_s').includes('approval-requested'));
       await chat.addToolApprovalResponse({ id: 'toolu_s', approved: false, reason: 'not that one' });
-      await chat.until((each) => each.status === 'ready' && each.finishes.length === 3);
+      await chat.until((each) => each.status === 'ready' && metadataOf(each).state !== 'running');
       expect([chat.error, chat.messages.length]).toEqual([undefined, 2]);
       expect(partsOf(chat)).toMatchObject([
         { type: 'text', text: 'Let me. ' },
@@ -435,6 +436,7 @@ describe.each(lines)('line $name', ({ ai, chat: chatOf }) => {
       expect(chat.status).toBe('error');
       const resumed = chat.resumeStream();
       await request.text('two');
+      await chat.until((each) => textOf(each) === 'one two');
       request.finish();
       await resumed;
       expect([chat.status, textOf(chat), chat.messages.length]).toEqual(['ready', 'one two', 2]);

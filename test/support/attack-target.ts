@@ -6,7 +6,7 @@ import { fork } from 'node:child_process';
 import { once, setMaxListeners } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, vi } from 'vitest';
-import { keysOf } from './attack-callers.ts';
+import { startFeatures } from './attack-features.ts';
 import { startServiceProcess, type Held, type ServiceProcess, type ServiceProcessOptions } from './service-process.ts';
 
 /** What the probe has seen since the last question. */
@@ -87,7 +87,8 @@ const startMsMax = 120_000;
 
 export async function startTarget(options: TargetOptions): Promise<AttackTarget> {
   const { callers = [], heapMiB = heapMiBDefault } = options;
-  const env = { ...keysOf(callers), ...options.env };
+  const features = await startFeatures(callers);
+  const env = { ...features.env, ...options.env };
   const service = await startServiceProcess({ ...options, heapMiB, env });
   const { sockets: restSockets } = await service.measure();
   const probe = await startProbe(service);
@@ -192,6 +193,7 @@ export async function startTarget(options: TargetOptions): Promise<AttackTarget>
     async [Symbol.asyncDispose]() {
       await probe[Symbol.asyncDispose]();
       await service[Symbol.asyncDispose]();
+      await features[Symbol.asyncDispose]();
     },
   };
 }

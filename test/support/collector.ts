@@ -1,5 +1,5 @@
 /** A collector of OpenTelemetry on loopback: takes traces over HTTP, as JSON or protobuf, and keeps what came. */
-import { createServer, type IncomingHttpHeaders } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { until } from './eventually.ts';
@@ -34,7 +34,7 @@ export async function startCollector(): Promise<Collector> {
   const spans: CollectedSpan[] = [];
   const requests: { path: string; headers: IncomingHttpHeaders; body: Buffer }[] = [];
   let resource: Readonly<Record<string, unknown>> = {};
-  const server = createServer(async (request, response) => {
+  const take = async (request: IncomingMessage, response: ServerResponse) => {
     const chunks: Buffer[] = [];
     try {
       for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
@@ -51,7 +51,8 @@ export async function startCollector(): Promise<Collector> {
     }
     if (collector.answer === 'never') return;
     response.writeHead(collector.answer, { connection: 'close', 'content-type': 'application/json' }).end('{}');
-  });
+  };
+  const server = createServer((request, response) => void take(request, response));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const collector: Collector = {

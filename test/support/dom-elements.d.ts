@@ -5,5 +5,5 @@ interface Element {
   scrollTop: number;
   readonly scrollHeight: number;
   readonly clientHeight: number;
-  addEventListener(type: string, listener: (event: never) => void, options?: { readonly once: boolean }): void;
+  addEventListener(type: string, listener: (event: unknown) => void, options?: object): void;
 }

@@ -25,8 +25,12 @@ export interface Signer {
   /** The public key as text, as an attacker has it. */
   readonly spki: string;
   readonly jwk: JWK;
-  /** A token that is good for ten minutes, but for the claims that are given; an undefined one is left out. */
-  token(claims?: Claims, kid?: string): Promise<string>;
+  /**
+   * A token that is good for ten minutes, but for the claims that are given; an undefined one is left out.
+   *
+   * @param kid The name of the key that the token names; null for none.
+   */
+  token(claims?: Claims, kid?: string | null): Promise<string>;
 }
 
 export const issuerName = 'https://issuer.example';
@@ -68,7 +72,9 @@ export async function createSigner(kid: string, alg = 'ES256'): Promise<Signer> 
     spki: await exportSPKI(publicKey),
     jwk: { ...(await exportJWK(publicKey)), kid, alg, use: 'sig' },
     token: (claims = {}, named = kid) =>
-      signed(claims, (jwt) => jwt.setProtectedHeader({ alg, kid: named }).sign(privateKey)),
+      signed(claims, (jwt) =>
+        jwt.setProtectedHeader({ alg, ...(named === null ? {} : { kid: named }) }).sign(privateKey),
+      ),
   };
 }
 

@@ -25,7 +25,7 @@ export function keyFileForEachTest(file = 'keys.json'): KeyFile {
       return join(folder, file);
     },
     async write(content) {
-      const text = typeof content === 'string' ? content : JSON.stringify(content);
+      const text = typeof content === 'string' || Buffer.isBuffer(content) ? content : JSON.stringify(content);
       await writeFile(join(folder, 'new'), text);
       await rename(join(folder, 'new'), join(folder, file));
     },

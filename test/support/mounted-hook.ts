@@ -6,7 +6,7 @@ import { createElement, StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 
 // React looks there for the event that is being handled, and for the element that has the focus.
-(globalThis as { window?: object }).window ??= { HTMLIFrameElement: class {} };
+(globalThis as { window?: object }).window ??= { HTMLIFrameElement: Object };
 
 const container = {
   nodeType: 1,
@@ -39,7 +39,7 @@ export function mountHook<Props, Result>(
     results.push(hook(given));
     return null;
   }
-  const root = createRoot({ ...container } as never);
+  const root = createRoot({ ...container });
   const render = (given: Props) => {
     const component = createElement(Component, { given });
     root.render(strict ? createElement(StrictMode, null, component) : component);

@@ -4,9 +4,9 @@
  * every viewer sees against what was written.
  */
 import { isTerminal, parseEventId, type LlmEvent, type TerminalEvent } from '../../src/protocol.ts';
-import { connect, type Connection } from '../../src/stream-log/redis/connection.ts';
 import type { RedisStreamLogs } from '../../src/stream-log/redis/redis-logs.ts';
 import type { GenerationKey, LogBatch, StreamLog } from '../../src/stream-log/stream-log.ts';
+import { gatedConnection } from './gated-connection.ts';
 import { cancelled, done, key, nobody, open, text } from './log-events.ts';
 import { startRedis, type TestRedis } from './redis.ts';
 import { randomOf } from './seeded.ts';
@@ -350,32 +350,12 @@ class History implements AsyncDisposable {
 }
 
 async function startInstance(name: string, redis: TestRedis, prefix: string): Promise<Instance> {
-  let gate: Promise<void> | undefined;
-  let connection: Connection | undefined;
-  const gated: typeof connect = async (address, options) => {
-    const real = await connect(address, options);
-    connection = real;
-    return {
-      clustered: real.clustered,
-      async run(...args) {
-        await gate;
-        return real.run(...args);
-      },
-      async command(...args) {
-        await gate;
-        return real.command(...args);
-      },
-      subscribe: (channel, listener) =>
-        real.subscribe(channel, (message) => (gate ? void gate.then(() => listener(message)) : listener(message))),
-      onUp: (listener) => real.onUp(listener),
-      onDown: (listener) => real.onDown(listener),
-      close: () => real.close(),
-    };
-  };
+  const { connect, pause, resume, cut } = gatedConnection();
   // Half the hold of a lease would do for those that write again; the machine may be busy.
-  const logs = redisLogs(redis, prefix, { connect: gated, timing: { ...quickTiming, beatMs: 150, patienceMs: 2_000 } });
+  const logs = redisLogs(redis, prefix, { connect, timing: { ...quickTiming, beatMs: 150, patienceMs: 2_000 } });
   await logs.connect();
   let die = () => {};
+  let pausing = false;
   const instance: Instance = {
     name,
     logs,
@@ -384,12 +364,18 @@ async function startInstance(name: string, redis: TestRedis, prefix: string): Pr
     died: new Promise((resolve) => (die = resolve)),
     pause(ms) {
       instance.paused = true;
-      gate ??= sleep(ms).then(() => (gate = undefined));
+      if (pausing) return;
+      pausing = true;
+      pause();
+      void sleep(ms).then(() => {
+        pausing = false;
+        resume();
+      });
     },
     crash() {
       instance.dead = true;
       die();
-      connection?.close();
+      cut();
     },
   };
   return instance;

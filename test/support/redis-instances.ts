@@ -1,79 +1,34 @@
 /** Instances that share a Redis, without the service around them, and viewers of their logs. Tests pause and kill them. */
 import type { LlmEvent } from '../../src/protocol.ts';
-import { connect, type Connection } from '../../src/stream-log/redis/connection.ts';
 import type { RedisStreamLogs } from '../../src/stream-log/redis/redis-logs.ts';
-import type { Script } from '../../src/stream-log/redis/script.ts';
 import type { GenerationKey, LogBatch, Producer, StreamLog } from '../../src/stream-log/stream-log.ts';
+import { gatedConnection, type GatedConnection } from './gated-connection.ts';
 import { nobody } from './log-events.ts';
 import type { TestRedis } from './redis.ts';
 import { redisLogs } from './stream-logs.ts';
 
 /** An instance whose process can be stopped for a while, or killed. */
-export interface Instance extends AsyncDisposable {
+export interface Instance extends Pick<GatedConnection, 'pause' | 'resume' | 'around'>, AsyncDisposable {
   readonly logs: RedisStreamLogs;
-  /** Holds all that it sends and gets, as a process does that is stopped. */
-  pause(): void;
-  resume(): void;
   /** Cuts it off from Redis for good, as `kill -9` does. */
   kill(): void;
-  /** Puts a function in the place of the next call of a script. It may make that call. */
-  around(script: Script, wrapper: Wrapper): void;
 }
-
-type Wrapper = (call: () => Promise<unknown>) => Promise<unknown>;
 
 export function startInstance(
   redis: Pick<TestRedis, 'url'>,
   prefix: string,
   options: Parameters<typeof redisLogs>[2] = {},
 ): Instance {
-  let release = () => {};
-  let gate: Promise<void> | undefined;
-  let connection: Connection | undefined;
-  let wrapped: { readonly script: Script; readonly wrapper: Wrapper } | undefined;
-  const logs = redisLogs(redis, prefix, {
-    async connect(address, connectOptions) {
-      const real = await connect(address, connectOptions);
-      connection = real;
-      return {
-        clustered: real.clustered,
-        async run(script, keys, args) {
-          await gate;
-          const call = () => real.run(script, keys, args);
-          if (wrapped?.script !== script) return call();
-          const { wrapper } = wrapped;
-          wrapped = undefined;
-          return wrapper(call);
-        },
-        async command(...args) {
-          await gate;
-          return real.command(...args);
-        },
-        subscribe: (channel, listener) =>
-          real.subscribe(channel, (message) => (gate ? void gate.then(() => listener(message)) : listener(message))),
-        onUp: (listener) => real.onUp(listener),
-        onDown: (listener) => real.onDown(listener),
-        close: () => real.close(),
-      };
-    },
-    ...options,
-  });
+  const { connect, pause, resume, cut, around } = gatedConnection();
+  const logs = redisLogs(redis, prefix, { connect, ...options });
   return {
     logs,
-    pause() {
-      gate ??= new Promise((resolve) => (release = resolve));
-    },
-    resume() {
-      gate = undefined;
-      release();
-    },
-    kill: () => connection?.close(),
-    around(script, wrapper) {
-      wrapped = { script, wrapper };
-    },
+    pause,
+    resume,
+    around,
+    kill: cut,
     async [Symbol.asyncDispose]() {
-      gate = undefined;
-      release();
+      resume();
       await logs[Symbol.asyncDispose]();
     },
   };

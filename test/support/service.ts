@@ -19,18 +19,34 @@ export interface TestServiceOptions extends Pick<
 > {
   /** Replaces the configs: a map as in a config file. */
   readonly configs?: Readonly<Record<string, unknown>>;
+  /** Replaces them by a config file, of this path. */
+  readonly configFile?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly simulator?: SimulatorOptions;
 }
 
 export const plainConfig = { model: 'claude-sonnet-5-5', max_tokens: 100_000, system_prompt: 'You are a test.' };
 
+const usualConfigs = {
+  default: plainConfig,
+  welcome: plainConfig,
+  tutor: { ...plainConfig, system_prompt: 'You teach {{subject}}.' },
+};
+
 /** Retries happen at once unless a test sets other delays. */
 const noDelay = { firstDelayMs: 0, delayMaxMs: 0, random: () => 0 };
 
 /** A service for a part of a test. The caller disposes it. */
 export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
-  const { configs, env = {}, simulator, retryTiming = noDelay, telemetry, redisTiming = quickTiming } = options;
+  const {
+    configs,
+    configFile,
+    env = {},
+    simulator,
+    retryTiming = noDelay,
+    telemetry,
+    redisTiming = quickTiming,
+  } = options;
   const upstream = await startSimulator({ tokensPerSecond: 'unpaced', docs: [], ...simulator });
   const variables = {
     PORT: '0',
@@ -40,6 +56,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     ANTHROPIC_BASE_URL: upstream.url,
     ANTHROPIC_API_KEY: 'sk-test',
     ...sharedLogs(),
+    ...(configFile === undefined ? {} : { LLM_CONFIG: configFile }),
     ...env,
   };
   const service = await startWithParts({
@@ -49,11 +66,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     redisTiming,
     ...(telemetry ? { telemetry } : {}),
     ...(options.onGenerationEnd ? { onGenerationEnd: options.onGenerationEnd } : {}),
-    configs: configs ?? {
-      default: plainConfig,
-      welcome: plainConfig,
-      tutor: { ...plainConfig, system_prompt: 'You teach {{subject}}.' },
-    },
+    ...(configFile === undefined ? { configs: configs ?? usualConfigs } : {}),
   }).catch(async (error: unknown) => {
     await upstream[Symbol.asyncDispose]();
     throw error;

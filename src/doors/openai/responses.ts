@@ -2,7 +2,8 @@
  * OpenAI's Responses API: a response is started, followed from any place, read, and cancelled. Its id is the generation's. So this is
  * the one of the foreign APIs that keeps resume and stop.
  */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Hold } from '../../access/held-bytes.ts';
 import { ResponseEvents } from '../../adapters/openai/response-events.ts';
 import type { Caller } from '../../caller.ts';
 import { LlmError } from '../../errors.ts';
@@ -17,7 +18,7 @@ import {
   type ViewUntil,
 } from '../foreign-door.ts';
 import { parseInput } from '../parse-input.ts';
-import { holdFold } from '../whole-answer.ts';
+import { heldUntilSent, holdFold } from '../whole-answer.ts';
 import { responseRequest } from './response-request.ts';
 
 const door = 'openai';
@@ -41,16 +42,16 @@ export function registerResponses(scope: FastifyInstance, options: ForeignDoorOp
     const caller = authenticate(request);
     const generationId = generationIdOf(request, schemas);
     const after = cursorOf(request.query as Readonly<Record<string, unknown>>);
-    if (after === undefined) return soFar(caller, generationId);
+    if (after === undefined) return soFar(caller, generationId, reply);
     const view: ViewUntil = (signal) => generations.follow(caller, { generationId }, signal, { door });
     return streamForeign(reply, options, caller, responseFrames(after), view);
   });
 
-  scope.post<WithId>('/v1/responses/:id/cancel', async (request) => {
+  scope.post<WithId>('/v1/responses/:id/cancel', async (request, reply) => {
     const caller = authenticate(request);
     const generationId = generationIdOf(request, schemas);
     await generations.cancel(caller, generationId);
-    return soFar(caller, generationId);
+    return soFar(caller, generationId, reply);
   });
 
   /** Starts a generation that nobody watches, and returns its response, which has just begun. */
@@ -69,10 +70,16 @@ export function registerResponses(scope: FastifyInstance, options: ForeignDoorOp
   }
 
   /** The response of a generation as it is now. */
-  async function soFar(caller: Caller, generationId: string): Promise<object> {
-    const { lastEventId } = await generations.snapshot(caller, generationId);
+  function soFar(caller: Caller, generationId: string, reply: FastifyReply): Promise<object> {
+    return heldUntilSent(options.held, caller, reply, (hold) => readSoFar(caller, generationId, hold));
+  }
+
+  async function readSoFar(caller: Caller, generationId: string, hold: Hold): Promise<object> {
+    const { lastEventId } = await generations.snapshot(caller, generationId, (bytes) => {
+      hold.resize(bytes);
+      return undefined;
+    });
     const lastOffset = parseEventId(lastEventId)!.offset;
-    using hold = options.held.take(caller.name, 0);
     const left = new AbortController();
     const reader = generations.follow(caller, { generationId }, left.signal, { door });
     const events = new ResponseEvents();

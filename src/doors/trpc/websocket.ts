@@ -97,8 +97,9 @@ export function createWebSocketDoor(options: WebSocketDoorOptions): WebSocketDoo
           prove = () => {};
         } catch (error) {
           // Every call under a wrong key is refused, until the socket is closed for want of a right one.
-          if (LlmError.from(error).code === 'unauthorized') return;
-          intake.close(closeCodes.tryAgainLater, 'too many sockets');
+          const { code } = LlmError.from(error);
+          if (code === 'unauthorized') return;
+          intake.close(closeCodes.tryAgainLater, code);
         }
       };
       prove = (connectionParams) => {

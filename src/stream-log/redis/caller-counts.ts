@@ -1,15 +1,17 @@
 /**
- * What each caller does on all instances together: how many of its generations run, and how many it starts in a minute. Knows no
- * limit: who asks names one.
+ * What each caller does on all instances together: how many of its generations run, how many it starts in a minute, and what they
+ * have used up today. Knows no limit: who asks names one.
  *
- * An instance writes how many generations it runs, never by how much that number has changed. So a call whose answer was lost may
- * be repeated, what Redis forgot is written again, and nothing drifts. The number of an instance that is gone counts until its
- * lease is over.
+ * An instance writes how many generations it runs and what was used up on it, never by how much a number has changed. So a call whose
+ * answer was lost may be repeated, what Redis forgot is written again, and nothing drifts. Of an instance that is gone, the number of
+ * running generations counts until its lease is over, and what was used up until the day is over.
  */
+import type { SharedSpending, Used } from '../../access/budgets.ts';
 import type { Connection } from './connection.ts';
 import { callerIndex } from './keys.ts';
 import { script, type Script } from './script.ts';
 import { RUNNING } from './scripts/running.ts';
+import { USED } from './scripts/used.ts';
 import type { RedisTiming } from './timing.ts';
 
 /** An instance writes its numbers again at every second beat. */
@@ -18,6 +20,8 @@ const beatsPerRenewal = 2;
 const beatsPerLease = 6;
 /** For a number that is written whatever the others run. */
 const unlimited = Number.MAX_SAFE_INTEGER;
+const hourMs = 60 * 60_000;
+const dayMs = 24 * hourMs;
 
 /** What this instance runs of one caller. */
 interface Mine {
@@ -28,10 +32,13 @@ interface Mine {
   writing: boolean;
 }
 
-export class CallerCounts {
+export class CallerCounts implements SharedSpending {
   readonly #instance: string;
   readonly #leaseMs: string;
   readonly #callers = new Map<string, Mine>();
+  /** Calls under way that write what was used up. */
+  readonly #exchanges = new Set<Promise<unknown>>();
+  #onBack: () => void = () => {};
   #connection: Connection | undefined;
   #prefix = '';
   #rateScript: Script | undefined;
@@ -91,11 +98,34 @@ export class CallerCounts {
     }
   }
 
-  /** This instance runs nothing any more. Never rejects. */
+  /** Redis can be reached again. What this instance has written may be lost. */
+  back(): void {
+    this.renew();
+    this.#onBack();
+  }
+
+  onBack(listener: () => void): void {
+    this.#onBack = listener;
+  }
+
+  async exchangeUsed(caller: string, day: number, here: Used): Promise<Used> {
+    const key = `${callerIndex(this.#prefix, caller)}:used:${day}`;
+    // The clock of another instance may be behind this one's, and its day later over.
+    const expiryMs = Math.max((day + 1) * dayMs - Date.now(), 0) + hourMs;
+    const call = this.#run(USED, key, [this.#instance, String(here.tokens), String(here.costUsd), String(expiryMs)]);
+    this.#exchanges.add(call);
+    try {
+      return usedByOthers((await call) as readonly string[], this.#instance);
+    } finally {
+      this.#exchanges.delete(call);
+    }
+  }
+
+  /** This instance runs nothing any more. Settles when Redis has that, and all that was used up. Never rejects. */
   async leave(): Promise<void> {
     const writes = [...this.#callers.keys()].map((caller) => this.#write(caller, 0, unlimited));
     this.#callers.clear();
-    await Promise.allSettled(writes);
+    await Promise.allSettled([...writes, ...this.#exchanges]);
   }
 
   /**
@@ -139,4 +169,17 @@ export class CallerCounts {
     if (!this.#connection) throw new Error('not connected yet');
     return this.#connection.run(lua, [key], args);
   }
+}
+
+/** @param all Names of instances, each followed by its numbers. */
+function usedByOthers(all: readonly string[], instance: string): Used {
+  let tokens = 0;
+  let costUsd = 0;
+  for (let at = 0; at < all.length; at += 2) {
+    if (all[at] === instance) continue;
+    const [itsTokens, itsDollars] = all[at + 1]!.split(' ');
+    tokens += Number(itsTokens);
+    costUsd += Number(itsDollars);
+  }
+  return { tokens, costUsd };
 }

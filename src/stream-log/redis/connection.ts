@@ -135,8 +135,8 @@ class Standalone implements Connection {
   }
 
   close(): void {
-    this.#commands.destroy();
-    this.#messages.destroy();
+    destroyForGood(this.#commands);
+    destroyForGood(this.#messages);
   }
 
   readonly #send: Send = async (args) => {
@@ -210,6 +210,9 @@ class Cluster implements Connection {
   }
 
   close(): void {
+    for (const { client, pubSub } of this.#cluster.masters) {
+      for (const each of [client, pubSub?.client]) if (each) destroyForGood(each);
+    }
     this.#cluster.destroy();
   }
 
@@ -231,6 +234,15 @@ class Cluster implements Connection {
       });
     }
   }
+}
+
+/**
+ * Closes the client. One that is just opening a socket doesn't notice: it goes on until it is ready, and would then send a ping every
+ * two seconds for ever.
+ */
+function destroyForGood(client: Pick<RedisClientType, 'on' | 'destroy'>): void {
+  client.on('ready', () => client.destroy());
+  client.destroy();
 }
 
 /** Makes the connection anew. What waits for answers on the old one rejects. */

@@ -271,7 +271,7 @@ export class RedisStreamLogs implements StreamLogs {
     this.#index = new CallerIndex(connection, address.prefix, this.#options.limits);
     this.#shards = shards;
     this.callerCounts.connected(connection, address.prefix);
-    connection.onUp(() => this.callerCounts.renew());
+    connection.onUp(() => this.callerCounts.back());
     connection.onDown(() => shards.forEach((shard) => shard.interrupt()));
     connection.onUp(() => shards.forEach((shard) => void shard.resume()));
     this.#beats = setInterval(() => this.#beat(), this.#timing.beatMs).unref();

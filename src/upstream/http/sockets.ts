@@ -3,7 +3,7 @@
  * nothing of the Messages API. It sends only the headers that it is given, follows no redirect, and rejects only after
  * the socket is closed.
  */
-import http, { type IncomingHttpHeaders, type RequestOptions } from 'node:http';
+import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders, type RequestOptions } from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import { urlToHttpOptions } from 'node:url';
@@ -77,7 +77,7 @@ export function prepareRequest(
 /** The same request with more headers, which replace those of the same names. */
 export function withHeaders(request: PreparedRequest, more: Readonly<Record<string, string>>): PreparedRequest {
   const { options } = request;
-  return { ...request, options: { ...options, headers: { ...options.headers, ...more } } };
+  return { ...request, options: { ...options, headers: { ...(options.headers as OutgoingHttpHeaders), ...more } } };
 }
 
 interface Agents {
