@@ -85,7 +85,7 @@ export class UiChunks {
   /** Calls without a result: whether they wait for the client. */
   readonly #unsettled = new Map<string, boolean>();
   readonly #approvals = new Set<string>();
-  /** Calls of upstream's own tools, whose results find their parts by these ids. */
+  /** Ids of the calls of upstream's own tools. A result of another id becomes a `data-block`, since clients throw at it. */
   readonly #uses = new Set<string>();
   readonly #cited = new Set<string>();
 

@@ -46,8 +46,8 @@ export interface ConfigInput<SystemPrompt extends PromptInput = PromptInput, Oth
   /** How the model thinks. Unless set, upstream decides it for the model, and clients do not receive the thinking. */
   readonly thinking?: {
     /**
-     * Whether the model thinks. `adaptive`, the default, lets the model decide how much; with `between_tools` it
-     * thinks only there.
+     * Whether the model thinks. With `adaptive` the model decides how much; a `thinking` without `type` means this.
+     * With `between_tools` it thinks only between calls of tools.
      */
     readonly type?: 'adaptive' | 'between_tools' | 'enabled' | 'disabled';
     /**
@@ -221,7 +221,7 @@ export interface ConfigInput<SystemPrompt extends PromptInput = PromptInput, Oth
     /** Milliseconds for the whole generation, with its retries and its fallback. Default: `600000`. */
     readonly total_ms?: number;
   };
-  /** How often a failed request is sent again. After the first output no request is sent again. */
+  /** How often a failed request is sent again. A message that has begun is not asked for again. */
   readonly retries?: {
     /** How many more requests may follow the first; 0 for none. Default: `2`. */
     readonly max?: number;

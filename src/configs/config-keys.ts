@@ -367,7 +367,7 @@ export const configKeys = {
         .default(20_000)
         .describe('Milliseconds from the first request on, after which no retry begins.'),
     }).prefault({}),
-    { meaning: 'How often a failed request is sent again. After the first output no request is sent again.' },
+    { meaning: 'How often a failed request is sent again. A message that has begun is not asked for again.' },
   ),
   fallback: entry(text('the name of another config').optional(), {
     meaning:

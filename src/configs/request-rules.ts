@@ -46,7 +46,7 @@ export const thinking = closed({
     })
     .optional()
     .describe(
-      'Whether the model thinks. `adaptive`, the default, lets the model decide how much; with `between_tools` it thinks only there.',
+      'Whether the model thinks. With `adaptive` the model decides how much; a `thinking` without `type` means this. With `between_tools` it thinks only between calls of tools.',
     ),
   budget_tokens: wholeNumber(budgetTokensMin)
     .optional()

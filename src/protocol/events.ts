@@ -179,7 +179,7 @@ const doneSchema = z
     stopDetails: z.unknown().optional(),
     messageId: z.string().optional().describe("Upstream's id of the last message."),
     upstreamModel: z.string().optional().describe("The model that upstream says it used, where it isn't `model`."),
-    container: z.unknown().optional().describe("Upstream's container, which the next request may name."),
+    container: z.unknown().optional().describe("Upstream's container, where it ran code."),
     contextManagement: z.unknown().optional().describe('What upstream took out of the conversation, if it says so.'),
     steps: z.int().describe('Messages that upstream completed for this answer; 1 without tools.'),
     limit: z.enum(answerLimits).optional().describe('The limit of the config that ended the calls of tools.'),
@@ -207,7 +207,7 @@ export interface DoneEvent extends Account {
   messageId?: string | undefined;
   /** The model that upstream says it used; absent where that is `model`, or where upstream names none. */
   upstreamModel?: string | undefined;
-  /** Upstream's container, unchanged, whose id the next request may name; absent if upstream sent none. */
+  /** Upstream's container, unchanged: where it ran code. A client's request can't name it; a config can. Absent if upstream sent none. */
   container?: unknown;
   /** Upstream's `context_management`, unchanged: what it took out of the conversation; absent if upstream sent none. */
   contextManagement?: unknown;

@@ -90,8 +90,8 @@ export const upstreamVariables: { readonly [Key in keyof UpstreamVariables]: Var
   allProxy: {
     name: 'ALL_PROXY',
     lowerCaseToo: true,
-    // Many shells name a SOCKS proxy here beside the two others. An empty value stands for a proxy that can't be used, which
-    // settings.ts refuses only where it would be used.
+    // Many shells set ALL_PROXY to a SOCKS proxy and the two variables above to others. This rule turns an address that can't be
+    // used into ''. settings.ts refuses '' only if one of the two variables above is not set.
     rule: z.string().transform((proxy) => parseProxy(proxy) ?? ''),
     default: undefined,
     meaning: 'The proxy for upstreams whose scheme has none of the two',

@@ -134,7 +134,7 @@ export interface ToolDefinition<Input, Parsed> {
 export interface ServiceToolDefinition<Input, Parsed, Output, Shown> extends ToolDefinition<Input, Parsed> {
   /** What the tool gives: model and clients get the parsed result. Without it the model gets the result, and clients only `ok`. */
   readonly output?: Schema<Output, Shown>;
-  /** Milliseconds after which the call ends as `timeout`. */
+  /** Milliseconds after which the call ends as `timeout`. Default: 60,000. */
   readonly timeout_ms?: number;
   /** Whether the call waits until a client approves it; or a function that decides it for each call. Default: `false`. */
   readonly approval?: boolean | ((input: Parsed, context: ToolContext) => boolean | Promise<boolean>);

@@ -1,6 +1,6 @@
 /**
  * Decides what is tried after a failure: the same config again after a wait, its fallback, or nothing. It only decides;
- * Attempts acts. It is asked only while the generation has no output, since output that viewers have seen can't be
+ * Attempts acts. It is asked only while the present message has no output, since output that viewers have seen can't be
  * taken back.
  */
 import type { Config } from '../configs/configs.ts';
@@ -36,7 +36,7 @@ export class RetryPlan {
   /** When the first attempt with this config began. `retries.totalMs` is counted from here. */
   #sinceMs: number;
 
-  /** @param mayFallBack False after the generation's first output, which was another config's. */
+  /** @param mayFallBack False from the second message on: the config that wrote the first one writes all. */
   constructor(config: Config, timing: RetryTiming, nowMs: number, mayFallBack = true) {
     this.#mayFallBack = mayFallBack;
     this.#config = config;

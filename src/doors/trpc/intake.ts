@@ -53,7 +53,8 @@ export class Intake {
     this.#socket = socket;
     this.#limits = limits;
     this.#takenBytes = socket.bytesRead;
-    // `ws` listens first, so it has added these bytes to their message by now.
+    // The listener of `ws` runs first. Messages that these bytes complete have reached `take` by now, so what is counted here is
+    // an unfinished message, and messages that wait.
     socket.on('data', () => {
       const bytes = socket.bytesRead - this.#takenBytes;
       if (bytes <= uncountedBytes || this.#closed) return;

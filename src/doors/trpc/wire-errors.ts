@@ -59,7 +59,8 @@ export const errorFormatter: TRPCErrorFormatter<LlmContext, LlmErrorShape> = ({ 
   const refusal = fromTrpcError(error);
   const requestId = ctx?.note?.requestId ?? refusal.requestId;
   const { stack: _stack, path, ...data } = shape.data;
-  // tRPC's adapters, and a middleware of the host, may throw an error with the number that makes links run again.
+  // tRPC's adapters and the host's middleware may throw an error numbered -32603. A link would then start the subscription again, so
+  // a subscription gets another number.
   const code = type === 'subscription' && shape.code === internalErrorNumber ? unprocessableNumber : shape.code;
   return {
     ...shape,

@@ -164,9 +164,10 @@ export class Heartbeat {
   }
 
   /**
-   * Ends a generation whose producer can't.
+   * Writes the terminal event of a generation whose own instance can't write it.
    *
-   * @param beat The owner's counter as it was observed; undefined where the owner is this instance, which knows that it doesn't run it.
+   * @param beat The owner's counter as it was observed; undefined if Redis names this instance as the owner, but this instance
+   *   doesn't run the generation.
    */
   async #end(k: string, owner: string, beat: string | undefined): Promise<'ended' | 'it lives'> {
     const shard = this.#shard;
