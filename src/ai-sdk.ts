@@ -127,7 +127,7 @@ export function createChatTransport<TRouter extends AnyAppRouter, const Name ext
     abortSignal?.addEventListener('abort', leave, { once: true });
     return {
       /** The events of a run that ends when nobody reads it any more. */
-      begin(open: (options: { readonly signal: AbortSignal }) => Run): Batches {
+      begin: (open: (options: { readonly signal: AbortSignal }) => Run): Batches => {
         run = open({ signal: abort.signal });
         reading.set(chatId, run);
         batches = oneByOne(run[Symbol.asyncIterator]());
@@ -153,7 +153,7 @@ export function createChatTransport<TRouter extends AnyAppRouter, const Name ext
         const continued = await goOn(service, messages, (generationId) =>
           begin((signal) => client.follow({ generationId }, signal)),
         );
-        if (continued) return stream(continued.batches, new UiChunks({}, continued.answered));
+        if (continued) return stream(continued.batches, new UiChunks({}, continued));
         const last = messages.at(-1);
         const messageId = last?.role === 'assistant' ? last.id : undefined;
         const asked = { config, variables: ofRequest, messages: messagesOf(messages), thread: request.chatId };

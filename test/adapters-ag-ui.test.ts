@@ -368,8 +368,8 @@ function read(log: readonly LlmEvent[], after: number, merges: readonly boolean[
 function sent(log: readonly LlmEvent[], merges: readonly boolean[], lastEventId?: string): Frame[] {
   const cursor = lastEventId === undefined ? undefined : parseCursor(lastEventId);
   const after = cursor?.id ? Number(cursor.id.split(':')[1]) : -1;
-  const text = new AgUiFrames(ids, cursor).framesOf(read(log, after, merges));
-  return [...text.matchAll(/^id: (.*)\ndata: (.*)\n\n/gm)].map(([, id, data]) => ({
+  const frames = new AgUiFrames(ids, cursor).framesOf(read(log, after, merges));
+  return [...frames.matchAll(/^id: (.*)\ndata: (.*)\n\n/gm)].map(([, id, data]) => ({
     id: id!,
     event: JSON.parse(data!),
   }));

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it, vi } from 'vitest';
 import { read } from './support/printed.ts';
+import { needsOthers } from './support/recipes.ts';
 
 // The compiler is slow on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
@@ -22,17 +23,10 @@ const ofTheReader = {
     'export declare const mailer: { send(mail: Readonly<Record<"from" | "to" | "subject" | "text", string>>, options: { signal: AbortSignal }): Promise<void> };',
 };
 
-/** Other people's clients are installed for test/front-ends alone, which runs the examples that need them. */
-const othersClients = /from '(?:ai|@ai-sdk|@ag-ui|@assistant-ui|@tanstack|@trpc\/react-query|openai|rxjs)\b/;
-/** A folder of a framework is a part of its name. */
-const inFolders = /^\/\/ \S+\//;
-
-function isOurs(code: string): boolean {
-  return !othersClients.test(code) && !inFolders.test(code);
-}
-
 it.each(['README.md', 'docs/tools.md', 'docs/front-ends.md'])('the TypeScript of %s compiles', async (page) => {
-  const examples = [...read(page).matchAll(/^```tsx?\n(.*?)^```/gms)].map(([, code]) => code!).filter(isOurs);
+  const examples = [...read(page).matchAll(/^```tsx?\n(.*?)^```/gms)]
+    .map(([, code]) => code!)
+    .filter((code) => !needsOthers(code));
   expect(examples.length).toBeGreaterThan(1);
   // Within the project, so that the examples find the packages that they name.
   const parent = join(root, 'node_modules/.cache');

@@ -87,7 +87,7 @@ it('REST lists what llm.generations lists, by thread and in pages', async () => 
   for (const thread of ['a', 'b', 'a', 'a']) await readAll(doors[0]!.stream(url, ask('hi', { thread }), alice));
   const list = async (query: string, key = alice) => {
     const response = await fetch(`${url}/api/llm/generations${query}`, { headers: bearer(key) });
-    return { status: response.status, body: (await response.json()) as unknown };
+    return { status: response.status, body: await response.json() };
   };
   const all = await queries(url).generations.query();
   expect(all.map(({ thread }) => thread)).toEqual(['a', 'a', 'b', 'a']);

@@ -181,6 +181,9 @@ describe('chunks', () => {
       { type: 'text-end', id: '2' },
     ]);
     expect(chunks[2]).not.toHaveProperty('dynamic');
+    expect(chunks[4], 'complete calls are sent by themselves').not.toHaveProperty('providerExecuted');
+    const approved = chunksOf(toolStart('r'), call('r', 'service', { approval: true }), result('r', 1));
+    expect(approved.at(-1)).toMatchObject({ type: 'tool-output-available', toolCallId: 'r', providerExecuted: true });
   });
 
   it('of a valid object end with the object', () => {
@@ -208,7 +211,8 @@ describe('chunks', () => {
     });
     expect(waited).toEqual([false, false, false, false, false, false, true]);
 
-    const again = new UiChunks({}, new Set(['a', 'b']));
+    const both = new Set(['a', 'b']);
+    const again = new UiChunks({}, { answered: both, shown: both });
     const made = [start, ...events, result('a', 2), result('b', 3), step(2), done()].flatMap((event) =>
       again.of(event),
     );
@@ -221,6 +225,13 @@ describe('chunks', () => {
       'finish-step',
       'finish',
     ]);
+  });
+
+  it('make nothing again of a call that still waits, since the client may be answering it at this moment', () => {
+    const chunks = new UiChunks({}, { answered: new Set(['a']), shown: new Set(['a', 'b']) });
+    const events = [start, call('a', 'client'), call('b', 'service', { index: 1, approval: true }), result('a', 2)];
+    expect(typesOf(events.flatMap((event) => chunks.of(event)))).toEqual(['tool-output-available']);
+    expect(chunks.waits).toBe(true);
   });
 });
 
@@ -382,7 +393,9 @@ describe('answers to calls that wait', () => {
   it('are those of the last step of an answer that runs', () => {
     const before = { ...chosen, toolCallId: 'before' };
     const failure = { ...chosen, toolCallId: 'e', state: 'output-error', errorText: 'gone' };
-    const last = message('running', before, { type: 'step-start' }, chosen, allowed, failure);
+    const waits = { ...allowed, toolCallId: 'w', state: 'approval-requested' };
+    const cut = { type: 'tool-pick', toolCallId: 'c', state: 'input-streaming' };
+    const last = message('running', before, { type: 'step-start' }, chosen, allowed, failure, waits, cut);
     expect(answeredCalls([user(says('q')), last])).toEqual({
       generationId,
       answers: [
@@ -390,6 +403,7 @@ describe('answers to calls that wait', () => {
         { id: 'r', approved: false, reason: 'no' },
         { id: 'e', error: 'gone' },
       ],
+      shown: new Set(['p', 'r', 'e', 'w']),
     });
   });
 

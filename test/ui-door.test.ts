@@ -219,7 +219,8 @@ describe.each(places)('at $name', ({ start }) => {
     };
     const goesOn = await chunksIn(await ask('tools', { messages: [question('hi'), answered] }));
     expect(goesOn.map(({ type }) => type)).not.toContain('start');
-    expect(goesOn).toContainEqual({ type: 'tool-output-available', toolCallId: 'r', output: 'removed B' });
+    const removed = { type: 'tool-output-available', toolCallId: 'r', output: 'removed B', providerExecuted: true };
+    expect(goesOn).toContainEqual(removed);
     expect(textIn(goesOn)).toBe('Done.');
     expect(goesOn.at(-1)).toMatchObject({ messageMetadata: { generationId: first.messageId, state: 'done' } });
     expect(routes.upstream.requestCount).toBe(2);
@@ -315,7 +316,7 @@ requires('redis-server')('an instance that leaves', () => {
     const read = async () => {
       for (;;) if ((await reader.read()).done) return 'ended';
     };
-    await expect(read()).rejects.toThrow();
+    await expect(read()).rejects.toThrow('terminated');
     await draining;
     await request.text('whole');
     request.finish();

@@ -12,6 +12,8 @@ export interface AnsweredCalls {
   readonly generationId: string;
   /** At least one. */
   readonly answers: readonly CallAnswer[];
+  /** The calls of the message's last step, also those that still wait. The client has all chunks up to the last of them. */
+  readonly shown: ReadonlySet<string>;
 }
 
 /** The part of the service that takes answers. */
@@ -27,6 +29,8 @@ export interface ContinuedAnswer {
   readonly batches: Batches;
   /** The calls that were answered. */
   readonly answered: ReadonlySet<string>;
+  /** The calls that the client shows. */
+  readonly shown: ReadonlySet<string>;
 }
 
 /** Characters of an error or a reason that the service takes. */
@@ -41,7 +45,7 @@ export function answeredCalls(messages: readonly UIMessageLike[]): AnsweredCalls
   const parts = partsOf(last);
   const step = parts.slice(parts.findLastIndex(({ type }) => type === 'step-start') + 1);
   const answers = step.flatMap(answerIn);
-  return answers.length > 0 ? { generationId, answers } : undefined;
+  return answers.length > 0 ? { generationId, answers, shown: new Set(step.flatMap(shownCallIn)) } : undefined;
 }
 
 function answerIn(part: Part): CallAnswer[] {
@@ -57,6 +61,13 @@ function answerIn(part: Part): CallAnswer[] {
   if (state === 'output-available') return [{ id, output: output ?? null }];
   if (state !== 'output-error') return [];
   return [{ id, error: (typeof errorText === 'string' ? errorText : 'The tool failed').slice(0, reasonCharsMax) }];
+}
+
+/** The call whose `tool_call` made a part. A call whose input was cut off has none yet, and calls of upstream's own tools never do. */
+function shownCallIn(part: Part): string[] {
+  const { toolCallId: id } = part;
+  const isShown = metadataOf(part, 'callProviderMetadata', 'llm')['by'] !== undefined;
+  return isShown && typeof id === 'string' ? [id] : [];
 }
 
 /**
@@ -80,7 +91,7 @@ export async function goOn(
     const first = await batches.next();
     if ((await takeAnswers(service, given)) || (await service.isRunning(given.generationId))) {
       const answered = new Set(given.answers.map(({ id }) => id));
-      return { batches: beginningWith(first, batches), answered };
+      return { batches: beginningWith(first, batches), answered, shown: given.shown };
     }
   } catch (error) {
     await batches.return?.();

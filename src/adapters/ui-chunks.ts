@@ -56,6 +56,8 @@ async function* fromSource(events: AsyncIterable<LlmEvent>, chunks: UiChunks): A
 }
 
 const none: readonly UIMessageChunk[] = [];
+/** Marks a call that the service runs: a client that sends complete calls by itself doesn't send for this one. */
+const executed = { providerExecuted: true } as const;
 const finishReasons: Readonly<Record<string, FinishReason>> = {
   end_turn: 'stop',
   stop_sequence: 'stop',
@@ -65,11 +67,19 @@ const finishReasons: Readonly<Record<string, FinishReason>> = {
   refusal: 'content-filter',
 };
 
+/** What the client has of a generation that goes on in the message of before. */
+export interface ShownCalls {
+  /** The calls that the client has just answered. */
+  readonly answered: ReadonlySet<string>;
+  /** All calls of the last step that the client shows. It has all chunks up to the last of them, so none of these is made again. */
+  readonly shown: ReadonlySet<string>;
+}
+
 /** The chunks of one generation. */
 export class UiChunks {
   readonly #options: UiChunkOptions;
   #generationId = '';
-  /** The answered calls whose `tool_call` hasn't come yet. Up to the last of them the client has all chunks already. */
+  /** The calls of the client whose `tool_call` hasn't come yet. */
   readonly #shown: Set<string>;
   readonly #answered: ReadonlySet<string>;
   /** The text or the thinking that was begun and not ended. */
@@ -89,14 +99,13 @@ export class UiChunks {
   readonly #uses = new Set<string>();
   readonly #cited = new Set<string>();
 
-  /**
-   * @param answered The calls that the client has just answered, where the message of before goes on. It has all chunks up to these
-   *   calls, so none of them is made again.
-   */
-  constructor(options: UiChunkOptions = {}, answered: ReadonlySet<string> = new Set()) {
+  constructor(
+    options: UiChunkOptions = {},
+    { answered, shown }: ShownCalls = { answered: new Set(), shown: new Set() },
+  ) {
     this.#options = options;
     this.#answered = answered;
-    this.#shown = new Set(answered);
+    this.#shown = new Set(shown);
   }
 
   /** Whether nothing happens until the client answers a call: the model has written all its calls, and none of them runs. */
@@ -234,8 +243,9 @@ export class UiChunks {
       toolCallId: id,
       toolName: name,
       input,
-      // Of a tool that the service runs, nothing is asked of the client but an approval.
-      ...(by === 'service' ? { providerExecuted: true } : {}),
+      // The AI SDK takes what a provider executes for complete. Of a call that waits for its approval that would be wrong: with the
+      // results of other calls the chat would send its message again and again while somebody thinks.
+      ...(by === 'service' && !approval ? executed : {}),
       providerMetadata: { llm: { by, ...(waits ? { waitsFor: approval ? 'approval' : 'result' } : {}) } },
     } as const;
     const request = { type: 'tool-approval-request', approvalId: id, toolCallId: id } as const;
@@ -245,10 +255,12 @@ export class UiChunks {
   #result(event: ToolResultEvent): UIMessageChunk {
     const { id: toolCallId } = event;
     this.#unsettled.delete(toolCallId);
-    if (event.ok) return { type: 'tool-output-available', toolCallId, output: event.output };
+    const approved = this.#approvals.has(toolCallId);
+    const call = { toolCallId, ...(approved ? executed : {}) };
+    if (event.ok) return { type: 'tool-output-available', ...call, output: event.output };
     const { code, message } = event.error;
-    if (code === 'denied' && this.#approvals.has(toolCallId)) return { type: 'tool-output-denied', toolCallId };
-    return { type: 'tool-output-error', toolCallId, errorText: message };
+    if (code === 'denied' && approved) return { type: 'tool-output-denied', toolCallId };
+    return { type: 'tool-output-error', ...call, errorText: message };
   }
 
   #end(event: TerminalEvent): readonly UIMessageChunk[] {

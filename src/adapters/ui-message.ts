@@ -66,7 +66,7 @@ export interface ToolFacts {
   toolCallId: string;
   /** Set for a tool of upstream's own, which the config has by its type only. Its part is a `dynamic-tool`. */
   dynamic?: boolean;
-  /** Set where the client doesn't run the tool: the service does, or upstream. */
+  /** Set where the client doesn't run the tool: the service does, or upstream. With an approval, it is set by the result. */
   providerExecuted?: boolean;
   /** What `toMessages` needs to know of the call. */
   providerMetadata?: PartMetadata;

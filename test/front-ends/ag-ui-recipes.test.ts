@@ -1,4 +1,4 @@
-/** The recipes of docs/front-ends.md for AG-UI, TanStack AI and assistant-ui: they compile, and do what the page says. */
+/** The recipes of docs/front-ends.md: those for other people's clients compile, and those for AG-UI, TanStack AI and assistant-ui do what the page says. */
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -74,13 +74,12 @@ it('the agents: one over the client, one on the door', async () => {
 });
 
 /** The texts of the assistant's messages, as the chat shows them. */
-const textsIn = (messages: readonly { readonly role: string; readonly [parts: string]: unknown }[]) =>
+const textsIn = (
+  messages: readonly { readonly role: string; readonly parts?: unknown; readonly content?: unknown }[],
+) =>
   messages
     .filter(({ role }) => role === 'assistant')
-    .map(
-      (message) =>
-        (message['parts'] ?? message['content']) as readonly { type: string; content?: string; text?: string }[],
-    )
+    .map(({ parts, content }) => (parts ?? content) as readonly { type: string; content?: string; text?: string }[])
     .map((parts) => parts.map(({ type, content, text }) => (type === 'text' ? (content ?? text) : '')).join(''));
 
 it('TanStack: both connections answer', async () => {

@@ -349,8 +349,8 @@ describe('TanStack AI with its stock adapter on the door', () => {
     const chat = new ChatClient({ connection: connection(cutting), threadId: 'chat' });
     await chat.sendMessage(long);
     expect(proxy.cuts).toBe(2);
-    const [{ generationId }] = (await llm.trpc.llm.generations.query({ thread: 'chat' })) as [{ generationId: string }];
-    expect(textOf(chat)).toEqual([await wholeText(generationId)]);
+    const [generation] = await llm.trpc.llm.generations.query({ thread: 'chat' });
+    expect(textOf(chat)).toEqual([await wholeText(generation!.generationId)]);
     expect(chat.getError()).toBeUndefined();
     expect(test.current.upstream.requestCount).toBe(1);
     await chat.sendMessage('/sim echo Hello');

@@ -227,7 +227,6 @@ describe.each(lines)('line $name', ({ ai, chat: chatOf }) => {
   });
 
   it('thinking, tools of upstream, citations and blocks of no known kind come, and go back as they were', async () => {
-    const { upstream } = test.current;
     await using llm = connect();
     const chat = chatOf({ id: 'chat', transport: createChatTransport(llm, { config: 'thinks' }) });
     const citation = {
@@ -324,6 +323,7 @@ describe.each(lines)('line $name', ({ ai, chat: chatOf }) => {
       ]);
       const { generationId } = metadataOf(chat);
       await chat.addToolOutput({ tool: 'pick', toolCallId: 'toolu_p', output: 'a.txt' } as never);
+      expect(sendAutomaticallyWhen(chat), 'nothing is sent while somebody thinks of an approval').toBe(false);
       await chat.addToolApprovalResponse({ id: 'toolu_r', approved: true });
       const state = (each: PlainChat, id: string) =>
         partsOf(each).map((part) => ('toolCallId' in part && part.toolCallId === id ? part.state : undefined));
@@ -334,7 +334,7 @@ describe.each(lines)('line $name', ({ ai, chat: chatOf }) => {
       expect(partsOf(chat)).toMatchObject([
         { type: 'text', text: 'Let me. ' },
         { type: 'tool-pick', state: 'output-available', output: 'a.txt' },
-        { type: 'tool-remove', state: 'output-available', output: 'removed B' },
+        { type: 'tool-remove', state: 'output-available', output: 'removed B', providerExecuted: true },
         { type: 'tool-remove', state: 'output-denied', approval: { approved: false } },
         { type: 'text', text: 'Done.' },
       ]);

@@ -50,6 +50,8 @@ export interface PlainChat extends line7.AbstractChat<Message> {
   readonly finishes: Finish[];
   /** Settles when the chat satisfies the test, which is asked at each change of a message. */
   until(test: (chat: PlainChat) => boolean): Promise<void>;
+  /** What `useChat` of @ai-sdk/react calls by itself when the page is seen again. The package leaves it out of its types. */
+  '~resumeStreamIfDisconnected'(): Promise<void>;
 }
 
 export interface Line {

@@ -153,7 +153,8 @@ function thinkingOf({ id, encryptedValue }: AgUiMessage, before: readonly AgUiMe
   const shown = before.flatMap((each): ContentBlock[] => {
     const own = id !== undefined && each.id?.startsWith(`${id}-reasoning-`) === true;
     if (!own || each.encryptedValue === undefined) return [];
-    return [{ type: 'thinking', thinking: String(each.content ?? ''), signature: each.encryptedValue }];
+    const thinking = typeof each.content === 'string' ? each.content : '';
+    return [{ type: 'thinking', thinking, signature: each.encryptedValue }];
   });
   // Hidden thinking has a signature and no words.
   return encryptedValue === undefined

@@ -81,7 +81,7 @@ export function createUIMessageHandler<TRouter extends AnyAppRouter, const Name 
     const continued = await goOn(takerOf(caller), body.messages, (generationId) =>
       batchesOf(caller.follow({ generationId })),
     );
-    if (continued) return respond(continued.batches, new UiChunks(forLine6, continued.answered), request, leaving);
+    if (continued) return respond(continued.batches, new UiChunks(forLine6, continued), request, leaving);
     const batches = batchesOf(caller.stream(streamRequestOf(body, config, schemas)));
     return respond(batches, new UiChunks({ ...forLine6, messageId: continuedMessageId(body) }), request, leaving);
   }

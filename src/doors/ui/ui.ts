@@ -73,8 +73,7 @@ export function registerUi(scope: FastifyInstance, options: UiOptions): void {
         watch((signal) => generations.follow(caller, { generationId }, signal, entranceOf(request))),
       );
       if (continued) {
-        const { batches, answered } = continued;
-        return { batches, chunks: new UiChunks(forLine6, answered), isOpen: true };
+        return { batches: continued.batches, chunks: new UiChunks(forLine6, continued), isOpen: true };
       }
       const asked = streamRequestOf(body, config, schemas);
       return {
