@@ -57,9 +57,9 @@ describe.each(runtimes)('for %s', (_, conditions) => {
     await llm.close();
   });
 
-  it('the client is at most 20 kB, gzipped', async () => {
+  it('the client is at most 20.5 kB, gzipped', async () => {
     const text = await bundleClient({ conditions });
-    expect(gzipSync(text).length).toBeLessThan(20_000);
+    expect(gzipSync(text).length).toBeLessThan(20_500);
     expect(text).not.toMatch(/require\(|from"ws"|ZodError/);
   });
 });
