@@ -66,3 +66,19 @@ it('garbage after a request that is being answered ends the connection, and neve
   expect((await send(`${test.current.url}/healthz`)).status).toBe(200);
   over.abort();
 });
+
+it.each([
+  ['whose client leaves in its middle', { 'content-length': 100 }, '{'],
+  ['with nonsense between its chunks', { 'transfer-encoding': 'chunked' }, '1\r\n{\r\nZZ\r\n'],
+])('a body %s is a refusal, and no error of the service', async (_what, head, begun) => {
+  written.length = 0;
+  const over = new AbortController();
+  const wire = await openWire(test.current.url, over.signal);
+  wire.write(
+    headOf('POST', '/api/llm/process_stream/default', { 'content-type': 'application/json', ...head }) + begun,
+  );
+  await send(`${test.current.url}/healthz`);
+  over.abort();
+  await eventually(() => expect(written.join('')).toContain('invalid_input'));
+  expect(written.join('')).not.toContain('internal');
+});

@@ -88,9 +88,11 @@ export async function readBody(
       };
       source.on('data', take);
       source.on('end', resolve);
-      source.on('error', reject);
+      // A client may leave, or write nonsense between two chunks. Neither is an error of the service.
+      const breakOff = () => reject(refusal('The body breaks off before its end'));
+      source.on('error', breakOff);
       source.on('close', () => {
-        if (!source.readableEnded) reject(new Error('the client left in the middle of its request'));
+        if (!source.readableEnded) breakOff();
       });
     });
     if (bytes > bytesMax) throw new LlmError('too_large', `The body is larger than ${bytesMax} bytes`);

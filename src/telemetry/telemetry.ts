@@ -341,6 +341,15 @@ export class Telemetry {
  * @param frames Whether the log holds the stack frames of this cause.
  */
 function causeOf(error: unknown, frames: (cause: Error) => boolean = () => true): unknown {
+  try {
+    return chainOf(error, frames);
+  } catch {
+    // A tool can throw anything, also an object whose getters throw.
+    return 'an error that can’t be read';
+  }
+}
+
+function chainOf(error: unknown, frames: (cause: Error) => boolean): unknown {
   const chain: unknown[] = [];
   for (let cause = error; cause instanceof Error && chain.length < 5; cause = cause.cause) {
     const { code, status, type, requestPath, check } = cause as unknown as Readonly<Partial<Record<string, unknown>>>;

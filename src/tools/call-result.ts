@@ -11,12 +11,11 @@ export type CallResult =
 /** Characters of an error that clients and the model read. */
 const messageCharsMax = 4_000;
 
+/** @param message Where it is empty, fixed words take its place: upstream refuses an error without a text. */
 export function failed(code: ToolErrorCode, message: string): CallResult {
-  return {
-    ok: false,
-    code,
-    message: message.length > messageCharsMax ? `${message.slice(0, messageCharsMax)}…` : message,
-  };
+  const text = message.trim() === '' ? 'The tool failed' : message;
+  const bounded = text.length > messageCharsMax ? `${text.slice(0, messageCharsMax)}…` : text;
+  return { ok: false, code, message: bounded.toWellFormed() };
 }
 
 /** A value as a result. It is written as JSON once: what JSON can't say, nobody gets. */

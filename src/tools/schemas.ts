@@ -77,7 +77,7 @@ export class DataSchema {
  */
 export function dataSchemaOf(written: unknown, use: SchemaUse): DataSchema {
   const standard = standardOf(written);
-  return standard ? ofLibrary(standard, use) : ofJson(written, use);
+  return standard ? ofLibrary(standard, judgeOf(standard, written), use) : ofJson(written, use);
 }
 
 /** The JSON Schema for upstream, made of the schema as it was written. */
@@ -120,9 +120,29 @@ function standardOf(written: unknown): Standard | undefined {
   return typeof standard?.validate === 'function' ? standard : undefined;
 }
 
-function ofLibrary(standard: Standard, use: SchemaUse): DataSchema {
+/** The asynchronous half of zod's schemas, of any version. */
+interface ZodSchema {
+  safeParseAsync(
+    value: unknown,
+  ): Promise<{ readonly data?: unknown; readonly error?: { readonly issues: readonly StandardIssue[] } }>;
+}
+
+/**
+ * What judges a value. zod's `validate` tries a schema without waiting first, and again if something in it is asynchronous: that would
+ * run twice, and a rejection of the first time, which nobody waits for, would end the process. So zod waits from the start here.
+ */
+function judgeOf(standard: Standard, written: unknown): Standard['validate'] {
+  const zod = written as Partial<ZodSchema>;
+  if (standard.vendor !== 'zod' || typeof zod.safeParseAsync !== 'function') return (value) => standard.validate(value);
+  return async (value) => {
+    const { data, error } = await zod.safeParseAsync!(value);
+    return error ? { issues: error.issues } : { value: data };
+  };
+}
+
+function ofLibrary(standard: Standard, judge: Standard['validate'], use: SchemaUse): DataSchema {
   return new DataSchema(forUpstream(jsonOfLibrary(standard, use), use, 'library'), async (value) => {
-    const { issues, value: parsed } = await standard.validate(value);
+    const { issues, value: parsed } = await judge(value);
     return issues === undefined ? { ok: true, value: parsed } : { ok: false, issues: issues.map(issueOfLibrary) };
   });
 }

@@ -229,7 +229,8 @@ export class ToolCalls implements ToolAnswers {
 
   #inTime<T>(tool: ConfigTool, use: ToolUse, signal: AbortSignal, work: (own: AbortSignal) => Promise<T>) {
     const onThrow = (error: unknown) => {
-      if (isToolError(error)) return failed('failed', error.message);
+      const message = toolErrorMessage(error);
+      if (message !== undefined) return failed('failed', message);
       this.#report(use, 'failed', { error });
       return failed('failed', 'The tool failed');
     };
@@ -260,7 +261,14 @@ async function verdictOn(tool: ConfigTool, { input }: ToolUse, context: ToolCont
   return { do: needed ? 'ask for approval' : 'execute', input: judged.value };
 }
 
-/** A config file may have its own copy of the class. */
-function isToolError(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'ToolError';
+/** The message of a ToolError; undefined for any other error. A config file may have its own copy of the class. */
+function toolErrorMessage(error: unknown): string | undefined {
+  try {
+    if (!(error instanceof Error) || error.name !== 'ToolError') return undefined;
+    const { message } = error as { readonly message: unknown };
+    return typeof message === 'string' ? message : undefined;
+  } catch {
+    // Getters and proxies can throw while they are looked at.
+    return undefined;
+  }
 }
