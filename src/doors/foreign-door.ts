@@ -5,28 +5,16 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { HeldBytes } from '../access/held-bytes.ts';
 import type { Caller } from '../caller.ts';
-import type { ConfigSnapshot } from '../configs/configs.ts';
 import { LlmError } from '../errors.ts';
-import type { Generations } from '../generations/generations.ts';
 import type { LogView } from '../generations/view.ts';
-import type { CancelledEvent, ErrorEvent, InputSchemas, LlmEvent, TerminalEvent } from '../protocol.ts';
+import type { CancelledEvent, ErrorEvent, LlmEvent, TerminalEvent } from '../protocol.ts';
 import type { RefusalDoor } from '../telemetry/refusal-lines.ts';
 import { sendEvents } from './event-response.ts';
 import { adaptedConfig, type ForeignRequest } from './foreign-request.ts';
-import type { HttpRefusals } from './http-refusals.ts';
-import type { HttpTraces } from './http-traces.ts';
-import type { SseOptions } from './sse-response.ts';
+import { heartbeat, type HttpDoorOptions } from './http-door.ts';
 import { heldUntilSent, holdFold, readAnswer, type AnswerFold } from './whole-answer.ts';
 
-export interface ForeignDoorOptions {
-  readonly generations: Generations;
-  readonly configs: () => ConfigSnapshot;
-  /** @throws LlmError `unauthorized` */
-  readonly authenticate: (request: FastifyRequest) => Caller;
-  readonly schemas: InputSchemas;
-  readonly sse: SseOptions;
-  readonly refusals: HttpRefusals;
-  readonly traces: HttpTraces;
+export interface ForeignDoorOptions extends HttpDoorOptions {
   readonly held: HeldBytes;
 }
 
@@ -57,9 +45,6 @@ export interface Encoder {
   /** Characters that the encoder holds of the answer, and puts into its largest frame; 0 for one that holds none. */
   readonly chars: number;
 }
-
-/** A comment, which parsers of event streams skip: see the REST door. */
-const heartbeat = ':\n';
 
 /** Streams a view. Where it ends without the generation's end, the connection is cut: a body that ends well looks like a good answer. */
 export async function streamForeign(

@@ -17,6 +17,7 @@ import { registerAnthropic } from '../doors/anthropic/anthropic.ts';
 import { BodyPieces } from '../doors/body-pieces.ts';
 import type { FlowLimits } from '../doors/flow-control.ts';
 import type { ForeignDoorOptions } from '../doors/foreign-door.ts';
+import type { HttpDoorOptions } from '../doors/http-door.ts';
 import { HttpRefusals, invalidRequest, noSuchRoute } from '../doors/http-refusals.ts';
 import { attributesOf, HttpTraces } from '../doors/http-traces.ts';
 import { registerJsonBodies, type Admit, type BodyLimits } from '../doors/json-body.ts';
@@ -124,33 +125,18 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   registerHealth(app, generations);
   if (options.page) await registerPage(app);
   const authenticate = (request: FastifyRequest) => refusals.noteCaller(request, access.authenticate(request));
-  if (options.openAiDoor) {
-    await registerForeign(app, access, { generations, configs, authenticate, schemas, sse, refusals, traces, held });
-  }
+  const forHttp: HttpDoorOptions = { generations, configs, authenticate, schemas, sse, refusals, traces };
+  if (options.openAiDoor) await registerForeign(app, access, { ...forHttp, held });
   await app.register(async (guarded) => {
     guard(guarded, access, '/*');
     if (options.metrics) registerMetrics(guarded, options.metrics, refusals);
     const bodySchema = uiBodySchema(schemas);
     const roomForResponses = () => new ResponseRoom(held, limits.answerBytesMax);
     await guarded.register(async (scope) =>
-      registerRest(scope, {
-        generations,
-        configs,
-        authenticate,
-        schemas,
-        sse,
-        refusals,
-        traces,
-        roomForResponses,
-        uiChatRequest: bodySchema,
-      }),
+      registerRest(scope, { ...forHttp, roomForResponses, uiChatRequest: bodySchema }),
     );
-    await guarded.register(async (scope) =>
-      registerUi(scope, { generations, configs, authenticate, schemas, sse, refusals, traces, bodySchema }),
-    );
-    await guarded.register(async (scope) =>
-      registerAgUi(scope, { generations, configs, authenticate, schemas, sse, refusals, traces }),
-    );
+    await guarded.register(async (scope) => registerUi(scope, { ...forHttp, bodySchema }));
+    await guarded.register(async (scope) => registerAgUi(scope, forHttp));
     await guarded.register(async (scope) =>
       registerTrpc(scope, {
         router,

@@ -5,31 +5,18 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { generationIdOf, isUuid } from '../../adapters/ag-ui/run-id.ts';
 import { mayUse, type Caller } from '../../caller.ts';
-import type { ConfigSnapshot } from '../../configs/configs.ts';
 import type { Generations } from '../../generations/generations.ts';
-import type { FollowRequest, InputSchemas } from '../../protocol.ts';
+import type { FollowRequest } from '../../protocol.ts';
 import { generationNotFound } from '../../stream-log/stream-log.ts';
 import { sendEvents, type EventDialect } from '../event-response.ts';
-import { plainBody, type HttpRefusals } from '../http-refusals.ts';
-import type { HttpTraces } from '../http-traces.ts';
+import { heartbeat, type HttpDoorOptions } from '../http-door.ts';
+import { plainBody } from '../http-refusals.ts';
 import { emptyBody } from '../json-body.ts';
 import { parseInput } from '../parse-input.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
-import type { SseOptions } from '../sse-response.ts';
 import { parseCursor, type Cursor } from './cursor.ts';
 import { AgUiFrames } from './frames.ts';
 import { parseRunInput, requestOf } from './run-input.ts';
-
-export interface AgUiOptions {
-  readonly generations: Generations;
-  readonly configs: () => ConfigSnapshot;
-  /** @throws LlmError `unauthorized` */
-  readonly authenticate: (request: FastifyRequest) => Caller;
-  readonly schemas: InputSchemas;
-  readonly sse: SseOptions;
-  readonly refusals: HttpRefusals;
-  readonly traces: HttpTraces;
-}
 
 const door = 'ag-ui';
 /** Of the caller's newest generations, among which a run is looked for whose client knows the thread no more. */
@@ -41,7 +28,7 @@ interface Query {
 }
 
 /** Adds the routes under `/api/llm/ag-ui`. The scope must be the door's own. */
-export function registerAgUi(scope: FastifyInstance, options: AgUiOptions): void {
+export function registerAgUi(scope: FastifyInstance, options: HttpDoorOptions): void {
   const { generations, schemas, authenticate, sse, refusals, traces } = options;
   const entranceOf = (request: FastifyRequest) => ({ door, trace: traces.of(request) }) as const;
   scope.setErrorHandler(refusals.handler({ door: () => door, body: plainBody }));
@@ -86,8 +73,7 @@ export function registerAgUi(scope: FastifyInstance, options: AgUiOptions): void
 function dialectFor(frames: AgUiFrames): EventDialect {
   return {
     framesOf: (batch) => frames.framesOf(batch),
-    // As over REST: a comment, without a blank line behind it.
-    heartbeat: ':\n',
+    heartbeat,
     // A client would take a stream that ends properly for a whole answer.
     cutIfUnfinished: true,
   };

@@ -5,34 +5,23 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { ResponseRoom } from '../../access/response-room.ts';
-import { mayUse, type Caller } from '../../caller.ts';
-import type { ConfigSnapshot } from '../../configs/configs.ts';
+import { mayUse } from '../../caller.ts';
 import { LlmError } from '../../errors.ts';
-import type { Generations } from '../../generations/generations.ts';
-import type { InputSchemas, PageRequest } from '../../protocol.ts';
+import type { PageRequest } from '../../protocol.ts';
 import { onceForBatch } from '../../stream-log/stream-log.ts';
 import { sendEvents, type EventDialect } from '../event-response.ts';
-import { plainBody, type HttpRefusals } from '../http-refusals.ts';
-import type { HttpTraces } from '../http-traces.ts';
+import { heartbeat, type HttpDoorOptions } from '../http-door.ts';
+import { plainBody } from '../http-refusals.ts';
 import { emptyBody } from '../json-body.ts';
 import { parseInput } from '../parse-input.ts';
 import { lastEventIdOf } from '../sse-cursor.ts';
-import type { SseOptions } from '../sse-response.ts';
 import { createOpenApiDocument } from './openapi.ts';
 
-export interface RestOptions {
-  readonly generations: Generations;
-  readonly configs: () => ConfigSnapshot;
-  /** @throws LlmError `unauthorized` */
-  readonly authenticate: (request: FastifyRequest) => Caller;
-  readonly schemas: InputSchemas;
-  readonly sse: SseOptions;
-  readonly refusals: HttpRefusals;
+export interface RestOptions extends HttpDoorOptions {
   /** Room for the response to one request. The door disposes it when the response has left. */
   readonly roomForResponses: () => ResponseRoom;
   /** The schema of the body of the AI SDK's door, for the OpenAPI document. */
   readonly uiChatRequest: z.ZodType;
-  readonly traces: HttpTraces;
 }
 
 const dialect: EventDialect = {
@@ -41,9 +30,7 @@ const dialect: EventDialect = {
     for (const { id, event, json } of batch) frames += `id: ${id}\nevent: ${event.type}\ndata: ${json}\n\n`;
     return frames;
   }),
-  // A comment, which parsers of event streams skip. No blank line follows it: after an event with an id, some parsers (httpx-sse,
-  // the Python SDKs of OpenAI and Anthropic) make an event without data out of every blank line.
-  heartbeat: ':\n',
+  heartbeat,
 };
 
 /** Adds the routes under `/api/llm`, and `/openapi.json`, which describes them. The scope must be REST's own. */

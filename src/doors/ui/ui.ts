@@ -10,35 +10,22 @@ import { carry, type Batches, type CarriedTo } from '../../adapters/ui-carry.ts'
 import { UiChunks } from '../../adapters/ui-chunks.ts';
 import type { UIMessageChunk } from '../../adapters/ui-message.ts';
 import { mayUse, type Caller } from '../../caller.ts';
-import type { ConfigSnapshot } from '../../configs/configs.ts';
-import type { Generations } from '../../generations/generations.ts';
 import { movedAway, type LogView } from '../../generations/view.ts';
-import type { InputSchemas } from '../../protocol.ts';
 import { generationNotFound } from '../../stream-log/stream-log.ts';
-import { plainBody, type HttpRefusals } from '../http-refusals.ts';
-import type { HttpTraces } from '../http-traces.ts';
+import { heartbeat, type HttpDoorOptions } from '../http-door.ts';
+import { plainBody } from '../http-refusals.ts';
 import { emptyBody } from '../json-body.ts';
 import { parseInput } from '../parse-input.ts';
 import { SseResponse, type SseOptions } from '../sse-response.ts';
 import { continuedMessageId, refuseUnread, streamRequestOf, type UiBodySchema } from './ui-body.ts';
 import { framesOf, isSoon, lastFrame, uiStreamHeaders } from './ui-frames.ts';
 
-export interface UiOptions {
-  readonly generations: Generations;
-  readonly configs: () => ConfigSnapshot;
-  /** @throws LlmError `unauthorized` */
-  readonly authenticate: (request: FastifyRequest) => Caller;
-  readonly schemas: InputSchemas;
-  readonly sse: SseOptions;
-  readonly refusals: HttpRefusals;
-  readonly traces: HttpTraces;
+export interface UiOptions extends HttpDoorOptions {
   /** The schema of the body. */
   readonly bodySchema: UiBodySchema;
 }
 
 const door = 'ui';
-/** A comment, which parsers of event streams skip. */
-const heartbeat = ':\n';
 
 interface ChatParams {
   readonly Params: { readonly config: string; readonly chatId: string };
